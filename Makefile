@@ -1,0 +1,53 @@
+# Everything a fresh machine needs: Python >= 3.11, git and make.
+#   make repro   data, pipeline, summary        make test   the whole suite
+#   make ui      MLflow's UI                    make serve  the champion over HTTP
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: install data repro test lint format ui serve summary lock
+
+install: .venv/installed
+
+# Rewritten only when the pins change, so the second run needs no network.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed; say make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' requirements.lock)"
+	$(BIN)/python -m uv pip install --python $(BIN)/python --requirement requirements.lock
+	$(BIN)/python -m uv pip install --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+data: install
+	@$(BIN)/lookalike data render
+
+repro: data
+	@$(BIN)/dvc repro
+	@$(BIN)/lookalike summary
+
+test: install
+	@$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: install
+	@$(BIN)/lookalike ui
+
+serve: install
+	@$(BIN)/lookalike serve
+
+summary: install
+	@$(BIN)/lookalike summary
+
+lock: install
+	$(BIN)/python -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--no-annotate --no-header --no-emit-index-url --upgrade --quiet --output-file requirements.lock

@@ -1,0 +1,95 @@
+"""Stage evaluate@ARM: rank-k, mAP and mINP on the test persons, and pictures of the ranking."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lookalike.config import load_config
+from lookalike.data.loading import load_images
+from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
+from lookalike.progress import say
+from lookalike.reid.embedder import Embedder
+from lookalike.reid.evaluation import Evaluation, Side, evaluate
+from lookalike.registry.evidence import evaluation_fingerprint, per_query_frame
+from lookalike.report.figures import ranked_lists
+from lookalike.training.session import Session
+from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, run
+
+SHOWN_QUERIES, SHOWN_MATCHES = 12, 10
+
+
+def work(stage: Stage, arm: str) -> None:
+    """Measure on validation persons (to choose by) and on test persons (to report)."""
+    config = stage.config
+    folder = ARTIFACTS / "train_reid" / arm
+    embedder = Embedder.load(
+        folder / "model.safetensors",
+        config.evaluate.batch_size,
+        config.evaluate.flip,
+        Session(config.seed).device,
+    )
+    manifest = read_manifest(MANIFEST)
+
+    def measure(rows: tuple[pd.DataFrame, pd.DataFrame]) -> Evaluation:
+        size = config.generate.height, config.generate.width
+        query, gallery = (Side(side, load_images(side, stage.root, *size)) for side in rows)
+        return evaluate(embedder, query, gallery)
+
+    ranks = config.evaluate.ranks
+    validation = measure(validation_protocol(manifest)).ranking.summary(ranks)
+    test = measure(test_protocol(manifest))
+    trained_on = read_manifest(folder / "trained_on.parquet")
+    metrics = {
+        **test.ranking.summary(ranks),
+        "per_camera": {
+            camera: {"rank_1": value} for camera, value in test.ranking.rank_1_by_camera().items()
+        },
+        "validation": validation,
+        "train_images": len(trained_on),
+        "train_persons": int(trained_on["person_id"].nunique()),
+        "synthetic_images": int((trained_on["origin"] != "real").sum()),
+        "settings": embedder.settings,
+        # Gates compare two models only where these are equal.
+        "fingerprint": evaluation_fingerprint(manifest, config.evaluate),
+    }
+    (stage.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    per_query = per_query_frame(test.query.rows, test.ranking.ap, test.ranking.first_match_rank)
+    per_query.to_parquet(stage.folder / "per_query.parquet", index=False)
+    cmc = test.ranking.cmc
+    pd.DataFrame({"rank": np.arange(1, len(cmc) + 1), "cmc": cmc}).to_csv(
+        stage.folder / "cmc.csv", index=False
+    )
+
+    positions = np.linspace(0, len(test.query.rows) - 1, SHOWN_QUERIES).astype(np.intp)
+    lists = test.lists(positions, SHOWN_MATCHES)
+    figure = stage.folder / "ranked_lists.png"
+    ranked_lists(
+        test.query.images[positions],
+        test.gallery.images[lists.indices],
+        lists.correct,
+        lists.similarities,
+        figure,
+    )
+    for name in ("metrics.json", "ranked_lists.png", "cmc.csv"):
+        stage.tracker.artifact(stage.folder / name)
+    stage.tracker.params({"evaluate": config.evaluate.model_dump(), "arm": arm})
+    stage.tracker.metrics(
+        test.ranking.summary(ranks)
+        | {f"validation_{key}": value for key, value in validation.items()}
+        | {f"camera_{c}_rank_1": v for c, v in test.ranking.rank_1_by_camera().items()}
+    )
+    stage.dataset(test.query.rows, "query")
+    say(f"{stage.name}: rank-1 {metrics['rank_1']:.1%}, mAP {metrics['mAP']:.1%}")
+    if test.ranking.problem:
+        say(f"{stage.name}: {test.ranking.problem}")
+
+
+if __name__ == "__main__":
+    arm = choice(list(load_config(Path("params.yaml")).arms))
+    inputs = [ARTIFACTS / "train_reid" / arm / "model.safetensors", MANIFEST]
+    run(f"evaluate@{arm}", partial(work, arm=arm), inputs)

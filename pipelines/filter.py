@@ -1,0 +1,68 @@
+"""Stage filter@KIND: the cascade over generated images, calibrated on real ones."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lookalike.data.loading import load_images
+from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.errors import UserError
+from lookalike.filtering.cascade import Crops, filter_manifest
+from lookalike.filtering.detectors import load_detector
+from lookalike.progress import say
+from lookalike.reid.embedder import Embedder
+from lookalike.report.figures import kept_and_rejected
+from lookalike.training.session import Session
+from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, run
+
+
+def generated_manifest(kind: str) -> Path:
+    """Where generate@KIND writes."""
+    return ARTIFACTS / "generate" / kind / "manifest.parquet"
+
+
+def work(stage: Stage, kind: str) -> None:
+    """Score every generated image, keep or reject it, and say how many and why."""
+    config = stage.config
+    embedder = Embedder.load(BASELINE, device=Session(config.seed).device)
+
+    def crops(rows: pd.DataFrame) -> Crops:
+        rows = rows.reset_index(drop=True)
+        images = load_images(rows, stage.root, config.generate.height, config.generate.width)
+        return Crops(rows, images, embedder.embed(images))
+
+    generated = crops(read_manifest(generated_manifest(kind)))
+    manifest = read_manifest(MANIFEST)
+    real = crops(manifest[manifest["split"].isin(["train", "val"])])
+    detector = load_detector(config.filter.detector, stage.root)
+    result = filter_manifest(generated, real, detector, config.filter)
+
+    write_manifest(result.manifest, stage.folder / "manifest.parquet")
+    (stage.folder / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
+    result.curves.to_csv(stage.folder / "rejection.csv", index=False)
+    sheet = stage.folder / "sheet.png"
+    kept_and_rejected(generated.images, result.manifest, sheet)
+    for path in ("sheet.png", "summary.json", "rejection.csv"):
+        stage.tracker.artifact(stage.folder / path)
+    stage.tracker.params({"filter": config.filter.model_dump()})
+    rates = {f"pass_rate_{name}": step["pass_rate"] for name, step in result.summary["steps"].items()}
+    bounds = {f"threshold_{name}": step["threshold"] for name, step in result.summary["steps"].items()}
+    stage.tracker.metrics({"pass_rate": result.summary["pass_rate"], **rates, **bounds})
+    stage.dataset(result.manifest, "filtered", stage.folder / "manifest.parquet")
+    kept = int(np.count_nonzero(result.manifest["verdict"] == "kept"))
+    say(f"{stage.name}: kept {kept} of {len(result.manifest)} images")
+    if kept == 0:
+        raise UserError(
+            f"all {len(result.manifest)} images were rejected; see {sheet} and the filter parameters"
+        )
+
+
+if __name__ == "__main__":
+    kind = choice(["persons", "variations"])
+    inputs = [generated_manifest(kind), MANIFEST, BASELINE]
+    run(f"filter@{kind}", partial(work, kind=kind), inputs)

@@ -1,0 +1,72 @@
+"""Stage generate@KIND: new persons from seeds, or variations of real train persons."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from lookalike.data.loading import load_images
+from lookalike.data.manifest import read_manifest, sha256_file, write_manifest
+from lookalike.inversion.encoder import load_encoder
+from lookalike.progress import say
+from lookalike.report.figures import contact_sheet, sources_and_variations
+from lookalike.stylegan3.checkpoint import load_generator
+from lookalike.synthesis.persons import generate_persons
+from lookalike.synthesis.variations import generate_variations
+from lookalike.training.session import Session
+from pipelines.stage import ENCODER, GENERATOR, MANIFEST, Stage, choice, run
+
+INPUTS = {"persons": [GENERATOR], "variations": [MANIFEST, GENERATOR, ENCODER]}
+SHOWN_PERSONS, SHOWN_IMAGES = 12, 10
+
+
+def work(stage: Stage, kind: str) -> None:
+    """Generate into one archive, with a manifest from which every image can be made again."""
+    config = stage.config.generate
+    session = Session(stage.config.seed)
+    generator = load_generator(GENERATOR, session.device)
+    archive = stage.folder / "images.zip"
+    shared = {
+        "generator_digest": sha256_file(GENERATOR),
+        "archive": archive,
+        "root": stage.root,
+        "session": session,
+    }
+    if kind == "persons":
+        manifest = generate_persons(generator, config.persons, config, **shared)
+    else:
+        real = read_manifest(MANIFEST)
+        sources = real[real["split"] == "train"].reset_index(drop=True)
+        encoder = load_encoder(ENCODER, generator)
+        manifest = generate_variations(encoder, sources, config.variations, config, **shared)
+    if not session.is_main:
+        return
+    write_manifest(manifest, stage.folder / "manifest.parquet")
+
+    shown = manifest["person_id"].drop_duplicates().head(SHOWN_PERSONS)
+    groups = [
+        group.head(SHOWN_IMAGES)
+        for _, group in manifest[manifest["person_id"].isin(shown)].groupby("person_id")
+    ]
+    figure = stage.folder / "sheet.png"
+    pixels = [load_images(g, stage.root, config.height, config.width) for g in groups]
+    if kind == "persons":
+        contact_sheet(np.concatenate(pixels), figure, columns=SHOWN_IMAGES)
+    else:
+        fewest = min(len(group) for group in pixels)
+        first = sources.set_index("image_id").loc[[g["source_image"].iloc[0] for g in groups]]
+        reals = load_images(first.reset_index(), stage.root, config.height, config.width)
+        sources_and_variations(reals, np.stack([group[:fewest] for group in pixels]), figure)
+    stage.tracker.artifact(figure)
+    stage.tracker.params({"generate": {kind: getattr(config, kind).model_dump()}})
+    stage.tracker.metrics(
+        {"images": len(manifest), "persons": float(manifest["person_id"].nunique())}
+    )
+    stage.dataset(manifest, "generated", stage.folder / "manifest.parquet")
+    say(f"{stage.name}: {len(manifest)} images")
+
+
+if __name__ == "__main__":
+    kind = choice(list(INPUTS))
+    run(f"generate@{kind}", partial(work, kind=kind), INPUTS[kind])

@@ -1,0 +1,35 @@
+"""Stage prepare: the data folder becomes one manifest; validation persons are held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike.data.manifest import write_manifest
+from lookalike.data.prepare import prepare_manifest
+from lookalike.progress import say
+from pipelines.stage import Stage, run
+
+
+def work(stage: Stage) -> None:
+    """Scan, decode every image once, and write the manifest and the table of problems."""
+    config = stage.config
+    manifest, problems = prepare_manifest(
+        stage.root / config.data.root, stage.root, config.data, config.seed
+    )
+    write_manifest(manifest, stage.folder / "manifest.parquet")
+    problems.to_parquet(stage.folder / "problems.parquet", index=False)
+    counts = manifest["split"].value_counts().to_dict()
+    persons = manifest.groupby("split")["person_id"].nunique().to_dict()
+    stage.tracker.params({"data": config.data.model_dump(), "seed": config.seed})
+    stage.tracker.metrics(
+        {f"images_{split}": count for split, count in counts.items()}
+        | {f"persons_{split}": count for split, count in persons.items()}
+        | {"problems": len(problems)}
+    )
+    stage.dataset(manifest, "source", stage.folder / "manifest.parquet")
+    summary = ", ".join(f"{split} {count} images" for split, count in sorted(counts.items()))
+    say(f"prepare: {summary}; {len(problems)} problems")
+
+
+if __name__ == "__main__":
+    run("prepare", work, [Path("data.dvc")])

@@ -1,0 +1,85 @@
+"""What every stage needs: its parameters, its run, its folder, and errors in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lookalike.config import Config, load_config
+from lookalike.data.manifest import sha256_file
+from lookalike.errors import UserError
+from lookalike.progress import say
+from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
+from lookalike.training.checkpoint import ResumeState, fingerprint
+
+ARTIFACTS = Path("artifacts")
+MANIFEST = ARTIFACTS / "validate" / "manifest.parquet"
+BASELINE = ARTIFACTS / "train_reid" / "baseline" / "model.safetensors"
+GENERATOR = ARTIFACTS / "train_gan" / "generator.safetensors"
+ENCODER = ARTIFACTS / "train_encoder" / "encoder.safetensors"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage at work. The working directory is the repository root, as under `dvc repro`."""
+
+    name: str  # as in dvc.yaml, say train_reid@persons
+    config: Config
+    tracker: Tracker
+    root: Path = Path()
+
+    @property
+    def folder(self) -> Path:
+        """Where the stage writes: artifacts/train_reid/persons for train_reid@persons."""
+        return ARTIFACTS / self.name.replace("@", "/")
+
+    def resume(self, *parts: object) -> ResumeState:
+        """Resume state keyed by whatever determines the result."""
+        return ResumeState(
+            Path(".lookalike/resume"), self.name.replace("@", "-"), fingerprint(*parts)
+        )
+
+    def dataset(self, frame: pd.DataFrame, context: str, path: Path = MANIFEST) -> None:
+        """Record the rows that the stage works on, under the digest of their manifest."""
+        self.tracker.dataset(frame, path.parent.name, sha256_file(path)[:32], context)
+
+
+def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
+    """Run `work` inside a tracked run and write `run.json` beside its outputs.
+
+    Under a launcher every process works, but only the first one has a run. Errors that users can
+    mend are one line; the exit status is 2.
+    """
+    try:
+        config = load_config(Path("params.yaml"))
+        if int(os.environ.get("RANK", "0")) > 0:
+            work(Stage(name, config, NullTracker()))
+            return
+        with open_run(name, config, Path.cwd()) as tracker:
+            stage = Stage(name, config, tracker)
+            stage.folder.mkdir(parents=True, exist_ok=True)
+            work(stage)
+            write_run_json(stage.folder / "run.json", tracker, inputs)
+    except UserError as error:
+        say(f"{name}: {error}")
+        sys.exit(2)
+
+
+def content(thing: Path | pd.DataFrame) -> str:
+    """Digest of a file, or of the images that manifest rows stand for and their labels."""
+    if isinstance(thing, Path):
+        return sha256_file(thing)
+    return fingerprint(*zip(thing["person_id"], thing["sha256"], strict=True))
+
+
+def choice(options: list[str]) -> str:
+    """The one positional argument, which must be among `options`."""
+    if len(sys.argv) != 2 or sys.argv[1] not in options:
+        say(f"usage: python -m pipelines.{Path(sys.argv[0]).stem} {{{','.join(options)}}}")
+        sys.exit(2)
+    return sys.argv[1]

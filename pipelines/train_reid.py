@@ -1,0 +1,89 @@
+"""Stage train_reid@ARM: the re-ID model on real images and those that the arm adds."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from lookalike.config import load_config
+from lookalike.data.loading import load_images
+from lookalike.data.manifest import read_manifest, validation_protocol, write_manifest
+from lookalike.progress import say
+from lookalike.reid.embedder import Embedder
+from lookalike.reid.evaluation import Side, evaluate
+from lookalike.reid.model import ReidNet, read_state, save_reid
+from lookalike.reid.trainer import train_reid
+from lookalike.synthesis.arms import select
+from lookalike.training.session import Session
+from lookalike.weights import find
+from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, content, run
+
+
+def filtered_manifest(kind: str) -> Path:
+    """Where the filter writes for persons or variations."""
+    return ARTIFACTS / "filter" / kind / "manifest.parquet"
+
+
+def work(stage: Stage, name: str) -> None:
+    """Train the arm `name`, measuring on the validation persons along the way."""
+    config, reid, arm = stage.config, stage.config.reid, stage.config.arms[name]
+    manifest = read_manifest(MANIFEST)
+    rows = manifest[manifest["split"] == "train"]
+    if arm.images != "none":
+        added = select(read_manifest(filtered_manifest(arm.images)), arm)
+        rows = pd.concat([rows, added], ignore_index=True)
+    persons = rows["person_id"].tolist()
+
+    session = Session(config.seed, reid.precision)
+    images = load_images(rows, stage.root, reid.height, reid.width, description="decode train")
+    query, gallery = (
+        Side(side, load_images(side, stage.root, reid.height, reid.width, description="decode val"))
+        for side in validation_protocol(manifest)
+    )
+
+    def validate(model: ReidNet) -> dict[str, float]:
+        embedder = Embedder(
+            model, config.evaluate.batch_size, config.evaluate.flip, session.device
+        )
+        summary = evaluate(embedder, query, gallery).ranking.summary(config.evaluate.ranks)
+        return {f"validation_{key}": value for key, value in summary.items()}
+
+    stage.tracker.params({"arm": arm.model_dump(), "reid": reid.model_dump(), "seed": config.seed})
+    stage.tracker.metrics(
+        {
+            "train_images": len(rows),
+            "train_persons": rows["person_id"].nunique(),
+            "synthetic_images": int((rows["origin"] != "real").sum()),
+        }
+    )
+    stage.dataset(rows, "training")
+    initial = None
+    if reid.weights != "none":
+        initial = read_state(find(reid.weights, stage.root))
+    resume = stage.resume(reid, config.seed, content(rows))
+    model = train_reid(
+        reid,
+        images,
+        persons,
+        session=session,
+        resume=resume,
+        tracker=stage.tracker,
+        initial=initial,
+        validate=validate,
+    )
+    if session.is_main:
+        save_reid(stage.folder / "model.safetensors", model, reid, sorted(set(persons)))
+        write_manifest(rows, stage.folder / "trained_on.parquet")
+        say(f"{stage.name}: {len(rows)} images of {len(set(persons))} persons")
+        resume.discard()
+
+
+if __name__ == "__main__":
+    arms = load_config(Path("params.yaml")).arms
+    arm = choice(list(arms))
+    inputs = [MANIFEST]
+    if arms[arm].images != "none":
+        inputs.append(filtered_manifest(arms[arm].images))
+    run(f"train_reid@{arm}", partial(work, name=arm), inputs)

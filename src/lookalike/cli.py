@@ -1,0 +1,343 @@
+"""The command line. Commands import what they need when they run, so `--help` answers at once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lookalike.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
+data_app = typer.Typer(no_args_is_help=True, help="Pedestrians: render them, or import Market-1501.")
+registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
+app.add_typer(data_app, name="data")
+app.add_typer(registry_app, name="registry")
+
+PARAMS = Path("params.yaml")
+DATA_FILE = Path("data.dvc")
+
+
+def main() -> None:
+    """Entry point: errors that users can mend are one line."""
+    try:
+        app()
+    except UserError as error:
+        from lookalike.progress import say
+
+        say(f"error: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _program(name: str) -> str:
+    """A command of this environment, else of the PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise UserError(f"{name} is not installed here; run `make install`")
+    return found
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise UserError(f"`{Path(command[0]).name} {' '.join(command[1:])}` failed: {lines[-1:]}")
+    return done.stdout
+
+
+@data_app.command("render")
+def data_render(
+    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
+    seed: Annotated[int | None, typer.Option(help="Other seeds give other persons.")] = None,
+    train_persons: Annotated[int | None, typer.Option(min=1)] = None,
+    test_persons: Annotated[int | None, typer.Option(min=1)] = None,
+    images_per_person: Annotated[int | None, typer.Option(min=4, help="Mean.")] = None,
+    distractors: Annotated[int | None, typer.Option(min=0)] = None,
+    junk: Annotated[int | None, typer.Option(min=0)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core.")] = None,
+) -> None:
+    """Render pedestrians in Market-1501's layout; the same bytes on every machine.
+
+    What is not given comes from data.rendered in params.yaml. The folder that data.dvc describes
+    is checked against it afterwards.
+    """
+    from lookalike.config import load_config
+    from lookalike.data.population import render_population
+    from lookalike.progress import say
+
+    config = load_config(PARAMS).data if PARAMS.is_file() else None
+    given = {
+        "seed": seed,
+        "train_persons": train_persons,
+        "test_persons": test_persons,
+        "images_per_person": images_per_person,
+        "distractors": distractors,
+        "junk": junk,
+    }
+    if config is not None and config.rendered is not None:
+        given = {k: getattr(config.rendered, k) if v is None else v for k, v in given.items()}
+    absent = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is None]
+    if absent:
+        raise UserError(f"no data.rendered in params.yaml to read from: give {', '.join(absent)}")
+    sizes = {name: value for name, value in given.items() if value is not None}
+    is_versioned = output.resolve() == Path("data").resolve()
+    if is_versioned and DATA_FILE.is_file() and not _difference_from_versioned():
+        say(f"{output} is what {DATA_FILE} describes; nothing to do")
+        return
+    counts = render_population(output, **sizes, workers=workers)
+    say(f"{output}: " + ", ".join(f"{kind} {number}" for kind, number in counts.items()))
+    if is_versioned:
+        _check_versioned(output)
+
+
+def _difference_from_versioned() -> list[str]:
+    """What DVC says of data/ compared with data.dvc: nothing, deleted, modified, not in cache."""
+    import json
+
+    status = json.loads(_run(_program("dvc"), "status", "--json", str(DATA_FILE)))
+    return [
+        change
+        for entry in status.get(str(DATA_FILE), [])
+        if isinstance(entry, dict)
+        for change in entry.get("changed outs", {}).values()
+    ]
+
+
+def _check_versioned(folder: Path) -> None:
+    """Compare fresh images with data.dvc, and put them into DVC's cache if they are the same."""
+    from lookalike.progress import say
+
+    if not DATA_FILE.is_file():
+        say(f"not versioned yet: run `dvc add {folder}`")
+        return
+    changes = _difference_from_versioned()
+    if any(change != "not in cache" for change in changes):
+        raise UserError(
+            f"{folder} differs from what {DATA_FILE} describes ({', '.join(changes)}); "
+            f"if you changed data.rendered on purpose, record it with `dvc add {folder}`"
+        )
+    _run(_program("dvc"), "commit", "--force", str(DATA_FILE))
+    say(f"{folder} is what {DATA_FILE} describes")
+
+
+@data_app.command("import")
+def data_import(
+    source: Annotated[Path, typer.Argument(help="Market-1501's archive (zip, tar) or folder.")],
+    any_counts: Annotated[
+        bool, typer.Option("--any-counts", help="Other data in the same layout.")
+    ] = False,
+) -> None:
+    """Bring Market-1501 into data/, check it against the published counts, version it with DVC."""
+    from lookalike.data.market1501 import import_dataset
+    from lookalike.progress import say
+
+    counts = import_dataset(source, Path("data"), expected_counts=not any_counts)
+    for split, found in counts.items():
+        say(f"{split}: {found.images:,} images of {found.persons:,} persons")
+    _run(_program("dvc"), "add", "data")
+    say("data/ is versioned: commit data.dvc, then run `dvc repro`")
+
+
+@app.command()
+def generate(
+    source: Annotated[Path, typer.Option("--input", help="Folder of pedestrian images.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to.")],
+    count: Annotated[int | None, typer.Option(min=1, help="Variations per image.")] = None,
+    generator: Annotated[Path, typer.Option(help="Trained generator.")] = Path(
+        "artifacts/train_gan/generator.safetensors"
+    ),
+    encoder: Annotated[Path, typer.Option(help="Its encoder.")] = Path(
+        "artifacts/train_encoder/encoder.safetensors"
+    ),
+) -> None:
+    """Invert every image of a folder and write variations of it."""
+    from lookalike.config import load_config
+    from lookalike.data.manifest import sha256_file
+    from lookalike.inversion.encoder import load_encoder
+    from lookalike.progress import say
+    from lookalike.stylegan3.checkpoint import load_generator
+    from lookalike.synthesis.folder import generate_from_folder
+
+    config = load_config(PARAMS).generate
+    if count is not None:
+        variations = config.variations.model_copy(update={"images_per_person": count})
+        config = config.model_copy(update={"variations": variations})
+    network = load_encoder(encoder, load_generator(generator))
+    result = generate_from_folder(
+        source, output, network, config, generator_digest=sha256_file(generator)
+    )
+    say(f"{output}: {len(result.manifest)} images; {len(result.skipped)} files left out")
+
+
+@app.command("starting-generator")
+def starting_generator(
+    images: Annotated[int, typer.Option(min=1, help="Images to train on.")] = 100_000,
+    persons: Annotated[int, typer.Option(min=1, help="Rendered persons.")] = 900,
+    images_per_person: Annotated[int, typer.Option(min=4)] = 8,
+    start: Annotated[str, typer.Option(help="Checkpoint to go on from, or none.")] = "none",
+    output: Annotated[Path, typer.Option(help="Where to write.")] = Path(
+        "starting_generator.safetensors"
+    ),
+) -> None:
+    """Train the generator that transfer learning starts from, on persons of a seed of their own."""
+    from lookalike.config import load_config
+    from lookalike.data.population import render_crops
+    from lookalike.stylegan3.starting import POPULATION_SEED, train_starting_generator
+
+    config = load_config(PARAMS)
+    gan = config.gan.model_copy(update={"start": start})
+    crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
+    train_starting_generator(gan, crops, output, total_images=images, seed=config.seed)
+
+
+@app.command()
+def weights() -> None:
+    """External weights: where each file is published, its digest, its licence, its place."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lookalike.weights import FILES, status
+
+    table = Table("weights", "state", "what to do", title="Weights")
+    for entry in status(FILES, Path()):
+        table.add_row(entry.file.name, entry.state, entry.advice)
+    Console().print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine and each profile have, and what they lack; exits with 1 if anything."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lookalike.doctor import examine
+
+    paths = [path for path in [PARAMS, *sorted(Path("profiles").glob("*.yaml"))] if path.is_file()]
+    rows = examine(Path(), paths)
+    table = Table("", "what", "state", "detail", title="lookalike doctor")
+    colours = {"ok": "green", "note": "yellow", "missing": "red"}
+    for row in rows:
+        state = f"[{colours[row.state]}]{row.state}[/]"
+        table.add_row(row.section, row.subject, state, row.detail)
+    Console().print(table)
+    current = "machine", rows and _profile()
+    raise typer.Exit(int(any(r.state == "missing" and r.section in current for r in rows)))
+
+
+def _profile() -> str:
+    from lookalike.config import load_config
+
+    return load_config(PARAMS).profile if PARAMS.is_file() else ""
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="Of the registered model.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, write nothing.")] = False,
+) -> None:
+    """Run every gate on a version and make it champion if all pass; exits with 1 if not."""
+    from rich.console import Console
+
+    from lookalike.config import load_config
+    from lookalike.progress import say
+    from lookalike.registry.promotion import Registry
+    from lookalike.registry.remeasure import remeasure
+    from lookalike.report.tables import gates_table
+
+    config = load_config(PARAMS)
+    measure = remeasure(config, Path("artifacts/validate/manifest.parquet"), Path.cwd())
+    decision = Registry(config, Path.cwd()).promote(version, dry_run=dry_run, remeasure=measure)
+    if decision.gates:
+        Console().print(gates_table([gate.as_dict() for gate in decision.gates]).rich("Gates"))
+    note = " (dry run: nothing was written)" if dry_run else ""
+    say(f"version {version}: {decision.action}; champion: {decision.champion_after}{note}")
+    raise typer.Exit(int(decision.action == "refused"))
+
+
+@app.command()
+def rollback() -> None:
+    """Give the alias champion back to the version that the current champion replaced."""
+    from lookalike.config import load_config
+    from lookalike.progress import say
+    from lookalike.registry.promotion import Registry
+
+    decision = Registry(load_config(PARAMS), Path.cwd()).rollback()
+    say(f"champion: version {decision.champion_after} (was {decision.champion_before})")
+
+
+@registry_app.command("show")
+def registry_show() -> None:
+    """Every version with its arm, its metrics and the last decision about it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lookalike.config import load_config
+    from lookalike.registry.promotion import Registry
+
+    registry = Registry(load_config(PARAMS), Path.cwd())
+    columns = ("version", "arm", "rank-1", "mAP", "registered", "decision", "replaced")
+    table = Table(*columns, title=registry.name)
+    for info in registry.show():
+        rates = [f"{float(info.tags.get(f'lookalike.{m}', 'nan')):.1%}" for m in ("rank_1", "mAP")]
+        name = f"{info.version} [green]champion[/]" if info.champion else str(info.version)
+        created = info.created[:16].replace("T", " ")
+        table.add_row(name, info.arm, *rates, created, info.decision, info.predecessor)
+    Console().print(table)
+
+
+@app.command()
+def summary() -> None:
+    """Arms and metrics, gates, the champion, and where to look next."""
+    from lookalike.config import load_config
+    from lookalike.progress import say
+    from lookalike.report.html import write_report
+    from lookalike.report.summary import print_summary
+
+    arms = list(load_config(PARAMS).arms)
+    artifacts, page = Path("artifacts"), Path(".lookalike/report.html")
+    print_summary(artifacts, arms)
+    write_report(artifacts, page, arms=arms, parameters=PARAMS.read_text())
+    say(f"With all pictures: {page}")
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option()] = 5000) -> None:
+    """Open MLflow's UI on this repository's runs."""
+    _mlflow("ui", "--port", str(port))
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option()] = 5001,
+    version: Annotated[str, typer.Option(help="@champion, or a version number.")] = "@champion",
+) -> None:
+    """Serve the champion over HTTP: POST /invocations with base64 images."""
+    from lookalike.config import load_config
+
+    name = load_config(PARAMS).registry.model
+    model = f"models:/{name}{version if version.startswith('@') else f'/{version}'}"
+    _mlflow("models", "serve", "-m", model, "--env-manager", "local", "--port", str(port))
+
+
+def _mlflow(*arguments: str) -> None:
+    """Replace nothing, wait for MLflow's own command with this repository's store."""
+    import os
+
+    from lookalike.tracking import tracking_uri
+
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": tracking_uri(Path.cwd()),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    command: Sequence[str] = [sys.executable, "-m", "mlflow", *arguments]
+    sys.exit(subprocess.run(command, env=environment, check=False).returncode)

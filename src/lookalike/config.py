@@ -1,0 +1,256 @@
+"""`params.yaml` as frozen, strict, documented types.
+
+Unknown keys, wrong types and impossible combinations are errors that name the key. Every field that
+a stage reads is a DVC parameter of that stage, so a change re-runs what it concerns and no more.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lookalike.errors import UserError
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Group = Literal["coarse", "medium", "fine"]
+
+
+class Section(BaseModel):
+    """A strict, frozen block of parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class RenderedConfig(Section):
+    """The population that `lookalike data render` draws when no real data is at hand."""
+
+    seed: Count
+    train_persons: Positive
+    test_persons: Positive
+    images_per_person: Positive  # mean over persons
+    distractors: Count
+    junk: Count
+
+
+class DataConfig(Section):
+    """Where the images come from and which persons are held out for choosing the winner."""
+
+    source: Literal["rendered", "market1501"]
+    root: str  # folder in Market-1501's layout, relative to the repository
+    rendered: RenderedConfig | None
+    validation_persons: Positive  # train identities held out; never test ones
+    # What `validate` does with a bad image: stop, or leave it out and say so.
+    on_problem: Literal["fail", "quarantine"]
+
+
+class ReidConfig(Section):
+    """ResNet50 with a new last layer: fc, batch norm, dropout, one output per person (the study)."""
+
+    height: Positive
+    width: Positive
+    weights: Literal["none", "resnet50-imagenet"]
+    embedding_dim: Positive
+    dropout: Fraction
+    last_stride: Literal[1, 2]  # 1 keeps layer4 at twice the resolution (Luo et al. 2019)
+    epochs: Positive
+    batch_size: Positive  # over all processes
+    micro_batch: Positive  # images that one process holds at once; batch statistics are per micro-batch
+    learning_rate: Rate
+    weight_decay: Weight
+    checkpoint_images: Positive
+    precision: Literal["no", "bf16"]
+
+
+class GanConfig(Section):
+    """StyleGAN3-T and its training (Karras et al. 2021, 2020)."""
+
+    height: Positive
+    width: Positive
+    z_dim: Positive
+    w_dim: Positive
+    channel_base: Positive
+    channel_max: Positive
+    num_layers: Positive
+    margin: Positive
+    discriminator_channel_base: Positive
+    discriminator_channel_max: Positive
+    start: str  # weights to transfer from: a name of `lookalike weights`, or "none"
+    freeze_discriminator: Count  # blocks counted from the input (Freeze-D, Mo et al. 2020)
+    total_images: Positive
+    batch_size: Positive
+    micro_batch: Positive
+    generator_lr: Rate
+    discriminator_lr: Rate
+    r1_gamma: Rate
+    r1_interval: Positive
+    ema_half_life: Rate  # images
+    mirror: bool  # x-flips of real images
+    snapshot_images: Positive  # between two measurements of the distance and sample grids
+    distance_samples: Positive  # generated images per measurement
+    distance_features: Literal["reid", "inception"]
+    checkpoint_images: Positive
+    precision: Literal["no", "bf16"]
+
+
+class EncoderConfig(Section):
+    """ReStyle-pSp on the frozen generator (Alaluf et al. 2021; Richardson et al. 2021)."""
+
+    channels: Positive  # width of the residual backbone's first stage
+    steps: Positive  # refinement steps, each a residual on the current latent
+    total_images: Positive
+    batch_size: Positive
+    micro_batch: Positive
+    learning_rate: Rate
+    l2: Weight
+    lpips: Weight
+    lpips_backbone: Literal["random", "vgg16-imagenet", "alexnet-imagenet"]
+    identity: Weight
+    latent_norm: Weight  # keeps latents near w_avg, where the generator is good
+    checkpoint_images: Positive
+    precision: Literal["no", "bf16"]
+
+
+class PersonsConfig(Section):
+    """New persons from seeds."""
+
+    count: Positive
+    images_per_person: Positive
+    first_seed: Count
+    truncation_psi: Fraction
+    group: Group  # layers whose styles vary between a person's images
+    interpolation: Fraction  # share of a person's images made by interpolation instead of mixing
+
+
+class VariationsConfig(Section):
+    """Variations of real train persons from their inversions."""
+
+    images_per_person: Positive
+    truncation_psi: Fraction  # of the styles that are mixed in
+    group: Group
+    interpolation: Fraction  # share made by interpolating two inversions of the same person
+
+
+class GenerateConfig(Section):
+    """What is generated, and the size of the stored crops."""
+
+    height: Positive
+    width: Positive
+    batch_size: Positive
+    persons: PersonsConfig
+    variations: VariationsConfig
+
+
+class Threshold(Section):
+    """A score's lower bound: given, or read off real images by an allowed rejection rate."""
+
+    value: float | None = None
+    rejection_rate: Fraction | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.value is None) == (self.rejection_rate is None):
+            raise ValueError("give either value or rejection_rate")
+        return self
+
+
+class FilterConfig(Section):
+    """The cascade: pedestrian detector, SSIM, identity, near-duplicates."""
+
+    detector: Literal["hog", "yolov4-tiny"]
+    detector_threshold: Threshold
+    ssim_threshold: Threshold  # against the person's first kept image (the study)
+    identity_threshold: Threshold  # cosine to the person's centroid in re-ID features
+    duplicate_similarity: Annotated[float, Field(gt=0, le=1)]  # SSIM above which a twin is dropped
+
+
+class ArmConfig(Section):
+    """An augmentation arm: which generated images join the real ones; labels are their person_id."""
+
+    images: Literal["none", "persons", "variations"]
+    max_persons: Positive | None = None
+    max_images_per_person: Positive | None = None
+
+
+class EvaluateConfig(Section):
+    """How models are measured; recorded with every result."""
+
+    batch_size: Positive
+    flip: bool  # average the embeddings of an image and its mirror image
+    ranks: tuple[Positive, ...]
+
+
+class GatesConfig(Section):
+    """Bounds of the promotion gates."""
+
+    min_rank1: Fraction
+    min_map: Fraction
+    max_frechet: Rate
+    pass_rate: tuple[Fraction, Fraction]  # band of the filter's pass rate
+    min_camera_rank1: Fraction
+    champion_margin: Weight  # how much worse than the champion rank-1 and mAP may be
+    max_latency_ms: Rate  # one image through the serving model
+    max_size_mb: Rate
+    first_champion: Literal["absolute-only", "never"]  # what to do where there is no champion
+
+
+class RegistryConfig(Section):
+    """Names in MLflow."""
+
+    experiment: str
+    model: str
+
+
+class Config(Section):
+    """Everything in params.yaml."""
+
+    profile: str
+    seed: Count
+    data: DataConfig
+    reid: ReidConfig
+    gan: GanConfig
+    encoder: EncoderConfig
+    generate: GenerateConfig
+    filter: FilterConfig
+    arms: dict[str, ArmConfig]
+    evaluate: EvaluateConfig
+    gates: GatesConfig
+    registry: RegistryConfig
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.data.source == "rendered" and self.data.rendered is None:
+            raise ValueError("data.rendered is needed with data.source: rendered")
+        if self.arms.get("baseline") != ArmConfig(images="none"):
+            raise ValueError("arms.baseline must be there, with images: none")
+        for name in ("reid", "gan", "encoder"):
+            section = getattr(self, name)
+            if section.batch_size % section.micro_batch:
+                raise ValueError(f"{name}.batch_size must be a multiple of {name}.micro_batch")
+        return self
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a parameter file.
+
+    Raises:
+        UserError: the file is missing or wrong; names every wrong key in one line.
+    """
+    try:
+        return Config.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError as error:
+        raise UserError(f"no parameter file at {path}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}"
+            for e in error.errors()
+        )
+        raise UserError(f"{path}: {problems}") from error

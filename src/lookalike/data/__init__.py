@@ -1,0 +1,1 @@
+"""Images on disk and the table that describes them."""

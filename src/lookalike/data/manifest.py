@@ -1,0 +1,130 @@
+"""The manifest: one table for every image, real or synthetic.
+
+Each stage reads and writes manifests (Parquet), so any image in a training set can be traced to
+the command that made it. A row's image lies either loose on disk (`archive` empty, `member` a path
+relative to the repository root) or in an uncompressed zip (`archive` relative to the root).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lookalike.errors import UserError
+
+SPLITS = ("train", "val", "query", "gallery", "distractor", "junk")
+ORIGINS = ("real", "person", "variation")
+
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),  # unique in a pipeline; the file's stem
+        ("person_id", pa.string()),  # "0001" real, "syn-000001" new persons, "-1" junk, "0000"
+        ("camera_id", pa.int32()),  # from 1; 0 for synthetic images
+        ("split", pa.string()),  # one of SPLITS
+        ("origin", pa.string()),  # one of ORIGINS
+        ("archive", pa.string()),  # "" for a loose file
+        ("member", pa.string()),
+        ("width", pa.int32()),  # pixels, as stored
+        ("height", pa.int32()),
+        ("sha256", pa.string()),  # of the encoded bytes
+        # Provenance of synthetic rows; empty for real ones.
+        ("seed", pa.int64()),  # -1 for real images
+        ("recipe", pa.string()),  # "mix:medium:psi=0.7:with=17", "interpolate:0.4:with=<image_id>"
+        ("layer_group", pa.string()),  # coarse, medium, fine or ""
+        ("source_image", pa.string()),  # image_id of the real image a variation comes from
+        ("generator", pa.string()),  # sha256 of the generator's file
+        # Filled by filtering; NaN and "" before.
+        ("detector_score", pa.float64()),
+        ("ssim", pa.float64()),  # to the person's first kept image
+        ("identity_similarity", pa.float64()),  # cosine to the person's re-ID centroid
+        ("verdict", pa.string()),  # kept or rejected; "" before filtering and for real rows
+        ("reason", pa.string()),  # detector, ssim, identity, duplicate; "" when kept
+    ]
+)
+DEFAULTS: dict[str, object] = {
+    "archive": "",
+    "seed": -1,
+    "recipe": "",
+    "layer_group": "",
+    "source_image": "",
+    "generator": "",
+    "detector_score": float("nan"),
+    "ssim": float("nan"),
+    "identity_similarity": float("nan"),
+    "verdict": "",
+    "reason": "",
+}
+
+
+def new_manifest(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Build a manifest from rows; columns with a default may be absent.
+
+    Raises:
+        ValueError: a required column is missing, or a column is unknown.
+    """
+    frame = pd.DataFrame(rows, columns=None if rows else pd.Index(SCHEMA.names))
+    unknown = sorted(set(frame.columns) - set(SCHEMA.names))
+    if unknown:
+        raise ValueError(f"unknown manifest columns: {', '.join(unknown)}")
+    for name in SCHEMA.names:
+        if name not in frame.columns:
+            if name not in DEFAULTS:
+                raise ValueError(f"manifest column {name} is missing")
+            frame[name] = DEFAULTS[name]
+    table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
+    return table.to_pandas()
+
+
+def write_manifest(frame: pd.DataFrame, path: Path) -> None:
+    """Write atomically, the same bytes for the same rows."""
+    table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
+    table = table.replace_schema_metadata(None)  # pandas' metadata holds library versions
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    pq.write_table(table, temporary, compression="zstd")
+    os.replace(temporary, path)  # noqa: PTH105 - the atomic one
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read a manifest and check its columns.
+
+    Raises:
+        UserError: the file is missing, is no Parquet, or has other columns.
+    """
+    if not path.is_file():
+        raise UserError(f"no manifest at {path}; run `dvc repro` to make it")
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise UserError(f"{path} is not a readable Parquet file: {error}") from error
+    if table.schema.names != SCHEMA.names:
+        raise UserError(f"{path} is not a manifest: its columns are {table.schema.names}")
+    return table.cast(SCHEMA).to_pandas()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def validation_protocol(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Queries and gallery made of the validation persons, Market-1501's way.
+
+    One query per person and camera (the first by image_id), the rest is the gallery.
+    """
+    val = frame[frame["split"] == "val"].sort_values("image_id")
+    is_query = ~val.duplicated(["person_id", "camera_id"])
+    return val[is_query].reset_index(drop=True), val[~is_query].reset_index(drop=True)
+
+
+def test_protocol(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Queries and gallery of the test persons; distractors stay in, junk stays out."""
+    query = frame[frame["split"] == "query"].sort_values("image_id")
+    gallery = frame[frame["split"].isin(["gallery", "distractor"])].sort_values("image_id")
+    return query.reset_index(drop=True), gallery.reset_index(drop=True)

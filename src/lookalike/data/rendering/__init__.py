@@ -1,0 +1,1 @@
+"""Rendered pedestrians: who they are, how they are drawn, and which camera sees them."""

@@ -1,0 +1,124 @@
+"""`lookalike doctor`: what this machine offers, what each profile finds and what it lacks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import torch
+
+from lookalike.config import Config, load_config
+from lookalike.errors import UserError
+from lookalike.weights import required_for, status
+
+State = Literal["ok", "note", "missing"]
+DATA_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")  # Market-1501's
+FREE_GB = 10  # the embedded profile's data, artifacts and DVC cache, with room to spare
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finding.
+
+    Attributes:
+        section: "machine" or the profile's name.
+        subject: what was looked at.
+        state: `note` is worth knowing but stops nothing; `missing` stops that profile.
+        detail: what was found, or what to do, in one line.
+    """
+
+    section: str
+    subject: str
+    state: State
+    detail: str
+
+
+def examine(root: Path, profiles: Sequence[Path]) -> list[Row]:
+    """Findings about the machine and about each parameter file; `root` is the repository root."""
+    rows = _machine(root)
+    for path in profiles:
+        try:
+            config = load_config(path)
+        except UserError as error:
+            rows.append(Row(path.stem, "parameters", "missing", str(error)))
+            continue
+        rows.append(Row(config.profile, "parameters", "ok", str(path)))
+        rows += _data(config, root) + _weights(config, root)
+    return rows
+
+
+def _machine(root: Path) -> list[Row]:
+    def row(subject: str, good: bool, detail: str, otherwise: State = "missing") -> Row:
+        return Row("machine", subject, "ok" if good else otherwise, detail)
+
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    listed = ", ".join(f"{d.name} ({d.total_memory / 2**30:.0f} GiB)" for d in devices)
+    readers = {
+        "HOG people detector": hasattr(cv2, "HOGDescriptor"),
+        "Darknet reader": hasattr(cv2.dnn, "readNetFromDarknet"),
+    }
+    lacking = ", ".join(name for name, there in readers.items() if not there)
+    free = shutil.disk_usage(root).free / 1e9
+    return [
+        row("python", sys.version_info >= (3, 11), platform.python_version()),
+        row("torch", True, torch.__version__),
+        row("cuda", bool(devices), listed or "none: everything runs on the CPU", "note"),
+        row("opencv", not lacking, f"{cv2.__version__}{': no ' + lacking if lacking else ''}"),
+        row("disk", free > FREE_GB, f"{free:.0f} GB free, {FREE_GB} advised", "note"),
+        _git(root),
+        _dvc(root),
+    ]
+
+
+def _git(root: Path) -> Row:
+    if not shutil.which("git"):
+        return Row("machine", "git", "missing", "not on the PATH; DVC and provenance need it")
+    answer = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True
+    )
+    if answer.returncode:
+        return Row("machine", "git", "missing", f"{root} has no commit; clone the repository")
+    return Row("machine", "git", "ok", f"at {answer.stdout.strip()}")
+
+
+def _dvc(root: Path) -> Row:
+    try:
+        version = importlib.metadata.version("dvc")
+    except importlib.metadata.PackageNotFoundError:
+        return Row("machine", "dvc", "missing", "not installed; run `make install`")
+    if not (root / ".dvc").is_dir():
+        return Row(
+            "machine", "dvc", "missing", f"{version}, but {root} has no .dvc; run `dvc init`"
+        )
+    return Row("machine", "dvc", "ok", version)
+
+
+def _data(config: Config, root: Path) -> list[Row]:
+    folder = root / config.data.root
+    absent = [name for name in DATA_FOLDERS if not (folder / name).is_dir()]
+    if not absent:
+        return [Row(config.profile, "data", "ok", str(folder))]
+    lacks = f"{folder} lacks {', '.join(absent)}"
+    if config.data.source == "rendered":
+        return [Row(config.profile, "data", "note", f"{lacks}; `make repro` renders them")]
+    return [Row(config.profile, "data", "missing", f"{lacks}; run `lookalike data import ARCHIVE`")]
+
+
+def _weights(config: Config, root: Path) -> list[Row]:
+    try:
+        found = status(required_for(config), root)
+    except UserError as error:
+        return [Row(config.profile, "weights", "missing", str(error))]
+    states: dict[str, State] = {"verified": "ok", "unverified": "note"}
+    return [
+        Row(config.profile, entry.file.name, states.get(entry.state, "missing"), entry.advice)
+        for entry in found
+    ]

@@ -1,0 +1,1 @@
+"""From an image to the latent that makes the generator draw it."""

@@ -1,0 +1,1 @@
+"""From an evaluated model to the registry's champion: gates, promotion, serving."""

@@ -1,0 +1,318 @@
+"""Promotion gates: pure functions from measurements to verdicts.
+
+Every gate is evaluated, none is skipped; a value that is missing or not a number fails. Nothing
+here reads a file or asks the registry, so each gate can be tested with numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lookalike.config import GatesConfig
+from lookalike.registry.evidence import Evaluation, Evidence
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95  # one-sided
+BOOTSTRAP_SEED = 20
+UNIT_TOLERANCE = 1e-3  # of an embedding's length; JSON rounds little, bf16 more
+TRAINED = ("gan", "encoder", "reid")
+KINDS = ("persons", "variations")
+RELATIVE_METRICS = ("rank_1", "mAP")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One verdict.
+
+    Attributes:
+        name: family and what is judged, say `absolute.rank_1`.
+        value: what was measured; None where it is missing.
+        bound: what was asked for, in words.
+        passed: the verdict.
+        reason: one line for a person.
+    """
+
+    name: str
+    value: float | str | None
+    bound: str
+    passed: bool
+    reason: str
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON; NaN and infinity, which JSON does not know, as text."""
+        fields = asdict(self)
+        if isinstance(self.value, float) and not math.isfinite(self.value):
+            fields["value"] = str(self.value)
+        return fields
+
+
+@dataclass(frozen=True)
+class ServingCheck:
+    """What one request through the registered model gave.
+
+    Attributes:
+        embeddings: float [N, D] of the pictures that were sent; None if the request failed.
+        latency_ms: median time of a request with one picture.
+        size_mb: of the registered model's files, 10^6 bytes.
+        error: why the request failed; empty if it did not.
+    """
+
+    embeddings: npt.NDArray[np.floating] | None
+    latency_ms: float
+    size_mb: float
+    error: str = ""
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _bounded(
+    name: str, value: float | None, low: float = -math.inf, high: float = math.inf
+) -> Gate:
+    """low <= value <= high; comparisons with NaN are false, so NaN fails."""
+    number = _number(value)
+    limits = [] if low == -math.inf else [f">= {low:g}"]
+    limits += [] if high == math.inf else [f"<= {high:g}"]
+    bound = " and ".join(limits)
+    passed = math.isfinite(number) and low <= number <= high
+    if value is None:
+        reason = "missing"
+    elif not math.isfinite(number):
+        reason = f"{number} is not a finite number"
+    else:
+        reason = f"{number:.4g} is {'' if passed else 'not '}{bound}"
+    return Gate(name, None if value is None else number, bound, passed, reason)
+
+
+def _equal(name: str, value: str | None, bound: str, otherwise: str) -> Gate:
+    passed = bool(value) and value == bound
+    reason = f"is {value}" if passed else f"{otherwise} (is {value or 'missing'})"
+    return Gate(name, value, bound, passed, reason)
+
+
+def integrity(evidence: Evidence, loads_safely: bool) -> list[Gate]:
+    """The model is the one that the pipeline made, from committed code and validated data.
+
+    Args:
+        evidence: what registration recorded.
+        loads_safely: whether the registered files loaded with pickle forbidden.
+    """
+    files = ", ".join(evidence.uncommitted)
+    return [
+        _equal(
+            "integrity.weights",
+            evidence.weights_md5,
+            evidence.locked_md5 or "an MD5 in dvc.lock",
+            "the weights are not what dvc.lock names; run `dvc repro`",
+        ),
+        _equal("integrity.run", evidence.run_status, "FINISHED", "the training run did not finish"),
+        _equal(
+            "integrity.data",
+            None if evidence.data_valid is None else str(evidence.data_valid).lower(),
+            "true",
+            "the data did not pass validation; see artifacts/validate",
+        ),
+        Gate(
+            "integrity.code",
+            evidence.git_sha,
+            "a commit without changes",
+            evidence.git_sha not in ("", "unknown") and not files,
+            f"not committed: {files or 'no git repository'}"
+            if files or evidence.git_sha in ("", "unknown")
+            else "everything is committed",
+        ),
+        _equal(
+            "integrity.no_pickle",
+            str(loads_safely).lower(),
+            "true",
+            "the registered model does not load with pickle forbidden",
+        ),
+    ]
+
+
+def leakage(evidence: Evidence) -> list[Gate]:
+    """No held-out person or image among what the GAN, the encoder and the re-ID model saw."""
+    gates = []
+    for network in TRAINED:
+        leaks = evidence.leaks.get(network)
+        if leaks is None:
+            reason = "its training rows were not recorded"
+        elif leaks:
+            shown = ", ".join(leaks[:5]) + (", ..." if len(leaks) > 5 else "")
+            reason = f"trained on held-out data: {shown}"
+        else:
+            reason = "none"
+        value = None if leaks is None else float(len(leaks))
+        gates.append(Gate(f"leakage.{network}", value, "0 held-out", leaks == (), reason))
+    return gates
+
+
+def absolute(evidence: Evidence, config: GatesConfig) -> list[Gate]:
+    """Bounds that every champion keeps; pass rates within a band, for a filter may be too kind."""
+    low, high = config.pass_rate
+    metrics = evidence.evaluation.metrics
+    return [
+        _bounded("absolute.rank_1", metrics.get("rank_1"), low=config.min_rank1),
+        _bounded("absolute.mAP", metrics.get("mAP"), low=config.min_map),
+        _bounded("absolute.frechet", evidence.frechet, low=0.0, high=config.max_frechet),
+        *(
+            _bounded(f"absolute.pass_rate.{kind}", evidence.pass_rates.get(kind), low, high)
+            for kind in KINDS
+        ),
+    ]
+
+
+def relative(candidate: Evaluation, champion: Evaluation | None, config: GatesConfig) -> list[Gate]:
+    """Not worse than the champion by more than the margin, on the same evaluation data."""
+    if champion is None:
+        return [_without_champion("relative", config)]
+    gates = []
+    for name in RELATIVE_METRICS:
+        gate = _comparable(f"relative.{name}", candidate, champion)
+        if gate.passed:
+            # An unknown champion's value must not open the gate: NaN as a bound fails.
+            low = _number(champion.metrics.get(name)) - config.champion_margin
+            gate = _bounded(f"relative.{name}", candidate.metrics.get(name), low)
+        gates.append(gate)
+    return gates
+
+
+def statistical(
+    candidate: Evaluation, champion: Evaluation | None, config: GatesConfig
+) -> list[Gate]:
+    """The difference's lower confidence bound is above minus the margin: paired bootstrap."""
+    if champion is None:
+        return [_without_champion("statistical", config)]
+    gates = []
+    margin = config.champion_margin
+    for name, column in (("rank_1", "rank_1"), ("mAP", "ap")):
+        gate = _comparable(f"statistical.{name}", candidate, champion)
+        if gate.passed:
+            pairs = paired(candidate.per_query, champion.per_query, column)
+            lower = bootstrap_lower_bound(pairs["difference"], pairs["person_id"])
+            gate = _bounded(f"statistical.{name}", lower, low=-margin)
+        gates.append(gate)
+    return gates
+
+
+def slices(candidate: Evaluation, config: GatesConfig) -> list[Gate]:
+    """Rank-1 of each camera's queries: a good mean may hide a blind camera."""
+    cameras = candidate.rank_1_by_camera
+    if not cameras:
+        return [_bounded("slices.rank_1", None, low=config.min_camera_rank1)]
+    return [
+        _bounded(f"slices.rank_1.camera_{camera}", value, low=config.min_camera_rank1)
+        for camera, value in sorted(cameras.items())
+    ]
+
+
+def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
+    """The registered model answers a request, well-formed, in time, and is not too large."""
+    embeddings = check.embeddings
+    answered = embeddings is not None and embeddings.ndim == 2 and embeddings.size > 0
+    finite = bool(answered and embeddings is not None and np.isfinite(embeddings).all())
+    deviation = None
+    if answered and embeddings is not None:
+        deviation = float(np.abs(np.linalg.norm(embeddings, axis=1) - 1).max())
+    return [
+        Gate(
+            "operational.request",
+            "answered" if answered else "failed",
+            "answered",
+            answered,
+            check.error or ("embeddings came back" if answered else "no embeddings came back"),
+        ),
+        _equal("operational.finite", str(finite).lower(), "true", "embeddings are not finite"),
+        _bounded("operational.unit_length_deviation", deviation, high=UNIT_TOLERANCE),
+        _bounded("operational.latency_ms", check.latency_ms, 0.0, config.max_latency_ms),
+        _bounded("operational.size_mb", check.size_mb, 0.0, config.max_size_mb),
+    ]
+
+
+def evaluate_gates(
+    evidence: Evidence,
+    champion: Evaluation | None,
+    check: ServingCheck,
+    loads_safely: bool,
+    config: GatesConfig,
+) -> list[Gate]:
+    """All gates, in a fixed order; `champion` is None where there is none."""
+    candidate = evidence.evaluation
+    return [
+        *integrity(evidence, loads_safely),
+        *leakage(evidence),
+        *absolute(evidence, config),
+        *relative(candidate, champion, config),
+        *statistical(candidate, champion, config),
+        *slices(candidate, config),
+        *operational(check, config),
+    ]
+
+
+def paired(candidate: pd.DataFrame, champion: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`person_id` and `difference` (candidate minus champion) per query; NaN in neither.
+
+    Queries that are invalid (no match in the gallery) are so for both models and drop out. A query
+    that only one of them has stays as NaN, so that the bound becomes NaN and the gate fails.
+    """
+    both = candidate.merge(
+        champion[["image_id", "ap", "rank_1"]], on="image_id", how="outer", suffixes=("", "_old")
+    )
+    both["difference"] = both[column] - both[f"{column}_old"]
+    invalid = both[column].isna() & both[f"{column}_old"].isna()
+    return both.loc[~invalid, ["person_id", "difference"]]
+
+
+def bootstrap_lower_bound(
+    differences: Sequence[float] | pd.Series[float], persons: Sequence[str] | pd.Series[str]
+) -> float:
+    """Lower confidence bound of the mean difference per query, persons resampled.
+
+    Queries of one person are alike, so persons are drawn, each with all its queries (the cluster
+    bootstrap; Davison and Hinkley 1997, 3.8). Seeded: the same numbers give the same bound.
+
+    Returns:
+        The (1 - `CONFIDENCE`) quantile of `RESAMPLES` resampled means; NaN for no queries or NaN.
+    """
+    frame = pd.DataFrame({"d": np.asarray(differences, float), "p": np.asarray(persons, object)})
+    if frame.empty or frame["d"].isna().any():
+        return float("nan")
+    groups = frame.groupby("p", sort=True)["d"]
+    sums, counts = groups.sum().to_numpy(), groups.count().to_numpy()
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    # How often each person is drawn: [RESAMPLES, persons].
+    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+    means = (drawn @ sums) / (drawn @ counts)
+    return float(np.quantile(means, 1 - CONFIDENCE))
+
+
+def failures(gates: Sequence[Gate]) -> dict[str, str]:
+    """Name and reason of each gate that did not pass."""
+    return {gate.name: gate.reason for gate in gates if not gate.passed}
+
+
+def _without_champion(family: str, config: GatesConfig) -> Gate:
+    policy: Literal["absolute-only", "never"] = config.first_champion
+    allowed = policy == "absolute-only"
+    reason = "no champion yet: the absolute gates decide"
+    if not allowed:
+        reason = "no champion yet, and gates.first_champion is never"
+    return Gate(f"{family}.champion", "none", "policy absolute-only", allowed, reason)
+
+
+def _comparable(name: str, candidate: Evaluation, champion: Evaluation) -> Gate:
+    same = candidate.fingerprint == champion.fingerprint
+    reason = (
+        "same evaluation data and settings"
+        if same
+        else "the champion was measured on other data or settings; measure it again on these"
+    )
+    return Gate(name, candidate.fingerprint, champion.fingerprint, same, reason)

@@ -1,0 +1,157 @@
+"""Packing a re-ID model for MLflow's server, and trying the packed model."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.metadata
+import logging
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import lookalike
+from lookalike.registry.gates import ServingCheck
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+    from mlflow.pyfunc import PyFuncModel
+
+# What the shipped code imports; the versions are those of this environment, which trained it.
+REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pydantic",
+    "pyyaml",
+    "rich",
+    "safetensors",
+    "torch",
+    "torchvision",
+)
+LATENCY_REQUESTS = 7
+
+
+def save_serving_model(folder: Path, weights: Path, flip: bool, description: Model) -> None:
+    """Write an MLflow model: weights (safetensors), this package's code, signature, requirements.
+
+    Args:
+        folder: a new folder.
+        weights: of `reid.model.save_reid`.
+        flip: whether the evaluation averaged with mirror images; serving does as it did.
+        description: MLflow's record of the model; completed and written as `MLmodel`.
+    """
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, DataType, Schema
+
+    package = Path(lookalike.__file__).parent
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "image")]),
+        outputs=Schema([ColSpec(Array(DataType.double))]),
+    )
+    with tempfile.TemporaryDirectory() as scratch, _quiet():
+        code = Path(scratch) / package.name
+        shutil.copytree(package, code, ignore=_only_python)
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(package / "registry" / "serving_model.py"),
+            artifacts={"weights": str(weights)},
+            code_paths=[str(code)],
+            signature=signature,
+            pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in REQUIREMENTS],
+            model_config={"flip": flip},
+            mlflow_model=description,
+        )
+
+
+def load_serving_model(folder: Path) -> PyFuncModel:
+    """Load a packed model with pickle forbidden.
+
+    In this process the shipped code is not imported again where this checkout's already is.
+    """
+    import mlflow.pyfunc
+
+    path = sys.path
+    try:
+        with _no_pickle(), _quiet():
+            model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
+            return model
+    finally:
+        sys.path = path  # MLflow puts the shipped code in front of it
+
+
+def check_serving(folder: Path, pictures: Sequence[bytes]) -> tuple[ServingCheck, bool]:
+    """Load a packed model, send it pictures, and time it.
+
+    Args:
+        folder: the packed model.
+        pictures: encoded images, at least one.
+
+    Returns:
+        What it answered, and whether it loaded without pickle. Nothing is raised: whatever goes
+        wrong is the gates' business.
+    """
+    import pandas as pd
+
+    size_mb = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
+    loaded = False
+    try:
+        model = load_serving_model(folder)
+        loaded = True
+        table = pd.DataFrame({"image": [base64.b64encode(p).decode() for p in pictures]})
+        embeddings = np.asarray(model.predict(table), dtype=np.float64)
+        assert embeddings.shape[:1] == (len(pictures),), "one embedding per picture"
+        times = []
+        for _ in range(LATENCY_REQUESTS):
+            began = time.perf_counter()
+            model.predict(table.head(1))
+            times.append(1000 * (time.perf_counter() - began))
+    except Exception as error:  # any failure of a model is a verdict about it
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return ServingCheck(None, float("nan"), size_mb, reason), loaded
+    return ServingCheck(embeddings, statistics.median(times), size_mb), loaded
+
+
+def _only_python(folder: str, names: list[str]) -> set[str]:
+    """What not to copy: the starting generator and other data that serving does not need."""
+    here = Path(folder)
+    return {n for n in names if not n.endswith(".py") and not (here / n).is_dir()} | {"__pycache__"}
+
+
+@contextlib.contextmanager
+def _no_pickle() -> Iterator[None]:
+    name = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's advice on type hints and input examples: the signature is explicit."""
+    logger = logging.getLogger("mlflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,1 @@
+"""Person re-identification: network, training, embedding and ranking."""

@@ -1,0 +1,218 @@
+"""ResNet50 for re-identification, its last layer replaced as in the study; its weights file.
+
+Images come in [-1, 1], as everywhere in this project; ImageNet's normalisation happens inside, so
+that nothing outside can forget it or do it twice.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import resnet50
+
+from lookalike.config import ReidConfig
+from lookalike.errors import UserError
+from lookalike.training.checkpoint import load_weights, save_weights
+
+FORMAT = "lookalike-reid"
+VERSION = 1  # of the weights file; raise it when old files would give other features
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ReidNet(nn.Module):
+    """ResNet50 (He et al. 2016) -> fc -> batch norm -> dropout -> one output per person.
+
+    Args:
+        num_classes: persons to tell apart while training.
+        embedding_dim: width of the fc layer, D.
+        dropout: probability, before the classifier only.
+        last_stride: of layer4; 1 doubles its resolution (Luo et al. 2019, 2.4).
+        height, width: input size that it is trained for, pixels; kept for whoever embeds with it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        dropout: float,
+        last_stride: int,
+        *,
+        height: int = 256,
+        width: int = 128,
+    ):
+        super().__init__()
+        self.height, self.width = height, width
+        # Residual branches start at zero (Goyal et al. 2017), which short trainings from scratch
+        # need; loaded weights replace it.
+        self.backbone = resnet50(weights=None, zero_init_residual=True)
+        if last_stride == 1:
+            block = self.backbone.layer4[0]
+            block.conv2.stride = block.downsample[0].stride = (1, 1)
+        pooled = self.backbone.fc.in_features
+        self.backbone.fc = nn.Identity()
+        self.embedding = nn.Linear(pooled, embedding_dim)
+        self.norm = nn.BatchNorm1d(embedding_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(embedding_dim, num_classes)
+        nn.init.kaiming_normal_(self.embedding.weight, mode="fan_out", nonlinearity="linear")
+        nn.init.zeros_(self.embedding.bias)
+        # Almost equal outputs at first, so that the first gradients are small.
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        nn.init.zeros_(self.classifier.bias)
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            # Normalisation of [-1, 1] is that of [0, 1] seen through x -> 2x - 1.
+            tensor = torch.tensor(values).view(1, 3, 1, 1) * 2
+            self.register_buffer(name, tensor - 1 if name == "mean" else tensor, persistent=False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of the embedding, D."""
+        return self.embedding.out_features
+
+    def features(self, x: Tensor) -> Tensor:
+        """The embedding [N, D] that cosine ranking compares: after batch norm, before dropout.
+
+        Not of unit length; differentiable with respect to the images, float [N, 3, H, W] in
+        [-1, 1] of any size (height and width are what it was trained for).
+        """
+        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        embedding: Tensor = self.norm(self.embedding(self.backbone(x)))
+        return embedding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, num_classes]."""
+        logits: Tensor = self.classifier(self.dropout(self.features(x)))
+        return logits
+
+
+def new_reid(config: ReidConfig, num_classes: int) -> ReidNet:
+    """An untrained network, from torch's random state."""
+    return ReidNet(
+        num_classes,
+        config.embedding_dim,
+        config.dropout,
+        config.last_stride,
+        height=config.height,
+        width=config.width,
+    )
+
+
+def score_settings(model: ReidNet) -> dict[str, Any]:
+    """What changes a model's score besides its weights; stored with them and with results."""
+    return {
+        "height": model.height,
+        "width": model.width,
+        "resize": "Pillow bicubic, antialiased",
+        "colour": "RGB in [0, 1]",
+        "mean": list(IMAGENET_MEAN),
+        "std": list(IMAGENET_STD),
+        "feature": "after batch norm, before dropout",
+        "unit_length": True,
+        "distance": "cosine",
+    }
+
+
+def save_reid(path: Path, model: ReidNet, config: ReidConfig, classes: list[str]) -> None:
+    """Write the weights with everything that is needed to use them again.
+
+    Args:
+        path: safetensors file to write.
+        model: the network.
+        config: what it was trained with.
+        classes: person ids in the order of the classifier's outputs.
+    """
+    assert len(classes) == model.classifier.out_features
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": config.model_dump(mode="json"),
+        "classes": classes,
+        # Averaging with the mirror image is the embedder's choice and recorded by evaluation.
+        "score": {**score_settings(model), "flip": "chosen when embedding"},
+    }
+    save_weights(path, model.state_dict(), metadata)
+
+
+def load_reid(path: Path) -> ReidNet:
+    """Read what `save_reid` wrote; in evaluation mode, with `height` and `width` set.
+
+    Raises:
+        UserError: the file is missing, damaged, of another kind or of another version.
+    """
+    tensors, metadata = load_weights(path)
+    if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
+        raise UserError(f"{path} holds no re-ID model of version {VERSION}; train it again")
+    try:
+        config = ReidConfig.model_validate(metadata["config"])
+        model = new_reid(config, len(metadata["classes"]))
+        model.load_state_dict(tensors)
+    except (KeyError, ValidationError, RuntimeError) as error:
+        raise UserError(f"{path} does not fit this version: {_one_line(error)}") from error
+    return model.eval()
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A published state dict: safetensors, or PyTorch's format with tensors and nothing else.
+
+    Raises:
+        UserError: missing, damaged, or something other than tensors in it.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"no weights at {path}; see `lookalike doctor`") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is not a safe state dict: {_one_line(error)}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} is not a state dict: it must map names to tensors")
+    return state
+
+
+def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:
+    """Load torchvision's ImageNet weights into the backbone; the classifier `fc.*` is dropped.
+
+    Returns a line that says what was loaded. Every tensor must be there and have its shape; only
+    the batch counters may be missing, as they are in files from before PyTorch 1.0.
+
+    Raises:
+        UserError: tensors are missing, unknown or of another shape; names the first ones.
+    """
+    state = read_state(source) if isinstance(source, Path) else source
+    dropped = sorted(name for name in state if name.startswith("fc."))
+    given = {name: tensor for name, tensor in state.items() if name not in dropped}
+    own = model.backbone.state_dict()
+    missing = [n for n in own if n not in given and not n.endswith("num_batches_tracked")]
+    unknown = [n for n in given if n not in own]
+    misshapen = [n for n in given if n in own and given[n].shape != own[n].shape]
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in (
+            ("missing", missing),
+            ("unknown", unknown),
+            ("of another shape", misshapen),
+        )
+        if names
+    ]
+    if problems:
+        raise UserError(f"not ResNet50's weights: tensors {'; '.join(problems)}")
+    model.backbone.load_state_dict(given, strict=False)
+    return f"ResNet50: {len(given)} tensors loaded, dropped {', '.join(dropped) or 'nothing'}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,69 @@
+"""What the pipeline has measured, read back from its artifacts; what is missing is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lookalike.data.manifest import read_manifest
+from lookalike.errors import UserError
+
+
+@dataclass(frozen=True)
+class Results:
+    """Outcome of one pipeline.
+
+    Attributes:
+        metrics: arm -> its `metrics.json`; fractions of 1.
+        filters: kind of generated image -> verdict or reason -> number of images.
+        verdict: `register/verdict.json`, or None.
+        missing: one line per result that is not there, and why.
+    """
+
+    metrics: dict[str, dict[str, Any]]
+    filters: dict[str, dict[str, int]]
+    verdict: dict[str, Any] | None
+    missing: list[str]
+
+
+def read_results(artifacts: Path, arms: Sequence[str]) -> Results:
+    """Read everything under `artifacts` that the summary and the report show.
+
+    Args:
+        artifacts: the folder that the stages write to.
+        arms: names of the arms that should be there, in the order of the tables.
+    """
+    missing: list[str] = []
+    metrics = {}
+    for arm in arms:
+        found = _read_json(artifacts / "evaluate" / arm / "metrics.json", missing)
+        if found is not None:
+            metrics[arm] = found
+    filters = {}
+    for kind in ("persons", "variations"):
+        try:
+            rows = read_manifest(artifacts / "filter" / kind / "manifest.parquet")
+        except UserError as error:
+            missing.append(str(error))
+            continue
+        # Kept rows have no reason: their group is called after the verdict.
+        outcome = rows["reason"].where(rows["verdict"] == "rejected", rows["verdict"])
+        filters[kind] = {str(name): int(n) for name, n in outcome.value_counts().items()}
+    verdict = _read_json(artifacts / "register" / "verdict.json", missing)
+    return Results(metrics, filters, verdict, missing)
+
+
+def _read_json(path: Path, missing: list[str]) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        missing.append(f"no {path}; run `dvc repro` to make it")
+        return None
+    except ValueError as error:
+        missing.append(f"{path} is not JSON ({error}); delete it and run `dvc repro`")
+        return None
+    assert isinstance(found, dict), path
+    return found

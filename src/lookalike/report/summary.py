@@ -1,0 +1,56 @@
+"""What `make repro` says at the end, and `lookalike summary` at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from lookalike.report.results import Results, read_results
+from lookalike.report.tables import arms_table, filters_table, gates_table
+
+
+def print_summary(artifacts: Path, arms: Sequence[str], console: Console | None = None) -> Results:
+    """Print arms x metrics, the filters' counts, the gates, the champion, and what to do next.
+
+    Results that are missing are named at the end, with the command that makes them.
+
+    Args:
+        artifacts: the folder that the stages write to.
+        arms: the arms of `params.yaml`, in order.
+        console: where to print; standard output if not given.
+    """
+    console = console or Console()
+    results = read_results(artifacts, arms)
+    verdict = results.verdict or {}
+    if results.metrics:
+        table = arms_table(results.metrics, verdict.get("winner"))
+        console.print(table.rich("Arms (rates in %; * chosen on validation persons)"))
+    if results.filters:
+        console.print(filters_table(results.filters).rich("Generated images"))
+    if results.verdict is not None:
+        console.print(gates_table(verdict["gates"]).rich("Gates"))
+        console.print(f"{escape(outcome(results))}\n")
+    for line in results.missing:
+        console.print(f"[yellow]missing:[/] {escape(line)}", soft_wrap=True)
+    console.print("Compare the runs in MLflow's UI:  [bold]make ui[/]")
+    if verdict.get("champion") is not None:
+        console.print("Serve the champion over HTTP:     [bold]make serve[/]")
+    return results
+
+
+def outcome(results: Results) -> str:
+    """What registration decided and which version is the champion, in words."""
+    verdict = results.verdict
+    if verdict is None:
+        return "Nothing was registered yet."
+    gates = verdict["gates"]
+    passed = sum(bool(gate["passed"]) for gate in gates)
+    name, champion = verdict["model"], verdict["champion"]
+    candidate = f"{name} version {verdict['version']}, from arm {verdict['winner']}"
+    holder = (
+        "There is no champion." if champion is None else f"Champion: {name} version {champion}."
+    )
+    return f"{candidate}: {verdict['reason']}; {passed} of {len(gates)} gates passed. {holder}"

@@ -1,0 +1,155 @@
+"""Tables of results: built once, shown on the terminal, in Markdown and in HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+NONE = "-"  # what a cell says where nothing was measured
+
+
+@dataclass(frozen=True)
+class Table:
+    """Header and rows of plain text; the first column names the row."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def rich(self, title: str = "") -> RichTable:
+        """For the terminal."""
+        table = RichTable(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+        for column, name in enumerate(self.header):
+            table.add_column(Text(name), justify="right" if self._numeric(column) else "left")
+        for row in self.rows:
+            table.add_row(*(Text(value, style=_STYLES.get(value, "")) for value in row))
+        return table
+
+    def markdown(self) -> str:
+        """As a Markdown table, with a line break at the end."""
+        rule = ["---:" if self._numeric(c) else "---" for c in range(len(self.header))]
+        lines = [self.header, rule, *([v.replace("|", "\\|") for v in r] for r in self.rows)]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    def html(self) -> str:
+        """As an escaped HTML table; numbers have the class `number`."""
+
+        def line(tag: str, values: Sequence[str]) -> str:
+            cells = (
+                f"<{tag}{_html_class(value, self._numeric(c))}>{escape(value)}</{tag}>"
+                for c, value in enumerate(values)
+            )
+            return f"<tr>{''.join(cells)}</tr>\n"
+
+        body = "".join(line("td", row) for row in self.rows)
+        return (
+            f"<table>\n<thead>{line('th', self.header)}</thead>\n<tbody>{body}</tbody>\n</table>\n"
+        )
+
+    def _numeric(self, column: int) -> bool:
+        values = [row[column] for row in self.rows if row[column] != NONE]
+        return bool(values) and all(_NUMBER.fullmatch(value) for value in values)
+
+
+_NUMBER = re.compile(r"-?[\d,]+(\.\d+)?( %)?|nan|-?inf")
+_STYLES = {"passed": "green", "failed": "bold red"}
+
+
+def _html_class(value: str, numeric: bool) -> str:
+    if value in _STYLES:
+        return f' class="{value}"'
+    return ' class="number"' if numeric else ""
+
+
+def arms_table(metrics: Mapping[str, Mapping[str, Any]], winner: str | None = None) -> Table:
+    """Arms x metrics; rates in percent.
+
+    The validation columns choose the winner (marked with *), the others are measured on the test
+    queries.
+
+    Args:
+        metrics: arm -> the content of its `metrics.json` (fractions of 1).
+        winner: the arm that was chosen.
+    """
+    ranks = sorted({int(k[5:]) for m in metrics.values() for k in m if k.startswith("rank_")})
+    rates = [f"rank_{k}" for k in ranks] + ["mAP", "mAP_trapezoidal", "mINP"]
+    header = ["arm", "images", "synthetic", "persons", "val rank-1", "val mAP"]
+    header += [rate.replace("rank_", "rank-").replace("_", " ") for rate in rates]
+    rows = []
+    for arm, measured in metrics.items():
+        validation = measured.get("validation", {})
+        row = [f"{arm} *" if arm == winner else arm]
+        row += [_count(measured.get(key)) for key in _COUNTS]
+        row += [_percent(validation.get(key)) for key in ("rank_1", "mAP")]
+        rows.append(row + [_percent(measured.get(rate)) for rate in rates])
+    return Table(header, rows)
+
+
+_COUNTS = ("train_images", "synthetic_images", "train_persons")
+
+
+def cameras_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Rank-1 of each arm per camera of the query, in percent."""
+    cameras = sorted({c for m in metrics.values() for c in m.get("per_camera", {})}, key=_natural)
+    rows = [
+        [arm, *(_percent(m.get("per_camera", {}).get(c, {}).get("rank_1")) for c in cameras)]
+        for arm, m in metrics.items()
+    ]
+    return Table(["rank-1", *(f"camera {c}" for c in cameras)], rows)
+
+
+def filters_table(filters: Mapping[str, Mapping[str, int]]) -> Table:
+    """How many generated images of each kind were kept, and why the others were not.
+
+    Args:
+        filters: kind -> "kept" or the reason of rejection -> number of images.
+    """
+    reasons = sorted({reason for counts in filters.values() for reason in counts} - {"kept"})
+    rows = []
+    for kind, counts in filters.items():
+        total, kept = sum(counts.values()), counts.get("kept", 0)
+        row = [kind, _count(total), _count(kept), _percent(kept / total if total else None)]
+        rows.append(row + [_count(counts.get(reason, 0)) for reason in reasons])
+    return Table(["kind", "generated", "kept", "kept %", *reasons], rows)
+
+
+def gates_table(gates: Sequence[Mapping[str, Any]]) -> Table:
+    """Every gate with what was measured, what was asked for, and the reason."""
+    rows = [
+        [
+            str(gate["name"]),
+            "passed" if gate["passed"] else "failed",
+            _value(gate.get("value")),
+            _value(gate.get("bound")),
+            str(gate.get("reason", "")),
+        ]
+        for gate in gates
+    ]
+    return Table(["gate", "verdict", "value", "bound", "reason"], rows)
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.2f}"
+
+
+def _count(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return NONE
+    if isinstance(value, list | tuple):
+        return " to ".join(_value(part) for part in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Camera 10 after camera 9."""
+    return (int(name) if name.isdigit() else 0, name)

@@ -1,0 +1,54 @@
+"""Building blocks that generator and discriminator share (Karras et al. 2018, 2020)."""
+
+import torch
+from torch import Tensor, nn
+
+LRELU_SLOPE = 0.2
+LRELU_GAIN = 2**0.5
+ACTIVATION_CLAMP = 256.0
+EPSILON = 1e-8
+
+
+def rms_normalize(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Scale ``x`` to unit root mean square over ``dims``."""
+    return x * (x.square().mean(dims, keepdim=True) + EPSILON).rsqrt()
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Context in which tensors keep their own precision, whatever autocast the caller runs.
+
+    For what is cheap or sensitive: phases, styles, filters. Convolutions stay outside.
+    """
+    return torch.autocast(x.device.type, enabled=False)
+
+
+class Linear(nn.Module):
+    """Fully connected layer with equalised learning rate (Karras et al. 2018, section 4.1).
+
+    The weight is stored as N(0, 1) / ``lr_mul`` and scaled by lr_mul / sqrt(in_features) at run
+    time; the bias is stored divided by ``lr_mul``.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        lr_mul: float = 1.0,
+        bias_init: float = 0.0,
+        lrelu: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mul)
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_mul))
+        self.weight_gain = lr_mul / in_features**0.5
+        self.bias_gain = lr_mul
+        self.lrelu = lrelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., in_features] to [..., out_features]."""
+        # The leaky ReLU commutes with positive factors, so its gain goes into the weights.
+        gain = LRELU_GAIN if self.lrelu else 1.0
+        x = nn.functional.linear(
+            x, self.weight * (self.weight_gain * gain), self.bias * (self.bias_gain * gain)
+        )
+        return nn.functional.leaky_relu(x, LRELU_SLOPE) if self.lrelu else x

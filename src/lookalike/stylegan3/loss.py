@@ -1,0 +1,28 @@
+"""Non-saturating logistic loss (Goodfellow et al. 2014) and R1 penalty (Mescheder et al. 2018)."""
+
+import torch
+from torch import Tensor, nn
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """-log sigmoid(D(G(z))), a mean over the batch."""
+    return nn.functional.softplus(-fake_logits).mean()
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log sigmoid(D(x)) - log(1 - sigmoid(D(G(z)))), means over the batches."""
+    real = nn.functional.softplus(-real_logits).mean()
+    return real + nn.functional.softplus(fake_logits).mean()
+
+
+def r1_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """Squared norm of the logits' gradient with respect to each real image, [N].
+
+    Differentiable; the loss is gamma / 2 times its mean. Images [N, 3, H, W] are detached from
+    whatever made them.
+    """
+    images = images.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = discriminator(images)
+        (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().sum((1, 2, 3))

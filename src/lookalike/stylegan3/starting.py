@@ -1,0 +1,82 @@
+"""The starting generator: trained on rendered persons whose seed no other step uses.
+
+It ships with the package, so that the embedded pipeline does transfer learning as the study does,
+without a download. `lookalike starting-generator` makes it again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lookalike.config import GanConfig
+from lookalike.data.loading import Images
+from lookalike.progress import say
+from lookalike.report.figures import contact_sheet
+from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan, transfer
+from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.trainer import build_gan, sample_images, train_gan
+from lookalike.tracking import NullTracker
+from lookalike.training.checkpoint import ResumeState, fingerprint
+from lookalike.training.session import Session
+
+PATH = Path(__file__).with_name("starting_generator.safetensors")
+POPULATION_SEED = 900_001  # the pipelines' populations have small seeds
+EMA_HALF_LIFE = 5_000.0  # batch * 10/32 kimg (Karras et al. 2021)
+SHEET = 48
+
+
+def train_starting_generator(
+    config: GanConfig, images: Images, output: Path, *, total_images: int, seed: int
+) -> None:
+    """Train from scratch, or from `config.start` where that is a file; resumable; float16 on disk.
+
+    Args:
+        config: the `gan` section; its length and averaging are replaced.
+        images: uint8 [N, height, width, 3] of the population with seed POPULATION_SEED.
+        output: the safetensors file; a sheet of samples is written beside it.
+        total_images: images to show.
+        seed: of the networks and the batches.
+    """
+    config = config.model_copy(
+        update={"total_images": total_images, "ema_half_life": EMA_HALF_LIFE}
+    )
+    session = Session(seed)
+    gan = build_gan(config, seed)
+    transferred = config.start != "none"
+    if transferred:
+        say(str(transfer(Path(config.start), gan.generator, gan.discriminator)))
+        gan.average.load_state_dict(gan.generator.state_dict())
+
+    def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
+        sheet = sample_images(generator, SHEET, seed)
+        contact_sheet(sheet, output.with_suffix(".png"), columns=16)
+        return {}
+
+    resume = ResumeState(
+        Path(".lookalike/resume"), "starting", fingerprint(config, seed, images.shape, images.sum())
+    )
+    train_gan(
+        config,
+        gan,
+        images,
+        session=session,
+        resume=resume,
+        tracker=NullTracker(),
+        snapshot=snapshot,
+        transferred=transferred,
+    )
+    if session.is_main:
+        save_gan(
+            output,
+            gan.average,
+            gan.discriminator,
+            DiscriminatorConfig(
+                config.discriminator_channel_base, config.discriminator_channel_max
+            ),
+            {"population_seed": POPULATION_SEED, "images_seen": total_images, "seed": seed},
+            dtype=torch.float16,
+        )
+        say(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
+    resume.discard()

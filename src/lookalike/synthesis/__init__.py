@@ -1,0 +1,1 @@
+"""Generated pedestrians: new persons from seeds, and variations of real ones."""

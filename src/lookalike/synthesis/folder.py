@@ -1,0 +1,109 @@
+"""A folder of images in, their inversions and variations out: the study's one-command usage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lookalike.config import GenerateConfig
+from lookalike.data.loading import decode
+from lookalike.data.manifest import new_manifest, write_manifest
+from lookalike.errors import UserError
+from lookalike.inversion.encoder import Encoder
+from lookalike.progress import Progress, say
+from lookalike.synthesis.recipes import PlannedImage, Recipe
+from lookalike.synthesis.rendering import manifest_row, render
+from lookalike.synthesis.variations import pixels_of, plan_variations, variation_latents
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """What became of a folder."""
+
+    manifest: pd.DataFrame
+    """A row per written image; also in the output folder as manifest.parquet."""
+    skipped: dict[str, str]
+    """File name -> why it was left out."""
+
+
+def generate_from_folder(
+    source: Path,
+    output: Path,
+    encoder: Encoder,
+    config: GenerateConfig,
+    *,
+    generator_digest: str,
+) -> FolderResult:
+    """Write the inversion and the variations of each image of a folder.
+
+    NAME.png becomes NAME_inverted.jpg and NAME_var00.jpg onwards. Every file counts as a person of
+    its own, so all variations are made by style mixing. Files that are no images are named, counted
+    and left out.
+
+    Args:
+        source: the folder; folders in it are not entered.
+        output: created where it is missing.
+        encoder: bound to the generator that draws.
+        config: sizes, and under `variations` how many and how.
+        generator_digest: sha256 of the generator's file, for the manifest.
+
+    Raises:
+        UserError: no such folder, no readable image in it, or both folders are the same.
+    """
+    if not source.is_dir():
+        raise UserError(f"no folder at {source}; give --input a folder of images")
+    if output.exists() and (not output.is_dir() or output.samefile(source)):
+        raise UserError(f"cannot write to {output}; give --output another folder")
+    sources, skipped = _scan(source)
+    for name, reason in skipped.items():
+        say(f"skipped {name}: {reason}")
+    if sources.empty:
+        raise UserError(f"{source} holds no readable image ({len(skipped)} files skipped)")
+
+    variations = plan_variations({name: [name] for name in sources["image_id"]}, config.variations)
+    inversions = [
+        PlannedImage(f"{name}_inverted", name, Recipe("base"), source_image=name)
+        for name in sources["image_id"]
+    ]
+    plans = sorted([*inversions, *variations], key=lambda plan: (plan.person_id, plan.image_id))
+    design = encoder.generator.config
+    pixels = pixels_of(sources, source, design.height, design.width)
+
+    output.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with Progress("generate", len(plans)) as progress:
+        for start in range(0, len(plans), config.batch_size):
+            batch = plans[start : start + config.batch_size]
+            crops = render(
+                batch,
+                lambda some: variation_latents(encoder, some, pixels),
+                encoder.generator,
+                config,
+            )
+            for plan, data in zip(batch, crops, strict=True):
+                (output / plan.member).write_bytes(data)
+                rows.append(manifest_row(plan, data, "variation", generator_digest, config))
+            progress.advance(len(batch))
+    manifest = new_manifest(rows)
+    write_manifest(manifest, output / "manifest.parquet")
+    say(f"{len(sources)} images -> {len(manifest)} in {output}, {len(skipped)} files skipped")
+    return FolderResult(manifest, skipped)
+
+
+def _scan(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Rows for `variations.pixels_of`, and the files that are left out with the reason."""
+    rows: dict[str, dict[str, str]] = {}
+    skipped: dict[str, str] = {}
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        if path.stem in rows:
+            skipped[path.name] = f"{rows[path.stem]['member']} has the same name"
+            continue
+        try:
+            decode(path.read_bytes(), path.name)
+        except (UserError, OSError) as error:
+            skipped[path.name] = str(error).removeprefix(f"{path.name}: ")
+            continue
+        rows[path.stem] = {"image_id": path.stem, "archive": "", "member": path.name}
+    return pd.DataFrame(list(rows.values()), columns=["image_id", "archive", "member"]), skipped

@@ -1,0 +1,58 @@
+"""Latents from seeds, and what can be done with them: style mixing and interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lookalike.config import Group
+from lookalike.stylegan3.generator import Generator
+
+# The study's groups over 16 styles: coarse 0-4, medium 5-11, fine 12-15. Their first layers, as
+# shares of all layers, carry over to generators of another depth.
+BOUNDARIES = {"coarse": (0, 5), "medium": (5, 12), "fine": (12, 16)}
+
+
+def z_from_seed(seed: int, z_dim: int) -> Tensor:
+    """Standard-normal latent float32 [z_dim] of a seed >= 0, the same on every machine (PCG64)."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return torch.from_numpy(generator.standard_normal(z_dim).astype(np.float32))
+
+
+@torch.no_grad()
+def ws_from_seeds(generator: Generator, seeds: Sequence[int], psis: Sequence[float]) -> Tensor:
+    """Styles [N, num_ws, w_dim] of seeds, each truncated by its own psi towards w_avg."""
+    z = torch.stack([z_from_seed(seed, generator.config.z_dim) for seed in seeds])
+    w_avg = generator.mapping.w_avg
+    ws = generator.mapping(z.to(w_avg.device))
+    return torch.lerp(w_avg.expand_as(ws), ws, torch.tensor(psis, device=ws.device)[:, None, None])
+
+
+def layer_group(group: Group, num_ws: int) -> range:
+    """The styles that belong to a group; the three groups cover all styles without overlap.
+
+    In the study coarse styles change structure, medium ones the pose, fine ones the tone.
+
+    Raises:
+        ValueError: there are fewer than three styles.
+    """
+    if num_ws < 3:
+        raise ValueError(f"{num_ws} styles cannot be split into coarse, medium and fine")
+    first, last = BOUNDARIES[group]
+    return range(round(num_ws * first / 16), round(num_ws * last / 16))
+
+
+def style_mix(ws_a: Tensor, ws_b: Tensor, group: Group) -> Tensor:
+    """`ws_a` with the group's styles taken from `ws_b`; both [..., num_ws, w_dim]."""
+    layers = layer_group(group, ws_a.shape[-2])
+    mixed = ws_a.clone()
+    mixed[..., layers.start : layers.stop, :] = ws_b[..., layers.start : layers.stop, :]
+    return mixed
+
+
+def interpolate(ws_a: Tensor, ws_b: Tensor, t: float) -> Tensor:
+    """The point at `t` on the line from `ws_a` (t = 0) to `ws_b` (t = 1)."""
+    return torch.lerp(ws_a, ws_b, t)

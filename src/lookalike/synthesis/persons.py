@@ -1,0 +1,91 @@
+"""New persons: a seed each, and images that vary in one group of styles (the study)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lookalike.config import GenerateConfig, PersonsConfig
+from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.latents import ws_from_seeds
+from lookalike.synthesis.recipes import PlannedImage, Recipe
+from lookalike.synthesis.rendering import write_images
+from lookalike.training.session import Session, derive_seed
+
+# How far an interpolated image moves towards another latent: enough to see, too little to become
+# somebody else.
+STEP = (0.1, 0.3)
+
+
+def plan_persons(config: PersonsConfig) -> list[PlannedImage]:
+    """All images of all persons.
+
+    A person's first image is the plain latent of its seed; the others take the styles of
+    `config.group` from another seed or, for the last share of `config.interpolation`, move a
+    little towards it. The other seed depends on the person's seed and the image's number only,
+    so more persons or images leave those that were there as they were.
+    """
+    others = config.images_per_person - 1
+    interpolated = round(others * config.interpolation)
+    plans = []
+    for number in range(config.count):
+        person, seed = f"syn-{number + 1:06d}", config.first_seed + number
+        for index in range(config.images_per_person):
+            partner = derive_seed("person", seed, index)
+            amount = round(np.random.default_rng(partner).uniform(*STEP), 3)
+            if index == 0:
+                recipe = Recipe("base", psi=config.truncation_psi)
+            elif index <= others - interpolated:
+                recipe = Recipe(
+                    "mix", group=config.group, psi=config.truncation_psi, partner=str(partner)
+                )
+            else:
+                recipe = Recipe(
+                    "interpolate", amount=amount, psi=config.truncation_psi, partner=str(partner)
+                )
+            plans.append(PlannedImage(f"{person}_{index:04d}", person, recipe, seed))
+    return plans
+
+
+def person_latents(generator: Generator, plans: Sequence[PlannedImage]) -> Tensor:
+    """Styles [N, num_ws, w_dim] of planned images, from their seeds alone."""
+    psis = [1.0 if plan.recipe.psi is None else plan.recipe.psi for plan in plans]
+    base = ws_from_seeds(generator, [plan.seed for plan in plans], psis)
+    partners = [int(plan.recipe.partner or plan.seed) for plan in plans]
+    partner = ws_from_seeds(generator, partners, psis)
+    return torch.stack(
+        [plan.recipe.apply(a, b) for plan, a, b in zip(plans, base, partner, strict=True)]
+    )
+
+
+def generate_persons(
+    generator: Generator,
+    config: PersonsConfig,
+    generate: GenerateConfig,
+    *,
+    generator_digest: str,
+    archive: Path,
+    root: Path,
+    session: Session,
+) -> pd.DataFrame:
+    """Write all images of the new persons into an archive; see `rendering.write_images`.
+
+    Returns:
+        The manifest: person_id syn-000001 and on, split train, origin person.
+    """
+    return write_images(
+        plan_persons(config),
+        lambda plans: person_latents(generator, plans),
+        generator,
+        generate,
+        origin="person",
+        generator_digest=generator_digest,
+        archive=archive,
+        root=root,
+        session=session,
+    )

@@ -1,0 +1,118 @@
+"""How one generated image is made, in a form that fits into a manifest's row.
+
+With the generator (and, for variations, the encoder and the source image) a row is all that is
+needed to make its image again: `PlannedImage.from_row` and `persons.person_latents` or
+`variations.variation_latents`, then `rendering.render`.
+
+A recipe reads `base:psi=0.8`, `mix:medium:psi=0.8:with=17` or `interpolate:0.25:psi=0.8:with=17`.
+`with` is the other latent: a seed, or the image_id of a real image. `psi` truncates latents that
+come from seeds and is left out where there is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from torch import Tensor
+
+from lookalike.config import Group
+from lookalike.synthesis.latents import interpolate, style_mix
+
+Kind = Literal["base", "mix", "interpolate"]
+PATTERN = re.compile(
+    r"(?P<kind>base|mix|interpolate)"
+    r"(?::(?P<group>coarse|medium|fine))?(?::(?P<amount>[\d.]+))?"
+    r"(?::psi=(?P<psi>[\d.]+))?(?::with=(?P<partner>.+))?"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to the base latent: nothing, a mix of styles, or a step towards another."""
+
+    kind: Kind
+    group: Group | None = None
+    """Mix: which styles come from the partner."""
+    amount: float | None = None
+    """Interpolate: how far towards the partner, in [0, 1]."""
+    psi: float | None = None
+    """Truncation of the latents that come from seeds."""
+    partner: str = ""
+    """The other latent: a seed, or an image_id."""
+
+    def __str__(self) -> str:
+        parts: list[str] = [self.kind]
+        parts += [self.group] if self.group else []
+        parts += [str(self.amount)] if self.amount is not None else []
+        parts += [f"psi={self.psi}"] if self.psi is not None else []
+        parts += [f"with={self.partner}"] if self.partner else []
+        return ":".join(parts)
+
+    @classmethod
+    def parse(cls, text: str) -> Recipe:
+        """The inverse of `str`.
+
+        Raises:
+            ValueError: the text is no recipe.
+        """
+        match = PATTERN.fullmatch(text)
+        if not match:
+            raise ValueError(f"{text!r} is not a recipe such as mix:medium:psi=0.8:with=17")
+        found = match.groupdict()
+        recipe = cls(
+            kind=cast("Kind", found["kind"]),
+            group=cast("Group | None", found["group"]),
+            amount=float(found["amount"]) if found["amount"] else None,
+            psi=float(found["psi"]) if found["psi"] else None,
+            partner=found["partner"] or "",
+        )
+        complete = {
+            "base": not recipe.partner,
+            "mix": recipe.partner and recipe.group,
+            "interpolate": recipe.partner and recipe.amount is not None,
+        }
+        if not complete[recipe.kind]:
+            raise ValueError(f"recipe {text!r} is incomplete")
+        return recipe
+
+    def apply(self, base: Tensor, partner: Tensor) -> Tensor:
+        """The latent [num_ws, w_dim]; `partner` is not looked at by a base recipe."""
+        if self.kind == "mix":
+            assert self.group is not None
+            return style_mix(base, partner, self.group)
+        if self.kind == "interpolate":
+            assert self.amount is not None
+            return interpolate(base, partner, self.amount)
+        return base
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """One image to generate."""
+
+    image_id: str
+    person_id: str
+    recipe: Recipe
+    seed: int = -1
+    """The seed that the recipe starts from (persons) or mixes in (variations); -1 for none."""
+    source_image: str = ""
+    """Variations: the image_id whose inversion is the base."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> PlannedImage:
+        """Read the plan back from a manifest's row."""
+        return cls(
+            image_id=str(row["image_id"]),
+            person_id=str(row["person_id"]),
+            recipe=Recipe.parse(str(row["recipe"])),
+            seed=int(row["seed"]),
+            source_image=str(row["source_image"]),
+        )
+
+    @property
+    def member(self) -> str:
+        """File name in an archive or folder."""
+        return f"{self.image_id}.jpg"

@@ -1,0 +1,146 @@
+"""Variations of real persons of the training split, from the inversions of their images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lookalike.config import GenerateConfig, VariationsConfig
+from lookalike.data.loading import Images, decode, read_bytes, resize, to_tensor
+from lookalike.inversion.encoder import Encoder
+from lookalike.synthesis.latents import ws_from_seeds
+from lookalike.synthesis.recipes import PlannedImage, Recipe
+from lookalike.synthesis.rendering import write_images
+from lookalike.training.session import Session, derive_seed
+
+Pixels = Callable[[Sequence[str]], Images]  # image_ids -> uint8 [N, H, W, 3]
+
+STEP = (0.3, 0.7)  # between two images of one person the whole middle is that person
+
+
+def plan_variations(
+    images: Mapping[str, Sequence[str]], config: VariationsConfig
+) -> list[PlannedImage]:
+    """`config.images_per_person` images of each person.
+
+    The person's real images take turns as the source. Most variations take the styles of
+    `config.group` from a random seed; the last share of `config.interpolation` lies between the
+    inversions of two images of the person (of a person with one image, all are mixed).
+
+    Args:
+        images: each person's image_ids, in order.
+    """
+    count = config.images_per_person
+    plans = []
+    for person, sources in images.items():
+        interpolated = round(count * config.interpolation) if len(sources) > 1 else 0
+        for index in range(count):
+            source, turn = sources[index % len(sources)], index // len(sources)
+            seed = derive_seed("variation", source, turn)
+            name = f"{source}_var{turn:02d}"
+            if index < count - interpolated:
+                recipe = Recipe(
+                    "mix", group=config.group, psi=config.truncation_psi, partner=str(seed)
+                )
+                plans.append(PlannedImage(name, person, recipe, seed, source))
+            else:
+                draw = np.random.default_rng(seed)
+                partner = str(draw.choice([other for other in sources if other != source]))
+                amount = round(draw.uniform(*STEP), 3)
+                recipe = Recipe("interpolate", amount=amount, partner=partner)
+                plans.append(PlannedImage(name, person, recipe, source_image=source))
+    return plans
+
+
+def pixels_of(sources: pd.DataFrame, root: Path, height: int, width: int) -> Pixels:
+    """A function from image_ids of `sources` to uint8 [N, height, width, 3], read when asked for.
+
+    Raises (when called):
+        UserError: a file is missing or unreadable.
+    """
+    rows = sources.set_index("image_id")
+
+    def read(names: Sequence[str]) -> Images:
+        wanted = rows.loc[list(names)]
+        encoded = zip(read_bytes(wanted, root), wanted["member"], strict=True)
+        return np.stack([resize(decode(data, name), height, width) for data, name in encoded])
+
+    return read
+
+
+def variation_latents(encoder: Encoder, plans: Sequence[PlannedImage], pixels: Pixels) -> Tensor:
+    """Styles [N, num_ws, w_dim] of planned images, from the real images that they name."""
+
+    def inverted(names: list[str]) -> Tensor:
+        return encoder.invert(to_tensor(pixels(names), encoder.w_avg.device))
+
+    base = inverted([plan.source_image for plan in plans])
+    partner = base
+    if any(plan.recipe.kind == "interpolate" for plan in plans):
+        # The whole batch, so that its shape (and with it the last bit) is the same always.
+        partner = inverted([_partner_image(plan) for plan in plans])
+    mixed = [plan.recipe.kind == "mix" for plan in plans]
+    if any(mixed):
+        psis = [1.0 if plan.recipe.psi is None else plan.recipe.psi for plan in plans]
+        seeded = ws_from_seeds(encoder.generator, [max(plan.seed, 0) for plan in plans], psis)
+        partner = torch.where(torch.tensor(mixed)[:, None, None].to(base.device), seeded, partner)
+    return torch.stack(
+        [plan.recipe.apply(a, b) for plan, a, b in zip(plans, base, partner, strict=True)]
+    )
+
+
+def _partner_image(plan: PlannedImage) -> str:
+    return plan.recipe.partner if plan.recipe.kind == "interpolate" else plan.source_image
+
+
+def generate_variations(
+    encoder: Encoder,
+    sources: pd.DataFrame,
+    config: VariationsConfig,
+    generate: GenerateConfig,
+    *,
+    generator_digest: str,
+    archive: Path,
+    root: Path,
+    session: Session,
+) -> pd.DataFrame:
+    """Write variations of every person in `sources`; see `rendering.write_images`.
+
+    Args:
+        encoder: bound to the generator that draws.
+        sources: manifest rows of real images of the training split.
+
+    Returns:
+        The manifest: person_id and source_image of the real image, split train, origin variation.
+
+    Raises:
+        ValueError: a source is of another split, or generated.
+    """
+    foreign = sources[(sources["split"] != "train") | (sources["origin"] != "real")]
+    if len(foreign):
+        raise ValueError(
+            f"variations come from real images of the training split only; {len(foreign)} others "
+            f"are given, first {foreign['image_id'].iloc[0]}"
+        )
+    design = encoder.generator.config
+    pixels = pixels_of(sources, root, design.height, design.width)
+    ordered = sources.sort_values(["person_id", "image_id"])
+    persons = {
+        str(person): list(names) for person, names in ordered.groupby("person_id")["image_id"]
+    }
+    return write_images(
+        plan_variations(persons, config),
+        lambda plans: variation_latents(encoder, plans, pixels),
+        encoder.generator,
+        generate,
+        origin="variation",
+        generator_digest=generator_digest,
+        archive=archive,
+        root=root,
+        session=session,
+    )

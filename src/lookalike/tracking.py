@@ -1,0 +1,349 @@
+"""Where metrics, parameters and figures go: the protocol, a null tracker, and MLflow's.
+
+Trainers see `Tracker` only, so that they run on a machine without MLflow, which is imported when a
+run is opened.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pandas as pd
+
+from lookalike.config import Config
+from lookalike.errors import UserError
+from lookalike.processes import Terminated, alive, process_tags, terminable
+from lookalike.provenance import (
+    dvc_digests,
+    git_sha,
+    pipeline_digest,
+    relative_name,
+    sha256_path,
+    uncommitted,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+IS_PARENT = "tags.`lookalike.kind` = 'pipeline'"
+
+
+class Tracker(Protocol):
+    """One run's record."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's identifier; empty where nothing is kept."""
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Parameters, nested mappings flattened with dots; once, a resumed run keeps the first."""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Points of curves; `step` counts images seen while training."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Free text about the run."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep a file, or everything in a folder, with the run."""
+
+    def dataset(self, frame: pd.DataFrame, name: str, digest: str, context: str) -> None:
+        """Record a manifest as the run's input (`context`: training, evaluation, ...)."""
+
+
+class NullTracker:
+    """Keeps nothing."""
+
+    run_id = ""
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """See Tracker."""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """See Tracker."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """See Tracker."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """See Tracker."""
+
+    def dataset(self, frame: pd.DataFrame, name: str, digest: str, context: str) -> None:
+        """See Tracker."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """MLflow's database and the experiment in it.
+
+    Attributes:
+        uri: the tracking (and registry) URI; absolute where it is a file.
+        client: speaks to that URI, whatever MLflow's global setting is.
+        experiment, experiment_id: where runs go.
+    """
+
+    uri: str
+    client: MlflowClient
+    experiment: str
+    experiment_id: str
+
+    @contextmanager
+    def selected(self) -> Iterator[None]:
+        """Make this store MLflow's global one for a while; parts of its registry need that."""
+        import mlflow
+
+        before = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)  # type: ignore[arg-type] # None unsets it
+
+
+def tracking_uri(root: Path) -> str:
+    """`MLFLOW_TRACKING_URI`, or the SQLite database in `mlruns/` under the repository root."""
+    chosen = os.environ.get("MLFLOW_TRACKING_URI")
+    return chosen or f"sqlite:///{(root / 'mlruns' / 'mlflow.db').resolve()}"
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """One process of this checkout at a time: MLflow cannot create its schema twice at once."""
+    path = root / "mlruns" / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # the kernel lets go when the process dies
+        yield
+
+
+def connect(config: Config, root: Path) -> Store:
+    """Open the store; creates database and experiment where they are missing.
+
+    Raises:
+        UserError: the experiment was deleted.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    uri, name = tracking_uri(root), config.registry.experiment
+    with locked(root):
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            # A server knows its own place for artifacts; ours lie beside the database. As a URI,
+            # because MLflow would unquote a percent sign in a plain path.
+            local = "MLFLOW_TRACKING_URI" not in os.environ
+            place = (root / "mlruns" / "artifacts").resolve().as_uri() if local else None
+            experiment_id = client.create_experiment(name, artifact_location=place)
+            experiment = client.get_experiment(experiment_id)
+        client.search_registered_models(max_results=1)  # the registry's part of the schema
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"experiment {name} is deleted; restore it with `mlflow experiments restore`"
+        )
+    return Store(uri, client, name, experiment.experiment_id)
+
+
+class MlflowTracker:
+    """One MLflow run, by its id; makes no use of MLflow's global active run.
+
+    Attributes:
+        run_id, parent_run_id: of the stage and of the pipeline it belongs to.
+        store: where the runs are.
+        root: the repository root.
+    """
+
+    def __init__(self, store: Store, run_id: str, parent_run_id: str, root: Path):
+        self.store, self.parent_run_id, self.root = store, parent_run_id, root
+        self._run_id = run_id
+
+    @property
+    def run_id(self) -> str:
+        """See Tracker."""
+        return self._run_id
+
+    def status_of(self, run_id: str) -> str | None:
+        """Status of another run of this store, say FINISHED; None if it is not here."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            status: str = self.store.client.get_run(run_id).info.status
+        except MlflowException:
+            return None
+        return status
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """See Tracker."""
+        from mlflow.entities import Param
+
+        params = [Param(key, str(value)) for key, value in flatten(values).items()]
+        for first in range(0, len(params), 100):  # MLflow's limit per request
+            self.store.client.log_batch(self.run_id, params=params[first : first + 100])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """See Tracker; numpy and torch scalars are fine.
+
+        Raises:
+            TypeError, ValueError: a value is not a number.
+        """
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        points = [Metric(key, float(value), now, int(step)) for key, value in values.items()]
+        self.store.client.log_batch(self.run_id, metrics=points)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """See Tracker."""
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(key, str(value)) for key, value in values.items()]
+        self.store.client.log_batch(self.run_id, tags=tags)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """See Tracker."""
+        keep = self.store.client.log_artifacts if path.is_dir() else self.store.client.log_artifact
+        keep(self.run_id, str(path), folder or None)
+
+    def dataset(self, frame: pd.DataFrame, name: str, digest: str, context: str) -> None:
+        """See Tracker; MLflow holds 36 characters of a digest, which keeps an MD5 whole."""
+        from mlflow.data.pandas_dataset import from_pandas
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        with warnings.catch_warnings():  # about integer columns that could hold missing values
+            warnings.simplefilter("ignore", UserWarning)
+            described = from_pandas(frame, name=name, digest=digest[:36]).to_dict()
+        tags = [InputTag("mlflow.data.context", context)]
+        self.store.client.log_inputs(self.run_id, [DatasetInput(Dataset(**described), tags)])
+
+
+@contextmanager
+def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
+    """Run a stage as a child of its pipeline's run; only the main process may call this.
+
+    The parent stands for one commit with one params.yaml. Both runs are RUNNING meanwhile, then
+    FINISHED; FAILED after an exception; KILLED after SIGTERM or an interrupt. What SIGKILL left as
+    RUNNING is set to KILLED when the next stage starts.
+
+    Args:
+        stage: DVC's name of it, say `train_reid@baseline`.
+        config: names the experiment.
+        root: the repository root.
+    """
+    store = connect(config, root)
+    client, dirty = store.client, uncommitted(root)
+    digest, sha = pipeline_digest(root), git_sha(root)
+    common = {
+        "lookalike.pipeline": digest,
+        "lookalike.profile": config.profile,
+        "lookalike.git_sha": sha,
+        "lookalike.dirty": str(bool(dirty)).lower(),
+        "mlflow.source.git.commit": sha,
+        **process_tags(),
+    }
+    if dirty:
+        common["lookalike.uncommitted"] = ", ".join(dirty)[:5000]
+    with locked(root):
+        _reconcile(store)
+        parent = _newest(store, f"tags.`lookalike.pipeline` = '{digest}' and {IS_PARENT}")
+        if parent is None:
+            tags = {**common, "lookalike.kind": "pipeline"}
+            name = f"{config.profile} {digest}"
+            parent = client.create_run(store.experiment_id, tags=tags, run_name=name)
+        else:
+            client.update_run(parent.info.run_id, status="RUNNING")
+            for key, value in common.items():
+                client.set_tag(parent.info.run_id, key, value)
+        tags = {
+            **common,
+            "mlflow.parentRunId": parent.info.run_id,
+            "lookalike.kind": "stage",
+            "lookalike.stage": stage,
+        }
+        mine = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+        previous = _newest(store, f"{mine} and tags.`lookalike.stage` = '{stage}'")
+        if previous is not None and previous.info.status in ("KILLED", "FAILED"):
+            tags["lookalike.resumed_from"] = previous.info.run_id
+        child = client.create_run(store.experiment_id, tags=tags, run_name=stage)
+
+    status = "FAILED"
+    try:
+        with terminable():
+            yield MlflowTracker(store, child.info.run_id, parent.info.run_id, root)
+        status = "FINISHED"
+    except (KeyboardInterrupt, Terminated):
+        status = "KILLED"
+        raise
+    finally:
+        for run in (child, parent):
+            client.set_terminated(run.info.run_id, status)
+
+
+def write_run_json(path: Path, tracker: MlflowTracker, inputs: Sequence[Path]) -> None:
+    """Write which run made a stage's outputs, and from which bytes; tags the run with them too.
+
+    A hit in DVC's run-cache restores this file, so it names the run that did the work.
+
+    Args:
+        path: `artifacts/STAGE/run.json`.
+        tracker: the stage's run.
+        inputs: files and folders that the stage read, relative to the root.
+    """
+    root, dirty = tracker.root, uncommitted(tracker.root)
+    digests = dvc_digests(inputs, root)
+    tracker.tags({f"lookalike.input.{name}": digest for name, digest in digests.items()})
+    record = {
+        "run_id": tracker.run_id,
+        "experiment": tracker.store.experiment,
+        "parent_run_id": tracker.parent_run_id,
+        "git_sha": git_sha(root),
+        "dirty": bool(dirty),
+        "inputs": {relative_name(p, root): sha256_path(root / p) for p in inputs},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested mappings as one, keys joined with dots."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _reconcile(store: Store) -> None:
+    """Set runs to KILLED that a dead process of this host left as RUNNING."""
+    mine = f"tags.`lookalike.host` = '{socket.gethostname()}'"
+    filter_string = f"attributes.status = 'RUNNING' and {mine}"
+    for run in store.client.search_runs([store.experiment_id], filter_string):
+        if not alive(run.data.tags):
+            store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _newest(store: Store, filter_string: str) -> Run | None:
+    """The latest run that matches."""
+    runs = store.client.search_runs(
+        [store.experiment_id],
+        filter_string,
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return runs[0] if runs else None

@@ -1,0 +1,98 @@
+"""Weights that last (safetensors, with their metadata) and resume state that does not.
+
+Resume state lives in `.lookalike/resume/`, outside DVC, under a fingerprint of everything that
+determines the training: DVC deletes a stage's outputs before it runs, and an output that persists
+would carry stale state across a change of parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lookalike.errors import UserError
+from lookalike.progress import say
+
+METADATA_KEY = "lookalike"
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata into one safetensors file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    # Cloned, because safetensors refuses tensors that share storage.
+    copies = {name: t.detach().cpu().clone().contiguous() for name, t in sorted(tensors.items())}
+    save_file(copies, temporary, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    os.replace(temporary, path)  # noqa: PTH105 - the atomic one
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_weights` wrote; nothing in the file is executed.
+
+    Raises:
+        UserError: the file is missing, damaged or not one of ours.
+    """
+    if not path.is_file():
+        raise UserError(f"no weights at {path}; run `dvc repro` or `dvc pull` to get them")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {})[METADATA_KEY])
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not a weights file of lookalike: {error}") from error
+
+
+def fingerprint(*parts: object) -> str:
+    """Twelve hexadecimal digits that stand for configuration and data (printable parts)."""
+    return hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()[:12]
+
+
+class ResumeState:
+    """Where a training run can be picked up again after a kill.
+
+    Args:
+        root: the folder of all resume states, say `.lookalike/resume`.
+        stage: name of the stage, say `train_gan`.
+        fingerprint: of configuration, data and starting weights.
+    """
+
+    def __init__(self, root: Path, stage: str, fingerprint: str):
+        self.root, self.stage = root, stage
+        self.path = root / f"{stage}-{fingerprint}" / "state.pt"
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the saved state atomically (tensors, numbers, strings, lists and dicts)."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        with temporary.open("wb") as stream:
+            torch.save(dict(state), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, self.path)  # noqa: PTH105 - the atomic one
+
+    def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """The saved state, or None to start afresh; says which, and why."""
+        if not self.path.is_file():
+            others = sorted(self.root.glob(f"{self.stage}-*")) if self.root.is_dir() else []
+            if others:
+                say(f"{self.stage}: parameters or data changed since {others[-1].name}; fresh start")
+                for other in others:
+                    shutil.rmtree(other, ignore_errors=True)  # or another process did
+            return None
+        state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
+        say(f"{self.stage}: resuming at {state.get('images_seen', '?')} images")
+        return state
+
+    def discard(self) -> None:
+        """Forget the state: the run is complete and its model written."""
+        shutil.rmtree(self.path.parent, ignore_errors=True)

@@ -1,0 +1,56 @@
+"""Trains a re-ID network for three steps and writes each process' weights to FOLDER.
+
+Started by test_reid_two_processes.py, alone and under torchrun.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from lookalike.config import ReidConfig
+from lookalike.reid.trainer import train_reid
+from lookalike.tracking import NullTracker
+from lookalike.training.checkpoint import ResumeState
+from lookalike.training.session import Session
+
+CONFIG = ReidConfig(
+    height=32,
+    width=16,
+    weights="none",
+    embedding_dim=32,
+    dropout=0.5,
+    last_stride=2,
+    epochs=3,
+    batch_size=8,
+    micro_batch=4,
+    learning_rate=1e-4,
+    weight_decay=1e-4,
+    checkpoint_images=1000,
+    precision="no",
+)
+
+
+def main(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 32, 16, 3), dtype=np.uint8)
+    session = Session(seed=1)
+    model = train_reid(
+        CONFIG,
+        images,
+        ["a", "b", "c", "d"] * 2,
+        session=session,
+        resume=ResumeState(folder / "resume", "train_reid", "test"),
+        tracker=NullTracker(),
+        initial=None,
+        validate=lambda _: {"rank_1": 0.0},
+    )
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / f"process-{session.rank}-of-{session.world}.safetensors")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,192 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lookalike.config import FilterConfig
+from lookalike.data.manifest import new_manifest
+from lookalike.errors import UserError
+from lookalike.filtering.cascade import Crops, filter_manifest
+
+SHAPE = (32, 16, 3)
+
+
+class BrightnessDetector:
+    """Takes bright crops for people: a detector whose verdicts are known."""
+
+    name = "brightness"
+
+    def score(self, images):
+        return images.mean(axis=(1, 2, 3)) / 255
+
+
+def picture(seed, level=160, wobble=0.0):
+    """A texture; `wobble` mixes in another one."""
+    rng = np.random.default_rng(seed)
+    pattern = rng.normal(0, 25, SHAPE)
+    other = np.random.default_rng(seed + 1000).normal(0, 25, SHAPE)
+    return (level + (1 - wobble) * pattern + wobble * other).clip(0, 255).astype(np.uint8)
+
+
+def unit(angle):
+    return np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
+
+
+def crops(*entries, **common):
+    """Crops of (image_id, person_id, picture, angle of the embedding in radians)."""
+    rows = [
+        {
+            "image_id": image_id,
+            "person_id": person,
+            "camera_id": 1,
+            "member": f"{image_id}.jpg",
+            "width": SHAPE[1],
+            "height": SHAPE[0],
+            "sha256": "0" * 64,
+            **common,
+        }
+        for image_id, person, _, _ in entries
+    ]
+    return Crops(
+        new_manifest(rows),
+        np.stack([entry[2] for entry in entries]),
+        np.stack([unit(entry[3]) for entry in entries]),
+    )
+
+
+def join(*parts):
+    return Crops(
+        pd.concat([part.rows for part in parts], ignore_index=True),
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.embeddings for part in parts]),
+    )
+
+
+@pytest.fixture
+def real():
+    train = crops(
+        *(
+            (f"t{person}{i}", f"000{person}", picture(person, wobble=0.2 * i), person + 0.02 * i)
+            for person in (1, 2)
+            for i in range(4)
+        ),
+        split="train",
+        origin="real",
+    )
+    val = crops(
+        *((f"v{i}", "0009", picture(9, wobble=0.1 * i), 0.1 * i) for i in range(4)),
+        split="val",
+        origin="real",
+    )
+    return join(train, val)
+
+
+@pytest.fixture
+def config():
+    return FilterConfig.model_validate(
+        {
+            "detector": "hog",
+            "detector_threshold": {"value": 0.4},
+            "ssim_threshold": {"value": 0.2},
+            "identity_threshold": {"value": 0.9},
+            "duplicate_similarity": 0.98,
+        }
+    )
+
+
+PERSONS = (  # image_id, person_id, picture, angle, expected reason
+    ("a0", "syn-1", picture(50, level=20), 0.0, "detector"),
+    ("a1", "syn-1", picture(51), 0.0, ""),
+    ("a2", "syn-1", picture(51, wobble=0.3), 0.1, ""),
+    ("a3", "syn-1", picture(99), 0.0, "ssim"),
+    ("a4", "syn-1", picture(51, wobble=0.25), 1.5, "identity"),
+    ("a5", "syn-1", picture(51), 0.0, "duplicate"),  # of a1
+    ("b0", "syn-2", picture(61), 0.0, ""),  # alone: nobody to be compared with
+)
+
+
+def generated_persons():
+    return crops(*(entry[:4] for entry in PERSONS), split="train", origin="person")
+
+
+def test_each_image_gets_the_verdict_it_was_made_for(real, config):
+    found = filter_manifest(generated_persons(), real, BrightnessDetector(), config)
+    manifest = found.manifest
+    assert manifest["reason"].tolist() == [entry[4] for entry in PERSONS]
+    assert (manifest["verdict"] == "kept").tolist() == [entry[4] == "" for entry in PERSONS]
+    assert manifest[["detector_score", "ssim"]].notna().all(axis=None)
+    # a1 is the first that the detector passes, so the others are measured against it.
+    assert manifest["ssim"].tolist()[1] == 1
+    assert manifest["ssim"].tolist()[5] == pytest.approx(1)
+    assert manifest["identity_similarity"].isna().tolist() == [False] * 6 + [True]
+
+
+def test_summary_adds_up(real, config):
+    summary = filter_manifest(generated_persons(), real, BrightnessDetector(), config).summary
+    json.dumps(summary, allow_nan=False)
+    assert (summary["images"], summary["kept"], summary["pass_rate"]) == (7, 3, 3 / 7)
+    assert (summary["persons"], summary["persons_kept"]) == (2, 2)
+    steps = summary["steps"]
+    assert list(steps) == ["detector", "ssim", "identity", "duplicate"]
+    assert [step["reached"] for step in steps.values()] == [7, 6, 5, 4]
+    assert [step["passed"] for step in steps.values()] == [6, 5, 4, 3]
+    assert steps["detector"]["threshold"] == 0.4
+    assert steps["detector"]["how"] == "given"
+    assert steps["detector"]["real_rejected"] == 0
+
+
+def test_the_order_of_rows_does_not_matter(real, config):
+    ordered = generated_persons()
+    order = np.random.default_rng(0).permutation(len(ordered.rows))
+    back = np.random.default_rng(1).permutation(len(real.rows))
+    shuffled = Crops(
+        ordered.rows.iloc[order].reset_index(drop=True),
+        ordered.images[order],
+        ordered.embeddings[order],
+    )
+    mixed = Crops(real.rows.iloc[back], real.images[back], real.embeddings[back])
+    first = filter_manifest(ordered, real, BrightnessDetector(), config)
+    second = filter_manifest(shuffled, mixed, BrightnessDetector(), config)
+    pd.testing.assert_frame_equal(
+        first.manifest, second.manifest.sort_values("image_id", ignore_index=True)
+    )
+    assert first.summary == second.summary
+    pd.testing.assert_frame_equal(first.curves, second.curves)
+
+
+def test_variations_are_compared_with_their_real_person(real, config):
+    made = crops(
+        ("x0", "0001", picture(70), 1.03),
+        ("x1", "0001", picture(70, wobble=0.3), 2.0),  # has become person 0002
+        ("x2", "0002", picture(71), 2.03),
+        split="train",
+        origin="variation",
+    )
+    manifest = filter_manifest(made, real, BrightnessDetector(), config).manifest
+    assert manifest["reason"].tolist() == ["", "identity", ""]
+    assert manifest["identity_similarity"].iloc[0] == pytest.approx(1, abs=1e-3)
+    stranger = crops(("x3", "0042", picture(70), 0.0), split="train", origin="variation")
+    with pytest.raises(UserError, match="0042"):
+        filter_manifest(stranger, real, BrightnessDetector(), config)
+
+
+def test_bounds_are_calibrated_on_real_images(real, config):
+    calibrated = config.model_copy(
+        update={
+            "detector_threshold": config.detector_threshold.model_validate({"rejection_rate": 0.25})
+        }
+    )
+    found = filter_manifest(generated_persons(), real, BrightnessDetector(), calibrated)
+    train = real.images[(real.rows["split"] == "train").to_numpy()]
+    bound = found.summary["steps"]["detector"]["threshold"]
+    assert (BrightnessDetector().score(train) < bound).sum() == 2  # a quarter of eight
+    assert found.summary["steps"]["detector"]["real_rejected"] == 0.25
+    assert set(found.curves["step"]) == {"detector", "ssim", "identity"}
+    assert found.curves["rejected"].between(0, 1).all()
+
+
+def test_real_images_must_be_there(real, config):
+    val_only = real.where((real.rows["split"] == "val").to_numpy())
+    with pytest.raises(UserError, match="train and val"):
+        filter_manifest(generated_persons(), val_only, BrightnessDetector(), config)

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from lookalike.filtering.ssim import luma, pairwise_ssim, ssim_to
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 256, (1, 32, 16, 3))
+    noise = rng.normal(0, 1, (5, 32, 16, 3)) * np.array([0, 2, 10, 40, 80])[:, None, None, None]
+    return (base + noise).round().clip(0, 255).astype(np.uint8)
+
+
+def test_ssim_to_references(images):
+    scores = ssim_to(images, [0, 0, 0, 0, 3])
+    assert scores[0] == 1
+    assert scores[1] > scores[2] > scores[3]
+    grey = luma(images)
+    assert scores[4] == structural_similarity(grey[4], grey[3], data_range=255)
+
+
+def test_pairwise_equals_scikit_image(images):
+    grey = luma(images)
+    matrix = pairwise_ssim(grey, stride=1)
+    for i in range(len(grey)):
+        for j in range(len(grey)):
+            expected = structural_similarity(grey[i], grey[j], data_range=255)
+            assert matrix[i, j] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_grid_of_windows_is_close(images):
+    grey = luma(images)
+    assert pairwise_ssim(grey) == pytest.approx(pairwise_ssim(grey, stride=1), abs=0.1)
+    assert np.diag(pairwise_ssim(grey)) == pytest.approx(np.ones(len(grey)))
+
+
+def test_luma_of_primaries():
+    primaries = np.eye(3, dtype=np.uint8).reshape(1, 1, 3, 3) * 255
+    assert luma(primaries)[0, 0] == pytest.approx([76.245, 149.685, 29.07])

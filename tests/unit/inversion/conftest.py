@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lookalike.config import EncoderConfig
+from lookalike.data.loading import Images
+from lookalike.stylegan3.design import GeneratorConfig
+from lookalike.stylegan3.generator import Generator
+
+
+def tiny_generator(seed: int = 0) -> Generator:
+    config = GeneratorConfig(
+        height=32,
+        width=16,
+        z_dim=8,
+        w_dim=8,
+        channel_base=256,
+        channel_max=16,
+        num_layers=4,
+        margin=4,
+    )
+    torch.manual_seed(seed)
+    generator = Generator(config).eval().requires_grad_(False)
+    generator.mapping.w_avg.copy_(generator.mapping(torch.randn(256, 8))[:, 0].mean(0))
+    return generator
+
+
+@pytest.fixture
+def generator() -> Generator:
+    return tiny_generator()
+
+
+@pytest.fixture
+def other_generator() -> Generator:
+    return tiny_generator(seed=1)
+
+
+@pytest.fixture
+def config() -> EncoderConfig:
+    return EncoderConfig(
+        channels=8,
+        steps=2,
+        total_images=32,
+        batch_size=8,
+        micro_batch=4,
+        learning_rate=0.003,
+        l2=1.0,
+        lpips=0.8,
+        lpips_backbone="random",
+        identity=0.1,
+        latent_norm=0.001,
+        checkpoint_images=8,
+        precision="no",
+    )
+
+
+@pytest.fixture
+def images() -> Images:
+    """Four images with a person-like bar on a coloured ground."""
+    images = np.empty((4, 32, 16, 3), np.uint8)
+    draw = np.random.default_rng(0)
+    for image in images:
+        image[:] = draw.integers(0, 256, 3)
+        image[4:28, 5:11] = draw.integers(0, 256, 3)
+    return images

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from scipy import linalg
+
+from lookalike.metrics.distances import FrechetReference, frechet_distance, kernel_distance
+
+
+def features(seed, count, dim, shift=0.0):
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(seed + 100).normal(size=(dim, dim)) / np.sqrt(dim)
+    return rng.normal(size=(count, dim)) @ mixing + shift
+
+
+def direct(real, fake):
+    """The textbook formula with a general matrix square root."""
+    a, b = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
+    root = linalg.sqrtm(a @ b).real
+    shift = real.mean(axis=0) - fake.mean(axis=0)
+    return shift @ shift + np.trace(a) + np.trace(b) - 2 * np.trace(root)
+
+
+@pytest.mark.parametrize("dim", [2, 7, 48])
+def test_frechet_equals_the_direct_formula(dim):
+    real, fake = features(0, 300, dim), features(1, 400, dim, shift=0.2)
+    assert frechet_distance(real, fake) == pytest.approx(direct(real, fake), rel=1e-9)
+
+
+def test_frechet_of_gaussians_in_closed_form():
+    rng = np.random.default_rng(0)
+    line = rng.normal(size=200_000)
+    # In one dimension: (difference of means)^2 + (difference of standard deviations)^2.
+    assert frechet_distance(line[:, None], 3 * line[:, None] + 2) == pytest.approx(8, rel=0.02)
+
+
+@pytest.mark.parametrize("count", [20, 200])
+@pytest.mark.filterwarnings("ignore:.*rank-deficient")
+def test_frechet_is_zero_for_itself_symmetric_and_in_any_order(count):
+    one, other = features(0, count, 32), features(1, count, 32, shift=0.1)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(one, other) == pytest.approx(frechet_distance(other, one), rel=1e-6)
+    assert FrechetReference(one).distance(other[::-1]) == pytest.approx(
+        frechet_distance(one, other), rel=1e-9
+    )
+    assert frechet_distance(one, one + 1) == pytest.approx(32, rel=1e-6)
+
+
+def test_few_samples_are_a_warning_and_still_right():
+    # 6 + 6 samples in 40 dimensions lie in an 11-dimensional space, where all is well-defined.
+    real, fake = features(0, 6, 40), features(1, 6, 40)
+    joint = np.concatenate([real, fake])
+    basis = np.linalg.svd(joint - joint.mean(axis=0))[2][:11].T
+    with pytest.warns(UserWarning, match="6 samples in 40 dimensions"):
+        wide = frechet_distance(real, fake)
+    with pytest.warns(UserWarning, match="rank-deficient"):
+        narrow = frechet_distance(real @ basis, fake @ basis)
+    assert wide == pytest.approx(narrow, rel=1e-6)
+
+
+@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
+def test_bad_features_are_named(distance):
+    good = features(0, 10, 3)
+    bad = good.copy()
+    bad[4, 1] = np.nan
+    with pytest.raises(ValueError, match="fake features hold NaN"):
+        distance(good, bad)
+    with pytest.raises(ValueError, match="real features must be"):
+        distance(good[:1], good)
+    with pytest.raises(ValueError, match="2 dimensions, real 3"):
+        distance(good, good[:, :2])
+
+
+def test_kernel_distance_equals_the_double_sum():
+    x, y = features(0, 12, 4), features(1, 12, 4, shift=0.5)
+
+    def kernel(a, b):
+        return (a @ b / 4 + 1) ** 3
+
+    pairs = [(i, j) for i in range(12) for j in range(12) if i != j]
+    expected = np.mean([kernel(x[i], x[j]) + kernel(y[i], y[j]) for i, j in pairs]) - 2 * np.mean(
+        [kernel(a, b) for a in x for b in y]
+    )
+    assert kernel_distance(x, y, subsets=1) == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernel_distance_is_unbiased():
+    # Equal distributions: the mean over many draws is 0 within its own error, whatever their size.
+    for count in (5, 20):
+        values = [
+            kernel_distance(
+                np.random.default_rng(2 * seed).normal(size=(count, 3)),
+                np.random.default_rng(2 * seed + 1).normal(size=(count, 3)),
+                subsets=1,
+            )
+            for seed in range(600)
+        ]
+        error = np.std(values) / np.sqrt(len(values))
+        assert abs(np.mean(values)) < 3 * error
+        assert min(values) < 0 < max(values)
+
+
+def test_kernel_distance_grows_with_the_shift_and_repeats():
+    real = features(0, 300, 8)
+    near, far = (features(0, 300, 8, shift=shift) for shift in (0.2, 0.6))
+
+    def measure(fake):
+        return kernel_distance(real, fake, subsets=10, subset_size=100)
+
+    assert measure(near) < measure(far)
+    assert measure(near) == measure(near)

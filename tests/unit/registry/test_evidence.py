@@ -1,0 +1,116 @@
+"""Evidence survives a round trip, and leaks are found wherever they hide."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lookalike.config import EvaluateConfig
+from lookalike.data.manifest import new_manifest
+from lookalike.errors import UserError
+from lookalike.registry.evidence import (
+    Evaluation,
+    Evidence,
+    evaluation_fingerprint,
+    leaked,
+    per_query_frame,
+)
+
+
+def rows(*specs: tuple[str, str, str], **changes: object) -> pd.DataFrame:
+    """A manifest of (image_id, person_id, split)."""
+    return new_manifest(
+        [
+            {
+                "image_id": image,
+                "person_id": person,
+                "camera_id": 1,
+                "split": split,
+                "origin": "real",
+                "member": f"{image}.jpg",
+                "width": 64,
+                "height": 128,
+                "sha256": f"sha-{image}",
+                **changes,
+            }
+            for image, person, split in specs
+        ]
+    )
+
+
+MANIFEST = rows(
+    ("t1", "0001", "train"),
+    ("v1", "0002", "val"),
+    ("q1", "0003", "query"),
+    ("g1", "0003", "gallery"),
+    ("d1", "0000", "distractor"),
+)
+TRAIN = MANIFEST[MANIFEST["split"] == "train"]
+
+
+def test_clean_training_rows() -> None:
+    made = rows(("s1", "0001", "train"), source_image="t1", recipe="mix:medium:psi=0.8:with=17")
+    assert leaked({"gan": TRAIN, "reid": pd.concat([TRAIN, made])}, MANIFEST) == {
+        "gan": (),
+        "reid": (),
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "leak"),
+    [
+        (rows(("x", "0003", "train")), "person 0003"),
+        (rows(("x", "0002", "train")), "person 0002"),
+        (rows(("d1", "0000", "train")), "image d1"),
+        (rows(("x", "syn-1", "train"), sha256="sha-q1"), "image q1"),
+        (rows(("x", "0001", "train"), source_image="g1"), "image g1"),
+        (rows(("x", "0001", "train"), recipe="interpolate:0.4:with=q1"), "image q1"),
+        (rows(("x", "0001", "train"), recipe="interpolate:0.4:with=q1:psi=0.8"), "image q1"),
+    ],
+)
+def test_each_way_to_leak(row: pd.DataFrame, leak: str) -> None:
+    assert leak in leaked({"encoder": pd.concat([TRAIN, row])}, MANIFEST)["encoder"]
+
+
+def test_fingerprint_follows_data_and_settings_only() -> None:
+    config = EvaluateConfig(batch_size=64, flip=False, ranks=(1, 5))
+    mark = evaluation_fingerprint(MANIFEST, config)
+    assert evaluation_fingerprint(MANIFEST.iloc[::-1], config) == mark
+    assert evaluation_fingerprint(MANIFEST, config.model_copy(update={"batch_size": 8})) == mark
+    assert evaluation_fingerprint(MANIFEST, config.model_copy(update={"flip": True})) != mark
+    changed = MANIFEST.assign(sha256=MANIFEST["sha256"].replace("sha-g1", "other"))
+    assert evaluation_fingerprint(changed, config) != mark
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    queries = MANIFEST[MANIFEST["split"].isin(["query", "val"])]
+    frame = per_query_frame(queries, np.array([np.nan, 0.5]), np.array([-1, 2]))
+    assert frame["rank_1"].isna().tolist() == [True, False]
+    assert frame["rank_1"].iloc[1] == 0
+    evidence = Evidence(
+        evaluation=Evaluation("abc", {"rank_1": 0.0, "mAP": 0.5}, frame),
+        weights_md5="m",
+        locked_md5=None,
+        run_status="FINISHED",
+        data_valid=True,
+        git_sha="s",
+        uncommitted=("src/a.py",),
+        leaks={"gan": ("person 0003",)},
+        frechet=None,
+        pass_rates={"persons": 0.5},
+    )
+    evidence.write(tmp_path)
+    again = Evidence.read(tmp_path)
+    pd.testing.assert_frame_equal(again.evaluation.per_query, frame)
+    assert {k: v for k, v in vars(again).items() if k != "evaluation"} == {
+        k: v for k, v in vars(evidence).items() if k != "evaluation"
+    }
+    assert again.evaluation.metrics == {"rank_1": 0.0, "mAP": 0.5}
+
+
+def test_no_evidence_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no evidence"):
+        Evidence.read(tmp_path)
+    with pytest.raises(UserError, match="holds no evaluation"):
+        Evaluation.read(tmp_path)

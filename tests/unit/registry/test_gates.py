@@ -1,0 +1,260 @@
+"""Every gate passes, fails, and fails on what is missing or not a number."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookalike.config import GatesConfig
+from lookalike.registry import gates
+from lookalike.registry.evidence import Evaluation, Evidence
+
+NAN = float("nan")
+CONFIG = GatesConfig(
+    min_rank1=0.5,
+    min_map=0.3,
+    max_frechet=2.0,
+    pass_rate=(0.2, 0.9),
+    min_camera_rank1=0.4,
+    champion_margin=0.01,
+    max_latency_ms=500,
+    max_size_mb=200,
+    first_champion="absolute-only",
+)
+
+
+def evaluation(shift: float = 0.0, fingerprint: str = "same", persons: int = 20) -> Evaluation:
+    """Two queries per person, one per camera; `shift` moves every AP."""
+    rng = np.random.default_rng(3)
+    rows = [(f"{p:04d}_{c}", f"{p:04d}", c) for p in range(persons) for c in (1, 2)]
+    frame = pd.DataFrame(rows, columns=["image_id", "person_id", "camera_id"])
+    frame["ap"] = rng.uniform(0.3, 0.7, len(frame)) + shift
+    frame["rank_1"] = (rng.uniform(size=len(frame)) < 0.8).astype(float)
+    metrics = {"rank_1": float(frame["rank_1"].mean()), "mAP": float(frame["ap"].mean())}
+    return Evaluation(fingerprint, metrics, frame)
+
+
+def evidence(**changes: object) -> Evidence:
+    good = Evidence(
+        evaluation=evaluation(),
+        weights_md5="abc",
+        locked_md5="abc",
+        run_status="FINISHED",
+        data_valid=True,
+        git_sha="0123",
+        uncommitted=(),
+        leaks={"gan": (), "encoder": (), "reid": ()},
+        frechet=1.0,
+        pass_rates={"persons": 0.5, "variations": 0.6},
+    )
+    return dataclasses.replace(good, **changes)
+
+
+def serving(**changes: object) -> gates.ServingCheck:
+    unit = np.full((2, 4), 0.5)
+    good = gates.ServingCheck(embeddings=unit, latency_ms=20.0, size_mb=95.0)
+    return dataclasses.replace(good, **changes)
+
+
+def judge(
+    ev: Evidence | None = None,
+    champion: Evaluation | None = None,
+    check: gates.ServingCheck | None = None,
+    loads: bool = True,
+    config: GatesConfig = CONFIG,
+) -> set[str]:
+    """Names of the gates that fail; every gate must give a reason and be valid JSON."""
+    verdicts = gates.evaluate_gates(ev or evidence(), champion, check or serving(), loads, config)
+    assert all(g.reason and g.bound for g in verdicts)
+    assert len({g.name for g in verdicts}) == len(verdicts)
+    json.dumps([g.as_dict() for g in verdicts], allow_nan=False)
+    return set(gates.failures(verdicts))
+
+
+def with_metrics(**values: float) -> Evidence:
+    base = evaluation()
+    return evidence(evaluation=dataclasses.replace(base, metrics={**base.metrics, **values}))
+
+
+def test_all_pass_without_and_with_a_champion() -> None:
+    assert judge() == set()
+    assert judge(champion=evaluation()) == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "failing"),
+    [
+        ({"weights_md5": "other"}, "integrity.weights"),
+        ({"locked_md5": None}, "integrity.weights"),
+        ({"weights_md5": "", "locked_md5": ""}, "integrity.weights"),
+        ({"run_status": "KILLED"}, "integrity.run"),
+        ({"run_status": None}, "integrity.run"),
+        ({"data_valid": False}, "integrity.data"),
+        ({"data_valid": None}, "integrity.data"),
+        ({"uncommitted": ("src/lookalike/cli.py",)}, "integrity.code"),
+        ({"git_sha": "unknown"}, "integrity.code"),
+        ({"leaks": {"gan": ("person 0002",), "encoder": (), "reid": ()}}, "leakage.gan"),
+        ({"leaks": {"gan": (), "reid": ()}}, "leakage.encoder"),
+        ({"leaks": {"gan": (), "encoder": (), "reid": ("image a",)}}, "leakage.reid"),
+        ({"frechet": 2.1}, "absolute.frechet"),
+        ({"frechet": NAN}, "absolute.frechet"),
+        ({"frechet": -1.0}, "absolute.frechet"),
+        ({"frechet": None}, "absolute.frechet"),
+        ({"pass_rates": {"persons": 0.1, "variations": 0.5}}, "absolute.pass_rate.persons"),
+        ({"pass_rates": {"persons": 0.5, "variations": 1.0}}, "absolute.pass_rate.variations"),
+        ({"pass_rates": {"persons": NAN, "variations": 0.5}}, "absolute.pass_rate.persons"),
+        ({"pass_rates": {"persons": 0.5}}, "absolute.pass_rate.variations"),
+    ],
+)
+def test_each_piece_of_evidence_fails_its_own_gate(
+    changes: dict[str, object], failing: str
+) -> None:
+    assert judge(evidence(**changes)) == {failing}
+
+
+@pytest.mark.parametrize("value", [0.1, NAN, float("inf")])
+def test_absolute_metrics(value: float) -> None:
+    assert judge(with_metrics(rank_1=value)) == {"absolute.rank_1"}
+    assert judge(with_metrics(mAP=value)) == {"absolute.mAP"}
+
+
+def test_missing_metric_fails() -> None:
+    bare = dataclasses.replace(evaluation(), metrics={})
+    assert judge(evidence(evaluation=bare)) == {"absolute.rank_1", "absolute.mAP"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "failing"),
+    [
+        ({"embeddings": np.full((1, 4), 0.6)}, {"operational.unit_length_deviation"}),
+        (
+            {"embeddings": np.array([[NAN, 1.0]])},
+            {"operational.finite", "operational.unit_length_deviation"},
+        ),
+        (
+            {"embeddings": None, "latency_ms": NAN, "error": "boom"},
+            {
+                "operational.request",
+                "operational.finite",
+                "operational.unit_length_deviation",
+                "operational.latency_ms",
+            },
+        ),
+        ({"latency_ms": 501.0}, {"operational.latency_ms"}),
+        ({"size_mb": 201.0}, {"operational.size_mb"}),
+        ({"size_mb": NAN}, {"operational.size_mb"}),
+    ],
+)
+def test_operational(changes: dict[str, object], failing: set[str]) -> None:
+    assert judge(check=serving(**changes)) == failing
+
+
+def test_pickle_fails() -> None:
+    assert judge(loads=False) == {"integrity.no_pickle"}
+
+
+def test_first_champion_policy() -> None:
+    never = CONFIG.model_copy(update={"first_champion": "never"})
+    assert judge(config=never) == {"relative.champion", "statistical.champion"}
+    assert judge(champion=evaluation(), config=never) == set()
+
+
+def test_worse_than_the_champion_fails_relative_and_statistical() -> None:
+    assert judge(champion=evaluation(shift=0.05)) == {"relative.mAP", "statistical.mAP"}
+    assert judge(champion=evaluation(shift=-0.05)) == set()
+
+
+def test_within_the_margin_passes() -> None:
+    assert judge(champion=evaluation(shift=0.009)) == set()
+
+
+def test_other_evaluation_data_blocks_with_a_reason() -> None:
+    other = evaluation(fingerprint="other")
+    verdicts = gates.relative(evaluation(), other, CONFIG)
+    assert not any(g.passed for g in verdicts)
+    assert "other data or settings" in verdicts[0].reason
+    assert {"statistical.rank_1", "statistical.mAP"} <= judge(champion=other)
+
+
+def test_a_champion_without_numbers_does_not_open_the_gate() -> None:
+    blank = dataclasses.replace(evaluation(), metrics={"rank_1": NAN})
+    assert judge(champion=blank) == {"relative.rank_1", "relative.mAP"}
+
+
+def test_a_query_that_only_one_model_has_fails() -> None:
+    old = evaluation()
+    short = dataclasses.replace(old, per_query=old.per_query.iloc[1:])
+    assert judge(champion=short) == {"statistical.rank_1", "statistical.mAP"}
+
+
+def test_queries_invalid_for_both_drop_out() -> None:
+    base = evaluation()
+    frame = base.per_query.copy()
+    frame.loc[0, ["ap", "rank_1"]] = np.nan
+    both = dataclasses.replace(base, per_query=frame)
+    assert judge(evidence(evaluation=both), champion=both) == set()
+
+
+def test_noise_that_the_mean_hides_fails_the_statistical_gate() -> None:
+    """A tiny mean gain that hangs on a few persons is not significant."""
+    old = evaluation()
+    frame = old.per_query.copy()
+    frame["ap"] -= 0.03
+    lucky = frame["person_id"].isin(["0000", "0001"])
+    frame.loc[lucky, "ap"] += 0.32
+    new = dataclasses.replace(
+        old, per_query=frame, metrics={**old.metrics, "mAP": float(frame["ap"].mean())}
+    )
+    assert new.metrics["mAP"] > old.metrics["mAP"]
+    assert judge(evidence(evaluation=new), champion=old) == {"statistical.mAP"}
+
+
+def test_a_blind_camera_fails_its_slice() -> None:
+    base = evaluation()
+    frame = base.per_query.copy()
+    frame.loc[frame["camera_id"] == 2, "rank_1"] = 0.0
+    assert judge(evidence(evaluation=dataclasses.replace(base, per_query=frame))) == {
+        "slices.rank_1.camera_2"
+    }
+    frame.loc[frame["camera_id"] == 2, "rank_1"] = np.nan
+    assert judge(evidence(evaluation=dataclasses.replace(base, per_query=frame))) == {
+        "slices.rank_1.camera_2"
+    }
+    empty = dataclasses.replace(base, per_query=base.per_query.iloc[:0])
+    assert "slices.rank_1" in judge(evidence(evaluation=empty))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.floats(-1, 1), min_size=1, max_size=30),
+    st.integers(1, 5),
+    st.floats(-1, 1),
+)
+def test_bootstrap_bound(differences: list[float], persons: int, shift: float) -> None:
+    """Within the range of the persons' means, moves with a shift, is a number for numbers."""
+    labels = [str(i % persons) for i in range(len(differences))]
+    bound = gates.bootstrap_lower_bound(differences, labels)
+    means = pd.Series(differences).groupby(labels).mean()
+    assert means.min() - 1e-9 <= bound <= means.max() + 1e-9
+    shifted = gates.bootstrap_lower_bound([d + shift for d in differences], labels)
+    assert shifted == pytest.approx(bound + shift, abs=1e-9)
+
+
+def test_bootstrap_covers_the_true_mean() -> None:
+    """The bound lies under the true mean about 95 times in 100."""
+    rng = np.random.default_rng(0)
+    under = 0
+    for _ in range(100):
+        person = np.repeat(np.arange(60), 3)
+        d = rng.normal(0.1, 0.2, 60)[person] + rng.normal(0, 0.05, 180)
+        under += gates.bootstrap_lower_bound(d, person.astype(str)) < 0.1
+    assert 88 <= under <= 100
+
+
+def test_bootstrap_of_nothing_or_nan_is_nan() -> None:
+    assert np.isnan(gates.bootstrap_lower_bound([], []))
+    assert np.isnan(gates.bootstrap_lower_bound([0.1, NAN], ["a", "b"]))

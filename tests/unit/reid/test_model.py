@@ -1,0 +1,121 @@
+"""The network, its weights file and ImageNet's state dict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import resnet50
+
+from lookalike.config import ReidConfig
+from lookalike.errors import UserError
+from lookalike.reid.model import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ReidNet,
+    load_imagenet,
+    load_reid,
+    new_reid,
+    save_reid,
+)
+from lookalike.training.checkpoint import load_weights, save_weights
+
+
+@pytest.fixture(scope="module")
+def imagenet() -> dict[str, torch.Tensor]:
+    """A state dict of the published shapes, with random numbers in it."""
+    torch.manual_seed(1)
+    model = resnet50(weights=None)
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5)
+    return model.state_dict()
+
+
+def test_shapes_and_the_last_stride() -> None:
+    x = torch.zeros(2, 3, 64, 32)
+    maps: list[tuple[int, ...]] = []
+    for stride in (1, 2):
+        model = ReidNet(5, 16, 0.5, stride).eval()
+        model.backbone.layer4.register_forward_hook(lambda *a: maps.append(tuple(a[2].shape[2:])))
+        assert model.features(x).shape == (2, 16)
+        assert model(x).shape == (2, 5)
+    assert maps == [(4, 2), (4, 2), (2, 1), (2, 1)]
+
+
+def test_backbone_is_torchvisions_with_normalisation_inside(
+    imagenet: dict[str, torch.Tensor],
+) -> None:
+    reference = resnet50(weights=None)
+    reference.load_state_dict(imagenet)
+    reference.fc = torch.nn.Identity()
+    model = ReidNet(5, 16, 0.5, 2).eval()
+    report = load_imagenet(model, imagenet)
+    assert report == "ResNet50: 318 tensors loaded, dropped fc.bias, fc.weight"
+    pixels = torch.rand(2, 3, 64, 32)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.no_grad():
+        pooled = reference.eval()((pixels - mean) / std)
+        expected = model.norm(model.embedding(pooled))
+        features = model.features(pixels * 2 - 1)
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+
+
+def test_imagenet_weights_from_files(imagenet: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    old = {n: t for n, t in imagenet.items() if not n.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "old.pth")
+    model = ReidNet(5, 16, 0.5, 1)
+    load_imagenet(model, tmp_path / "old.pth")
+    assert torch.equal(model.backbone.conv1.weight, imagenet["conv1.weight"])
+
+
+def test_wrong_imagenet_weights_are_refused(
+    imagenet: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    model = ReidNet(5, 16, 0.5, 1)
+    with pytest.raises(UserError, match=r"1 missing \(conv1.weight\)"):
+        load_imagenet(model, {n: t for n, t in imagenet.items() if n != "conv1.weight"})
+    with pytest.raises(UserError, match=r"1 unknown \(layer5.weight\)"):
+        load_imagenet(model, {**imagenet, "layer5.weight": torch.zeros(1)})
+    with pytest.raises(UserError, match="of another shape"):
+        load_imagenet(model, {**imagenet, "bn1.bias": torch.zeros(3)})
+    (tmp_path / "page.pth").write_text("<html>not found</html>")
+    with pytest.raises(UserError, match="not a safe state dict"):
+        load_imagenet(model, tmp_path / "page.pth")
+    with pytest.raises(UserError, match="no weights at"):
+        load_imagenet(model, tmp_path / "absent.pth")
+
+
+def test_save_and_load_give_the_same_features(config: ReidConfig, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = new_reid(config, 3)
+    x = torch.randn(4, 3, 32, 16)
+    model(x)  # moves the running statistics
+    path = tmp_path / "model.safetensors"
+    save_reid(path, model, config, ["0001", "0002", "syn-000001"])
+    loaded = load_reid(path)
+    assert not loaded.training
+    assert (loaded.height, loaded.width, loaded.embedding_dim) == (32, 16, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), model.eval()(x))
+    _, metadata = load_weights(path)
+    assert metadata["classes"] == ["0001", "0002", "syn-000001"]
+    assert ReidConfig.model_validate(metadata["config"]) == config
+    assert {"height", "width", "resize", "mean", "std", "flip", "feature"} <= set(metadata["score"])
+
+
+def test_other_files_are_refused(config: ReidConfig, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_weights(path, {"x": torch.zeros(1)}, {"format": "something"})
+    with pytest.raises(UserError, match="holds no re-ID model"):
+        load_reid(path)
+    metadata = {
+        "format": "lookalike-reid",
+        "version": 1,
+        "config": config.model_dump(mode="json"),
+        "classes": ["a", "b"],
+    }
+    save_weights(path, {"x": torch.zeros(1)}, metadata)
+    with pytest.raises(UserError, match="does not fit this version"):
+        load_reid(path)

@@ -1,0 +1,254 @@
+"""Ranking against recorded results of established implementations, and its invariants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookalike.errors import UserError
+from lookalike.reid import ranking
+from lookalike.reid.ranking import Ranking, rank, top_matches
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "ranking_a.npz"
+seeds = st.integers(0, 2**32 - 1)
+
+
+def trial(seed: int, dim: int = 16) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    queries, gallery = int(rng.integers(1, 12)), int(rng.integers(20, 80))
+    return {
+        "query": rng.normal(size=(queries, dim)).astype(np.float32),
+        "gallery": rng.normal(size=(gallery, dim)).astype(np.float32),
+        # The first query and the first gallery image are a valid pair.
+        "query_persons": np.r_[0, rng.integers(0, 6, queries - 1)],
+        "gallery_persons": np.r_[0, rng.integers(-1, 5, gallery - 1)],
+        "query_cameras": np.r_[0, rng.integers(0, 3, queries - 1)],
+        "gallery_cameras": np.r_[1, rng.integers(0, 3, gallery - 1)],
+    }
+
+
+def sorted_reference(t: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The textbook way: sort the whole gallery for each query, then walk down the list."""
+    unit = {k: t[k] / np.linalg.norm(t[k], axis=1, keepdims=True) for k in ("query", "gallery")}
+    similarity = unit["query"] @ unit["gallery"].T
+    out = {k: np.full(len(similarity), np.nan) for k in ("ap", "ap_trapezoidal", "inp", "first")}
+    for q in range(len(similarity)):
+        hits, seen, precisions, trapezoids, old = 0, 0, [], [], 1.0
+        for g in np.argsort(-similarity[q], kind="stable"):
+            same = t["gallery_persons"][g] == t["query_persons"][q]
+            camera = t["gallery_cameras"][g] == t["query_cameras"][q]
+            if t["gallery_persons"][g] == -1 or (same and camera):
+                continue
+            seen += 1
+            hits += same
+            if same:
+                precisions.append(hits / seen)
+                trapezoids.append((hits / seen + old) / 2)
+                out["inp"][q] = hits / seen
+                out["first"][q] = np.nanmin([out["first"][q], seen])
+            old = hits / seen
+        if precisions:
+            out["ap"][q], out["ap_trapezoidal"][q] = np.mean(precisions), np.mean(trapezoids)
+    return out
+
+
+def assert_same(a: Ranking, b: Ranking) -> None:
+    for name in ("ap", "ap_trapezoidal", "inp", "first_match_rank"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+
+
+def golden_trial() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    with np.load(GOLDEN) as file:
+        golden = dict(file)
+    names = {
+        "query": "query_features",
+        "gallery": "gallery_features",
+        "query_persons": "query_pids",
+        "gallery_persons": "gallery_pids",
+        "query_cameras": "query_camids",
+        "gallery_cameras": "gallery_camids",
+    }
+    return {ours: golden[theirs] for ours, theirs in names.items()}, golden
+
+
+def test_equals_the_golden_numbers() -> None:
+    arguments, golden = golden_trial()
+    result = rank(**arguments)
+    valid = golden["valid_query"]
+    np.testing.assert_array_equal(result.valid, valid)
+    # The reference accumulates the curve in float32.
+    np.testing.assert_allclose(result.cmc, golden["cmc_top50"], atol=1e-6)
+    close = {"rtol": 0, "atol": 1e-12}
+    np.testing.assert_allclose(result.ap[valid], golden["ap_standard_per_valid_query"], **close)
+    np.testing.assert_allclose(result.inp[valid], golden["inp_per_valid_query"], **close)
+    np.testing.assert_allclose(
+        np.nan_to_num(result.ap_trapezoidal), golden["ap_trapezoidal_per_query"], rtol=0, atol=1e-8
+    )
+    summary = result.summary()
+    assert summary["mAP"] == pytest.approx(float(golden["mAP_standard"]), abs=1e-12)
+    assert summary["mINP"] == pytest.approx(float(golden["mINP"]), abs=1e-12)
+    over_valid = float(golden["mAP_trapezoidal_over_valid"])
+    assert summary["mAP_trapezoidal"] == pytest.approx(over_valid, abs=1e-8)
+    over_all = np.nan_to_num(result.ap_trapezoidal).mean()
+    assert over_all == pytest.approx(float(golden["mAP_trapezoidal_over_all"]), abs=1e-8)
+    assert summary["rank_5"] == pytest.approx(golden["cmc_top50"][4], abs=1e-6)
+    assert (summary["queries"], summary["invalid_queries"]) == (90, 4)
+    assert "4 of 90 queries have no match" in result.problem
+    assert "no gallery image" in result.problem
+
+
+@given(seeds)
+@settings(max_examples=40, deadline=None)
+def test_counting_equals_sorting_with_many_ties(seed: int) -> None:
+    arguments = trial(seed)
+    # Entries of +-1/4 in 16 dimensions make unit vectors with exact products; where only four of
+    # the signs vary there are five different products: ties everywhere.
+    for name in ("query", "gallery"):
+        signs = np.sign(arguments[name]) / 4
+        signs[:, 4:] = 0.25
+        arguments[name] = signs.astype(np.float32)
+    expected, result = sorted_reference(arguments), rank(**arguments)
+    np.testing.assert_allclose(result.ap, expected["ap"], atol=1e-12)
+    np.testing.assert_allclose(result.ap_trapezoidal, expected["ap_trapezoidal"], atol=1e-12)
+    np.testing.assert_allclose(result.inp, expected["inp"], atol=1e-12)
+    np.testing.assert_array_equal(result.first_match_rank, np.nan_to_num(expected["first"], nan=-1))
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_order_of_the_gallery_does_not_matter(seed: int) -> None:
+    arguments = trial(seed)
+    order = np.random.default_rng(seed).permutation(len(arguments["gallery"]))
+    shuffled = {k: v[order] if k.startswith("gallery") else v for k, v in arguments.items()}
+    assert_same(rank(**arguments), rank(**shuffled))
+
+
+def extended(t: dict[str, np.ndarray], **rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {k: np.concatenate([v, rows[k]]) if k in rows else v for k, v in t.items()}
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_junk_changes_nothing(seed: int) -> None:
+    arguments = trial(seed)
+    with_junk = extended(
+        arguments,
+        gallery=arguments["query"],  # the nearest that anything can be
+        gallery_persons=np.full(len(arguments["query"]), -1),
+        gallery_cameras=arguments["query_cameras"] + 1,
+    )
+    assert_same(rank(**arguments), rank(**with_junk))
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_images_from_the_querys_own_camera_change_nothing_for_it(seed: int) -> None:
+    arguments = {k: v[:1] if k.startswith("query") else v for k, v in trial(seed).items()}
+    more = extended(
+        arguments,
+        gallery=arguments["query"],
+        gallery_persons=arguments["query_persons"],
+        gallery_cameras=arguments["query_cameras"],
+    )
+    assert_same(rank(**arguments), rank(**more))
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_a_camera_seen_twice_helps_only_by_its_matches(seed: int) -> None:
+    """Copies of every image under new camera ids: first matches keep or worsen by the copies."""
+    arguments = trial(seed)
+    doubled = extended(
+        arguments,
+        gallery=arguments["gallery"],
+        gallery_persons=arguments["gallery_persons"],
+        gallery_cameras=arguments["gallery_cameras"] + 10,
+    )
+    before, after = rank(**arguments), rank(**doubled)
+    present = np.isin(arguments["query_persons"], arguments["gallery_persons"])
+    np.testing.assert_array_equal(after.valid, present)
+    both = before.valid
+    assert (after.first_match_rank[both] <= 2 * before.first_match_rank[both] - 1).all()
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_a_far_distractor_changes_nothing_and_a_near_one_costs_rank_1(seed: int) -> None:
+    arguments = {k: v[:1] if k.startswith("query") else v for k, v in trial(seed).items()}
+    rows = {"gallery_persons": np.array([999]), "gallery_cameras": np.array([1])}
+    far = rank(**extended(arguments, gallery=-arguments["query"], **rows))
+    near = rank(**extended(arguments, gallery=arguments["query"], **rows))
+    plain = rank(**arguments)
+    assert_same(plain, far)
+    assert near.first_match_rank[0] == plain.first_match_rank[0] + 1
+    assert near.ap[0] < plain.ap[0]
+
+
+def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments, _ = golden_trial()
+    whole = rank(**arguments)
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", 1)
+    assert_same(whole, rank(**arguments))
+
+
+def test_rank_1_by_camera_averages_to_rank_1() -> None:
+    arguments, _ = golden_trial()
+    result = rank(**arguments)
+    slices = result.rank_1_by_camera()
+    assert sorted(slices) == ["0", "1", "2", "3", "4", "5"]
+    cameras = arguments["query_cameras"][result.valid]
+    weighted = sum(share * (cameras == int(c)).sum() for c, share in slices.items()) / len(cameras)
+    assert weighted == pytest.approx(result.summary()["rank_1"])
+
+
+def test_top_matches_agree_with_the_ranks() -> None:
+    arguments, _ = golden_trial()
+    result, top = rank(**arguments), top_matches(**arguments, k=10)
+    assert (np.diff(top.similarities, axis=1) <= 0).all()
+    shown = arguments["gallery_persons"][top.indices]
+    assert (shown != -1).all()
+    np.testing.assert_array_equal(top.correct, shown == arguments["query_persons"][:, None])
+    first = np.where(top.correct.any(axis=1), top.correct.argmax(axis=1) + 1, 0)
+    within = (result.first_match_rank > 0) & (result.first_match_rank <= 10)
+    np.testing.assert_array_equal(first, np.where(within, result.first_match_rank, 0))
+
+
+def test_top_matches_of_a_small_gallery_are_padded() -> None:
+    features = np.eye(3, dtype=np.float32)
+    persons, cameras = ["a", "b", "-1"], [1, 1, 1]
+    top = top_matches(features[:1], features, ["a"], persons, [2], cameras, k=4)
+    np.testing.assert_array_equal(top.indices, [[0, 1, -1, -1]])
+    np.testing.assert_array_equal(top.correct, [[True, False, False, False]])
+    assert np.isnan(top.similarities[0, 2:]).all()
+
+
+@pytest.mark.parametrize(
+    ("gallery_persons", "gallery_cameras", "message"),
+    [
+        (["a", "b"], [1, 1], "every image has the same camera id"),
+        (["c", "d"], [1, 2], "must show the same persons"),
+        (["a", "b"], [1, 2], "give the images their real cameras, or"),
+        (["-1", "-1"], [1, 2], "all junk"),
+    ],
+)
+def test_no_valid_query_is_explained(
+    gallery_persons: list[str], gallery_cameras: list[int], message: str
+) -> None:
+    features = np.eye(2, dtype=np.float32)
+    query_cameras = [1, 1] if gallery_cameras == [1, 1] else [1, 2]
+    with pytest.raises(UserError, match=message):
+        rank(features, features, ["a", "b"], gallery_persons, query_cameras, gallery_cameras)
+
+
+def test_bad_input_is_named() -> None:
+    arguments = trial(0)
+    with pytest.raises(ValueError, match="one of each per image"):
+        rank(**{**arguments, "gallery_persons": arguments["gallery_persons"][1:]})
+    broken = arguments["query"].copy()
+    broken[0, 0] = np.nan
+    with pytest.raises(ValueError, match="query: features hold NaN"):
+        rank(**{**arguments, "query": broken})

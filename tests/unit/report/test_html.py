@@ -1,0 +1,64 @@
+import json
+import re
+from base64 import b64decode
+from html.parser import HTMLParser
+from pathlib import Path
+
+from lookalike.report.html import write_report
+
+
+def report(artifacts: Path, parameters: str = "seed: 1") -> str:
+    path = artifacts.parent / "report.html"
+    write_report(artifacts, path, arms=["baseline", "persons"], parameters=parameters)
+    return path.read_text()
+
+
+def test_report_is_one_file_with_tables_figures_and_parameters(artifacts: Path) -> None:
+    page = report(artifacts)
+    assert "90.35" in page
+    assert "Champion: lookalike-reid version 2." in page
+    assert "seed: 1" in page
+    embedded = re.findall(r'src="data:image/(\w+);base64,([^"]+)"', page)
+    expected = [artifacts / "evaluate" / arm / "ranked.jpg" for arm in ("baseline", "persons")]
+    jpegs = [b64decode(data) for kind, data in embedded if kind == "jpeg"]
+    assert jpegs == [file.read_bytes() for file in expected]
+    for overview in ("train_gan.png", "filter_scores.png", "filter_bounds.png"):
+        assert f"<figcaption>{overview}</figcaption>" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)  # nothing is fetched from elsewhere
+    assert "logo.png" not in page
+
+
+def test_report_closes_what_it_opens(artifacts: Path) -> None:
+    class Balance(HTMLParser):
+        opened: list[str]
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            if tag not in ("meta", "img"):
+                self.opened.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.opened.pop() == tag
+
+    parser = Balance()
+    parser.opened = []
+    parser.feed(report(artifacts))
+    assert parser.opened == []
+
+
+def test_report_escapes_everything_from_outside(artifacts: Path) -> None:
+    path = artifacts / "register" / "verdict.json"
+    verdict = json.loads(path.read_text()) | {"reason": "<script>alert(1)</script>"}
+    path.write_text(json.dumps(verdict))
+    page = report(artifacts, parameters="x: <script>$title</script>")
+    assert "<script>" not in page
+    assert "x: &lt;script&gt;$title&lt;/script&gt;" in page
+
+
+def test_report_is_deterministic_and_names_what_is_missing(artifacts: Path) -> None:
+    assert report(artifacts) == report(artifacts)
+    (artifacts / "evaluate" / "persons" / "metrics.json").unlink()
+    assert "<li>no " in report(artifacts)
+
+
+def test_report_of_nothing_is_written(tmp_path: Path) -> None:
+    assert "Nothing was registered yet." in report(tmp_path / "artifacts")

@@ -1,0 +1,42 @@
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from lookalike.report.summary import print_summary
+
+
+def summarise(artifacts: Path, arms: list[str]) -> str:
+    stream = io.StringIO()
+    print_summary(artifacts, arms, Console(file=stream, width=200))
+    return stream.getvalue()
+
+
+def test_summary_shows_arms_filters_gates_champion_and_what_to_do_next(artifacts: Path) -> None:
+    text = summarise(artifacts, ["baseline", "persons"])
+    lines = {line.split()[0]: line for line in text.splitlines() if line.split()}
+    assert "89.31" in lines["baseline"]
+    assert "90.35" in text
+    assert "failed" in lines["pass_rate"]
+    assert "version 3, from arm persons: failed: pass_rate; 1 of 2 gates passed." in text
+    assert "Champion: lookalike-reid version 2." in text
+    assert "make ui" in text
+    assert "make serve" in text
+    assert "missing" not in text
+
+
+def test_summary_names_what_is_missing(artifacts: Path) -> None:
+    (artifacts / "register" / "verdict.json").unlink()
+    (artifacts / "filter" / "persons" / "manifest.parquet").unlink()
+    (artifacts / "evaluate" / "persons" / "metrics.json").write_text("{")
+    text = summarise(artifacts, ["baseline", "persons", "variations"])
+    missing = [line for line in text.splitlines() if line.startswith("missing:")]
+    assert len(missing) == 4
+    for part in ("evaluate/persons", "evaluate/variations", "filter/persons", "verdict.json"):
+        assert any(part in line for line in missing)
+    assert "89.31" in text
+    assert "make serve" not in text  # nothing to serve
+
+
+def test_summary_of_nothing_does_not_fail(tmp_path: Path) -> None:
+    assert "make ui" in summarise(tmp_path, ["baseline"])

@@ -1,0 +1,64 @@
+import io
+from typing import Any
+
+from rich.console import Console
+
+from lookalike.report.tables import Table, arms_table, cameras_table, filters_table, gates_table
+
+
+def test_arms_table_gives_percent_of_every_arm_and_marks_the_winner(
+    metrics: dict[str, Any],
+) -> None:
+    table = arms_table(metrics, winner="persons")
+    assert table.header == [
+        *("arm", "images", "synthetic", "persons", "val rank-1", "val mAP"),
+        *("rank-1", "rank-5", "rank-10", "mAP", "mAP trapezoidal", "mINP"),
+    ]
+    assert table.rows[0] == [
+        *("baseline", "12,936", "0", "751", "70.00", "60.00"),
+        *("89.31", "95.00", "97.00", "74.26", "73.79", "40.00"),
+    ]
+    assert table.rows[1][0] == "persons *"
+
+
+def test_what_was_not_measured_is_a_dash_not_a_zero() -> None:
+    table = arms_table({"baseline": {"rank_1": 0.5}})
+    assert table.rows == [["baseline", "-", "-", "-", "-", "-", "50.00", "-", "-", "-"]]
+
+
+def test_cameras_stand_in_their_natural_order(metrics: dict[str, Any]) -> None:
+    table = cameras_table(metrics)
+    assert table.header == ["rank-1", "camera 2", "camera 10"]
+    assert table.rows == [["baseline", "80.00", "90.00"], ["persons", "85.00", "-"]]
+
+
+def test_filters_table_counts_reasons() -> None:
+    table = filters_table({"persons": {"kept": 2, "ssim": 1, "detector": 1}, "variations": {}})
+    assert table.header == ["kind", "generated", "kept", "kept %", "detector", "ssim"]
+    assert table.rows[0] == ["persons", "4", "2", "50.00", "1", "1"]
+    assert table.rows[1] == ["variations", "0", "0", "-", "0", "0"]
+
+
+def test_gates_table_shows_values_bounds_and_verdicts(verdict: dict[str, Any]) -> None:
+    rows = gates_table(verdict["gates"]).rows
+    assert rows[0] == ["rank_1", "passed", "0.9035", "0.2", "at least"]
+    assert rows[1] == ["pass_rate", "failed", "1", "0.2 to 0.99", "<b>"]
+
+
+def test_markdown_aligns_numbers_right_and_escapes_bars() -> None:
+    table = Table(["name", "n"], [["a|b", "1.5"], ["c", "-"]])
+    assert table.markdown() == "| name | n |\n| --- | ---: |\n| a\\|b | 1.5 |\n| c | - |\n"
+
+
+def test_terminal_table_shows_text_as_it_is() -> None:
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(Table(["[bold]"], [["[red]x"]]).rich("title"))
+    assert "[bold]" in stream.getvalue()
+    assert "[red]x" in stream.getvalue()
+
+
+def test_html_is_escaped(verdict: dict[str, Any]) -> None:
+    html = gates_table(verdict["gates"]).html()
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html
+    assert '<td class="failed">failed</td>' in html

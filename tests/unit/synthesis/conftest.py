@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lookalike.config import EncoderConfig, GenerateConfig, PersonsConfig, VariationsConfig
+from lookalike.data.loading import encode_jpeg
+from lookalike.data.manifest import new_manifest
+from lookalike.inversion.encoder import Encoder, new_encoder
+from lookalike.stylegan3.design import GeneratorConfig
+from lookalike.stylegan3.generator import Generator
+from lookalike.training.session import Session
+
+
+@pytest.fixture
+def generator() -> Generator:
+    config = GeneratorConfig(
+        height=32,
+        width=16,
+        z_dim=8,
+        w_dim=8,
+        channel_base=256,
+        channel_max=16,
+        num_layers=4,
+        margin=4,
+    )
+    torch.manual_seed(0)
+    generator = Generator(config).eval().requires_grad_(False)
+    generator.mapping.w_avg.copy_(generator.mapping(torch.randn(256, 8))[:, 0].mean(0))
+    generator.synthesis.layers[-1].weight.mul_(8)  # contrast, so that images differ in 8 bits
+    return generator
+
+
+@pytest.fixture
+def encoder(generator: Generator) -> Encoder:
+    """Untrained, with heads that react to the image."""
+    config = EncoderConfig(
+        channels=8,
+        steps=2,
+        total_images=8,
+        batch_size=4,
+        micro_batch=4,
+        learning_rate=0.001,
+        l2=1.0,
+        lpips=0.8,
+        lpips_backbone="random",
+        identity=0.1,
+        latent_norm=0.001,
+        checkpoint_images=8,
+        precision="no",
+    )
+    torch.manual_seed(3)
+    encoder = new_encoder(config, generator)
+    torch.nn.init.normal_(encoder.network.head_weight)
+    return encoder
+
+
+@pytest.fixture
+def generate() -> GenerateConfig:
+    return GenerateConfig(
+        height=48,
+        width=24,
+        batch_size=4,
+        persons=PersonsConfig(
+            count=3,
+            images_per_person=5,
+            first_seed=1000,
+            truncation_psi=0.8,
+            group="medium",
+            interpolation=0.5,
+        ),
+        variations=VariationsConfig(
+            images_per_person=5, truncation_psi=0.7, group="fine", interpolation=0.4
+        ),
+    )
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session(seed=1)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> pd.DataFrame:
+    """Real training images on disk: two persons with three images, one with a single one."""
+    draw = np.random.default_rng(0)
+    rows: list[dict[str, object]] = []
+    for person, count in (("0002", 3), ("0007", 3), ("0011", 1)):
+        for index in range(count):
+            name = f"{person}_c1s1_{index:06d}_01"
+            image = np.full((48, 24, 3), draw.integers(0, 256, 3), np.uint8)
+            image[6:42, 8:16] = draw.integers(0, 256, 3)
+            (tmp_path / f"{name}.jpg").write_bytes(encode_jpeg(image))
+            rows.append(
+                {
+                    "image_id": name,
+                    "person_id": person,
+                    "camera_id": 1,
+                    "split": "train",
+                    "origin": "real",
+                    "member": f"{name}.jpg",
+                    "width": 24,
+                    "height": 48,
+                    "sha256": "0" * 64,
+                }
+            )
+    return new_manifest(rows)

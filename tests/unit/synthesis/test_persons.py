@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lookalike.config import GenerateConfig
+from lookalike.data.loading import load_images
+from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.persons import generate_persons, person_latents, plan_persons
+from lookalike.synthesis.recipes import PlannedImage
+from lookalike.synthesis.rendering import render
+from lookalike.training.session import Session
+
+ARCHIVE = Path("artifacts/images.zip")
+
+
+@pytest.fixture
+def manifest(
+    generator: Generator, generate: GenerateConfig, session: Session, tmp_path: Path
+) -> pd.DataFrame:
+    return write(generator, generate, session, tmp_path)
+
+
+def write(
+    generator: Generator, generate: GenerateConfig, session: Session, root: Path
+) -> pd.DataFrame:
+    return generate_persons(
+        generator,
+        generate.persons,
+        generate,
+        generator_digest="g" * 64,
+        archive=ARCHIVE,
+        root=root,
+        session=session,
+    )
+
+
+def test_plan(generate: GenerateConfig) -> None:
+    plans = plan_persons(generate.persons)
+    assert [plan.person_id for plan in plans[::5]] == ["syn-000001", "syn-000002", "syn-000003"]
+    assert [plan.seed for plan in plans[::5]] == [1000, 1001, 1002]
+    kinds = ["base", "mix", "mix", "interpolate", "interpolate"]
+    assert [plan.recipe.kind for plan in plans] == kinds * 3
+    assert len({plan.image_id for plan in plans}) == 15
+    partners = [plan.recipe.partner for plan in plans if plan.recipe.partner]
+    assert len(set(partners)) == len(partners)
+    assert all(plan.recipe.group == "medium" for plan in plans if plan.recipe.kind == "mix")
+
+
+def test_more_persons_leave_the_others_alone(generate: GenerateConfig) -> None:
+    more = generate.persons.model_copy(update={"count": 7})
+    assert plan_persons(more)[:15] == plan_persons(generate.persons)
+
+
+def test_manifest_describes_the_archive(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    assert len(manifest) == 15
+    assert set(manifest["split"]) == {"train"}
+    assert set(manifest["origin"]) == {"person"}
+    assert set(manifest["camera_id"]) == {0}
+    images = load_images(manifest, tmp_path, 48, 24)
+    assert len({image.tobytes() for image in images}) == 15
+    with zipfile.ZipFile(tmp_path / ARCHIVE) as file:
+        assert file.namelist() == list(manifest["member"])
+    assert [path.name for path in (tmp_path / ARCHIVE).parent.iterdir()] == [ARCHIVE.name]
+
+
+def test_any_image_comes_back_from_its_row(
+    manifest: pd.DataFrame, generator: Generator, generate: GenerateConfig, tmp_path: Path
+) -> None:
+    write_manifest(manifest, tmp_path / "manifest.parquet")
+    rows = read_manifest(tmp_path / "manifest.parquet").to_dict("records")
+    with zipfile.ZipFile(tmp_path / ARCHIVE) as file:
+        for row in rows:
+            plan = PlannedImage.from_row(row)
+            (data,) = render(
+                [plan], lambda plans: person_latents(generator, plans), generator, generate
+            )
+            assert data == file.read(row["member"]), row["recipe"]
+
+
+def test_two_runs_write_the_same_bytes(
+    manifest: pd.DataFrame,
+    generator: Generator,
+    generate: GenerateConfig,
+    session: Session,
+    tmp_path: Path,
+) -> None:
+    again = write(generator, generate, session, tmp_path / "again")
+    pd.testing.assert_frame_equal(manifest, again)
+    assert (tmp_path / ARCHIVE).read_bytes() == (tmp_path / "again" / ARCHIVE).read_bytes()
+
+
+def test_several_processes_write_the_same_bytes(
+    manifest: pd.DataFrame,
+    generator: Generator,
+    generate: GenerateConfig,
+    session: Session,
+    tmp_path: Path,
+) -> None:
+    """Two processes, one after the other: the second first, as the main one merges."""
+    root = tmp_path / "two"
+    session.world = 2
+    session.rank, session.is_main = 1, False
+    with pytest.raises(FileNotFoundError):  # no archive yet: the main process merges
+        write(generator, generate, session, root)
+    session.rank, session.is_main = 0, True
+    merged = write(generator, generate, session, root)
+    pd.testing.assert_frame_equal(manifest, merged)
+    assert (tmp_path / ARCHIVE).read_bytes() == (root / ARCHIVE).read_bytes()

@@ -1,0 +1,66 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lookalike.doctor import examine
+from lookalike.weights import FILES, VARIABLE
+
+PROFILES = sorted((Path(__file__).parents[2] / "profiles").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+def rows_of(root, profiles=()):
+    return {(row.section, row.subject): row for row in examine(root, profiles)}
+
+
+def test_the_machine(tmp_path):
+    rows = rows_of(tmp_path)
+    for subject in ("python", "torch", "opencv"):
+        assert rows["machine", subject].state == "ok"
+    assert rows["machine", "git"].state == "missing"
+    assert rows["machine", "dvc"].state == "missing"
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["git", *identity, "commit", "-q", "--allow-empty", "-m", "x"], cwd=tmp_path, check=True
+    )
+    (tmp_path / ".dvc").mkdir()
+    rows = rows_of(tmp_path)
+    assert rows["machine", "git"].state == "ok"
+    assert rows["machine", "dvc"].state == "ok"
+
+
+def test_each_profile_says_what_is_missing(tmp_path):
+    rows = rows_of(tmp_path, PROFILES)
+    assert rows["embedded", "parameters"].state == "ok"
+    assert rows["embedded", "data"].state == "note"  # rendered by the pipeline
+    assert rows["market1501", "data"].state == "missing"
+    for name in ("resnet50-imagenet", "inception-2015", "yolov4-tiny-weights"):
+        row = rows["market1501", name]
+        assert row.state == "missing"
+        for part in (FILES[name].address, FILES[name].sha256, str(tmp_path / "weights")):
+            assert part in row.detail
+
+
+def test_what_is_there_is_ok_and_what_is_damaged_is_not(tmp_path):
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "yolov4-tiny.cfg").write_text("[net]")
+    rows = rows_of(tmp_path, PROFILES)
+    assert rows["market1501", "data"].state == "ok"
+    assert rows["market1501", "yolov4-tiny-cfg"].state == "missing"
+    assert "damaged" in rows["market1501", "yolov4-tiny-cfg"].detail
+
+
+def test_a_broken_profile_is_a_row_and_no_crash(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("profile: mine\n")
+    row = rows_of(tmp_path, [path])["mine", "parameters"]
+    assert row.state == "missing"
+    assert "reid" in row.detail

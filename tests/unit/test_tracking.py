@@ -1,0 +1,223 @@
+"""Runs in a real MLflow store, in a folder whose name needs quoting."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from lookalike.config import Config, load_config
+from lookalike.provenance import dvc_digests, git_sha, md5_file, pipeline_digest, uncommitted
+from lookalike.tracking import MlflowTracker, connect, open_run, write_run_json
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A committed checkout, its store made once."""
+    root = tmp_path_factory.mktemp("a clone") / "100% real #1"
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "code.py").write_text("x = 1\n")
+    (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    (root / ".gitignore").write_text("/mlruns/\n/artifacts/\n")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "start")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(root)
+        yield root
+    assert not (root / "mlflow.db").exists(), "MLflow made a second store"
+
+
+@pytest.fixture(scope="module")
+def config(root: Path) -> Config:
+    return load_config(root / "params.yaml")
+
+
+def children(tracker: MlflowTracker, status: str | None = None) -> list[str]:
+    store = tracker.store
+    runs = store.client.search_runs(
+        [store.experiment_id], f"tags.`mlflow.parentRunId` = '{tracker.parent_run_id}'"
+    )
+    return [r.info.run_id for r in runs if status in (None, r.info.status)]
+
+
+def test_what_is_logged_can_be_read_back(root: Path, config: Config) -> None:
+    artifact = root / "artifacts" / "a figure.txt"
+    artifact.parent.mkdir(exist_ok=True)
+    artifact.write_text("hello")
+    with open_run("train_gan", config, root) as tracker:
+        client = tracker.store.client
+        assert client.get_run(tracker.parent_run_id).info.status == "RUNNING"
+        tracker.params({"gan": {"batch_size": 16, "nested": {"lr": 0.1}}, "list": [1, 2]})
+        tracker.params({f"many.{i}": i for i in range(150)})
+        tracker.metrics({"a": np.float32(0.5), "b": torch.tensor(2.0), "c": 3}, step=320)
+        tracker.metrics({"a": 0.25}, step=640)
+        tracker.artifact(artifact)
+        tracker.artifact(artifact.parent, "folder")
+        frame = pd.DataFrame({"seed": np.arange(3), "person_id": ["a", "b", "c"]})
+        tracker.dataset(frame, "train", "0" * 32 + ".dir", "training")
+        write_run_json(Path("artifacts/train_gan/run.json"), tracker, [Path("params.yaml")])
+
+    run = client.get_run(tracker.run_id)
+    assert run.info.status == client.get_run(tracker.parent_run_id).info.status == "FINISHED"
+    assert run.data.params["gan.nested.lr"] == "0.1"
+    assert run.data.params["list"] == "[1, 2]"
+    assert len(run.data.params) == 153
+    history = client.get_metric_history(tracker.run_id, "a")
+    assert [(m.step, m.value) for m in history] == [(320, 0.5), (640, 0.25)]
+    assert run.data.metrics["b"] == 2.0
+    names = [f.path for f in client.list_artifacts(tracker.run_id)]
+    assert "a figure.txt" in names
+    assert "folder" in names
+    stored = root / "mlruns" / "artifacts" / tracker.run_id / "artifacts" / "a figure.txt"
+    assert stored.read_text() == "hello"
+    dataset = run.inputs.dataset_inputs[0]
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("train", "0" * 32 + ".dir")
+    assert dataset.tags[0].value == "training"
+    tags = run.data.tags
+    assert tags["mlflow.parentRunId"] == tracker.parent_run_id
+    assert tags["lookalike.stage"] == "train_gan"
+    assert tags["lookalike.git_sha"] == git_sha(root)
+    assert tags["lookalike.dirty"] == "false"
+    assert tags["lookalike.input.params.yaml"] == md5_file(root / "params.yaml")
+    record = json.loads((root / "artifacts/train_gan/run.json").read_text())
+    assert record["run_id"] == tracker.run_id
+    assert record["parent_run_id"] == tracker.parent_run_id
+    assert record["git_sha"] == git_sha(root)
+    assert record["dirty"] is False
+    assert len(record["inputs"]["params.yaml"]) == 64
+
+
+def test_a_metric_that_is_no_number_is_an_error(root: Path, config: Config) -> None:
+    with pytest.raises((TypeError, ValueError)), open_run("x", config, root) as tracker:
+        tracker.metrics({"a": torch.zeros(2)})  # type: ignore[dict-item]
+
+
+def test_one_parent_per_commit_and_parameters(root: Path, config: Config) -> None:
+    with open_run("prepare", config, root) as first:
+        pass
+    with (
+        pytest.raises(RuntimeError, match="broken"),
+        open_run("evaluate@a", config, root) as second,
+    ):
+        raise RuntimeError("broken")
+    client = second.store.client
+    assert first.parent_run_id == second.parent_run_id
+    assert client.get_run(second.run_id).info.status == "FAILED"
+    assert client.get_run(second.parent_run_id).info.status == "FAILED"
+    with open_run("evaluate@a", config, root) as third:
+        pass
+    assert client.get_run(third.parent_run_id).info.status == "FINISHED"
+    assert client.get_run(third.run_id).data.tags["lookalike.resumed_from"] == second.run_id
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text + "# changed\n")
+    try:
+        with open_run("prepare", config, root) as other:
+            pass
+        assert other.parent_run_id != first.parent_run_id
+        tags = client.get_run(other.run_id).data.tags
+        assert tags["lookalike.dirty"] == "true"
+        assert tags["lookalike.uncommitted"] == "params.yaml"
+    finally:
+        (root / "params.yaml").write_text(text)
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from lookalike.config import load_config
+from lookalike.tracking import open_run
+root = Path.cwd()
+with open_run("train_reid@baseline", load_config(root / "params.yaml"), root) as tracker:
+    print(tracker.run_id, flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_does_not_stay_running(
+    root: Path, config: Config, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    run_id = process.stdout.readline().strip()
+    store = connect(config, root)
+    assert store.client.get_run(run_id).info.status == "RUNNING"
+    with open_run("other", config, root):  # a living process is left alone
+        assert store.client.get_run(run_id).info.status == "RUNNING"
+    os.kill(process.pid, number)
+    process.wait(timeout=60)
+    if number == signal.SIGTERM:
+        assert process.returncode == 128 + signal.SIGTERM
+        assert store.client.get_run(run_id).info.status == "KILLED"
+    with open_run("train_reid@baseline", config, root) as tracker:
+        assert store.client.get_run(run_id).info.status == "KILLED"
+    tags = store.client.get_run(tracker.run_id).data.tags
+    assert tags["lookalike.resumed_from"] == run_id
+    assert children(tracker, "RUNNING") == []
+
+
+def test_four_processes_open_a_fresh_store(tmp_path: Path, config: Config) -> None:
+    fresh = tmp_path / "fresh store"
+    fresh.mkdir()
+    (fresh / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    script = SCRIPT.replace("time.sleep(120)", "pass")
+    started = time.monotonic()
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], cwd=fresh, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    assert [p.wait(timeout=300) for p in processes] == [0] * 4, time.monotonic() - started
+    store = connect(config, fresh)
+    runs = store.client.search_runs([store.experiment_id])
+    kinds = sorted(r.data.tags["lookalike.kind"] for r in runs)
+    assert kinds == ["pipeline", *["stage"] * 4]
+    assert {r.info.status for r in runs} == {"FINISHED"}
+
+
+def test_provenance(root: Path) -> None:
+    assert uncommitted(root) == []
+    (root / "dvc.lock").write_text(
+        yaml.safe_dump(
+            {
+                "schema": "2.0",
+                "stages": {"a": {"cmd": "x", "outs": [{"path": "artifacts/m", "md5": "1.dir"}]}},
+            }
+        )
+    )
+    (root / "data.dvc").write_text(yaml.safe_dump({"outs": [{"md5": "2.dir", "path": "data"}]}))
+    (root / ".dvc").mkdir()
+    before = pipeline_digest(root)
+    (root / "src" / "new.py").write_text("y = 2\n")
+    try:
+        paths = [Path("artifacts/m"), Path("data"), root / "src" / "new.py", Path("nowhere")]
+        assert dvc_digests(paths, root) == {
+            "artifacts/m": "1.dir",
+            "data": "2.dir",
+            "src/new.py": md5_file(root / "src" / "new.py"),
+            "nowhere": "untracked",
+        }
+        assert uncommitted(root) == ["data.dvc", "src/new.py"]  # dvc.lock is no code
+        assert pipeline_digest(root) == before
+    finally:
+        for name in ("src/new.py", "dvc.lock", "data.dvc"):
+            (root / name).unlink()

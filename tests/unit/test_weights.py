@@ -1,0 +1,93 @@
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from lookalike import weights
+from lookalike.config import load_config
+from lookalike.errors import UserError
+
+PROFILES = Path(__file__).parents[2] / "profiles"
+NAME = "inception-2015"
+
+
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch):
+    monkeypatch.delenv(weights.VARIABLE, raising=False)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Pretend that the published file is these eight bytes."""
+    digest = hashlib.sha256(b"genuine!").hexdigest()
+    file = dataclasses.replace(weights.FILES[NAME], sha256=digest)
+    monkeypatch.setitem(weights.FILES, NAME, file)
+    return file
+
+
+def test_a_missing_file_is_named_with_all_that_is_needed(tmp_path):
+    with pytest.raises(UserError) as caught:
+        weights.find(NAME, tmp_path)
+    file = weights.FILES[NAME]
+    for part in (NAME, str(file.place(tmp_path)), file.address, file.sha256, file.licence):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_digest_is_refused(tmp_path, known):
+    place = known.place(tmp_path)
+    place.parent.mkdir()
+    place.write_bytes(b"tampered")
+    with pytest.raises(UserError, match=f"damaged or another file.*{known.sha256}"):
+        weights.find(NAME, tmp_path)
+    place.write_bytes(b"genuine!")
+    assert weights.find(NAME, tmp_path) == place
+
+
+def test_the_variable_names_another_home(tmp_path, known, monkeypatch):
+    monkeypatch.setenv(weights.VARIABLE, str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / known.file_name).write_bytes(b"genuine!")
+    assert weights.find(NAME, tmp_path) == tmp_path / "elsewhere" / known.file_name
+
+
+def test_a_file_without_a_published_digest_counts_as_unverified(tmp_path):
+    name = "stylegan3-t-ffhqu-256"
+    place = weights.FILES[name].place(tmp_path)
+    place.parent.mkdir()
+    place.write_bytes(b"whatever")
+    [entry] = weights.status([name], tmp_path)
+    assert entry.state == "unverified"
+    assert hashlib.sha256(b"whatever").hexdigest() in entry.advice
+    assert weights.find(name, tmp_path) == place
+
+
+def test_unknown_names_list_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match=r"resnet51.*resnet50-imagenet"):
+        weights.find("resnet51", tmp_path)
+
+
+def test_the_registry_is_consistent():
+    for name, file in weights.FILES.items():
+        assert file.name == name
+        assert file.licence
+        assert file.sha256 is None or (len(file.sha256) == 64 and int(file.sha256, 16))
+        # torchvision and pytorch-fid put the digest's first digits into the file's name.
+        if file.file_name.endswith(".pth"):
+            assert Path(file.file_name).stem.rsplit("-", 1)[1] == file.sha256[:8]
+
+
+def test_what_a_profile_needs(tmp_path):
+    embedded = load_config(PROFILES / "embedded.yaml")
+    assert weights.required_for(embedded) == ["starting-generator"]
+    market = weights.required_for(load_config(PROFILES / "market1501.yaml"))
+    assert market == [
+        "resnet50-imagenet",
+        "stylegan3-t-ffhqu-256",
+        "inception-2015",
+        "alexnet-imagenet",
+        "yolov4-tiny-cfg",
+        "yolov4-tiny-weights",
+    ]
+    assert all(entry.state == "missing" for entry in weights.status(market, tmp_path))
