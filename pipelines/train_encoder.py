@@ -62,7 +62,8 @@ def work(stage: Stage) -> None:
     reals = load_images(shown, stage.root, *canvas)
     drawn = reconstruct(encoder, reals)
     figure = stage.folder / "reconstructions.png"
-    sources_and_variations(reals, drawn[:, None], figure, scale=2)
+    none = np.empty((len(reals), 0, *reals.shape[1:]), np.uint8)
+    sources_and_variations(reals, none, figure, reconstructions=drawn, scale=2)
     stage.tracker.artifact(figure)
     likeness = (embedder.embed(reals) * embedder.embed(drawn)).sum(1).mean()
     error = np.square((reals.astype(float) - drawn) / 127.5).mean()

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,21 +175,21 @@ def test_a_killed_run_does_not_stay_running(
     assert children(tracker, "RUNNING") == []
 
 
-def test_four_processes_open_a_fresh_store(tmp_path: Path, config: Config) -> None:
+def test_three_processes_open_a_fresh_store(tmp_path: Path, config: Config) -> None:
     fresh = tmp_path / "fresh store"
     fresh.mkdir()
     (fresh / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     script = SCRIPT.replace("time.sleep(120)", "pass")
-    started = time.monotonic()
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script], cwd=fresh, stdout=subprocess.PIPE)
-        for _ in range(4)
-    ]
-    assert [p.wait(timeout=300) for p in processes] == [0] * 4, time.monotonic() - started
+    processes = [subprocess.Popen([sys.executable, "-c", script], cwd=fresh) for _ in range(3)]
+    try:
+        assert [p.wait() for p in processes] == [0] * 3
+    finally:
+        for process in processes:
+            process.kill()
     store = connect(config, fresh)
     runs = store.client.search_runs([store.experiment_id])
     kinds = sorted(r.data.tags["lookalike.kind"] for r in runs)
-    assert kinds == ["pipeline", *["stage"] * 4]
+    assert kinds == ["pipeline", *["stage"] * 3]
     assert {r.info.status for r in runs} == {"FINISHED"}
 
 

@@ -211,6 +211,8 @@ def _duplicates(crops: Crops, candidates: Mask, similarity: float) -> npt.NDArra
     dropped = []
     for rows in track(_groups(crops), "near-duplicates"):
         rows = rows[candidates[rows]]
+        if len(rows) < 2:
+            continue
         alike = pairwise_ssim(luma(crops.images[rows])) > similarity
         kept: list[int] = []
         for position, row in enumerate(rows):

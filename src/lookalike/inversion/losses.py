@@ -32,11 +32,13 @@ class Lpips(nn.Module):
     Args:
         model: of the lpips package.
         min_side: pixels below which the trunk's strides leave no map; smaller images are enlarged.
+        gain: factor on the distances.
     """
 
-    def __init__(self, model: nn.Module, min_side: int):
+    def __init__(self, model: nn.Module, min_side: int, gain: float = 1.0):
         super().__init__()
         self.model, self.min_side = model.eval().requires_grad_(False), min_side
+        self.gain = gain
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances [N] of two [N, 3, H, W] in [-1, 1]."""
@@ -44,7 +46,7 @@ class Lpips(nn.Module):
         if factor > 1:
             x, y = (F.interpolate(i, scale_factor=factor, mode="bilinear") for i in (x, y))
         distances: Tensor = self.model(x, y).flatten()
-        return distances
+        return distances * self.gain
 
 
 def lpips_loss(backbone: Backbone, weights: Path | None = None) -> Lpips:
@@ -65,7 +67,10 @@ def lpips_loss(backbone: Backbone, weights: Path | None = None) -> Lpips:
     if backbone == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
-            return Lpips(lpips.LPIPS(net="squeeze", lpips=False, pnet_rand=True, verbose=False), 32)
+            model = lpips.LPIPS(net="squeeze", lpips=False, pnet_rand=True, verbose=False)
+        # The package sums the layers; their mean is on the scale of calibrated distances, for
+        # which the usual weight of 0.8 was chosen.
+        return Lpips(model, 32, gain=1 / model.L)
     if weights is None or not weights.is_file():
         raise UserError(
             f"LPIPS {backbone} needs its weights ({weights or 'no file given'} is not there); "

@@ -59,7 +59,8 @@ class ServingCheck:
 
     Attributes:
         embeddings: float [N, D] of the pictures that were sent; None if the request failed.
-        latency_ms: median time of a request with one picture.
+        latency_ms: of a request with one picture, the fastest of several: other work on the
+            machine only adds to it.
         size_mb: of the registered model's files, 10^6 bytes.
         error: why the request failed; empty if it did not.
     """

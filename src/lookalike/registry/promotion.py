@@ -292,9 +292,9 @@ class Registry:
             client.download_artifacts(_run_id(found), FOLDER, scratch)
             if model:
                 uri = client.get_model_version_download_uri(self.name, str(version))
-                (Path(scratch) / MODEL).mkdir()
                 with self.store.selected():
-                    mlflow.artifacts.download_artifacts(uri, dst_path=f"{scratch}/{MODEL}")
+                    copied = mlflow.artifacts.download_artifacts(uri, dst_path=scratch)
+                Path(copied).rename(Path(scratch) / MODEL)  # the store chooses the folder's name
             yield Path(scratch)
 
     def _champion_evaluation(

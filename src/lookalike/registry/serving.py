@@ -8,7 +8,6 @@ import importlib.metadata
 import logging
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -120,7 +119,7 @@ def check_serving(folder: Path, pictures: Sequence[bytes]) -> tuple[ServingCheck
     except Exception as error:  # any failure of a model is a verdict about it
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return ServingCheck(None, float("nan"), size_mb, reason), loaded
-    return ServingCheck(embeddings, statistics.median(times), size_mb), loaded
+    return ServingCheck(embeddings, min(times), size_mb), loaded
 
 
 def _only_python(folder: str, names: list[str]) -> set[str]:

@@ -60,8 +60,9 @@ def write_report(
 ) -> None:
     """Write the report of everything under `artifacts`; results that are missing are named.
 
-    The figures, embedded as base64, are curves of the stages' tables and all `.png` and `.jpg` files that
-    the stages wrote, except those of the Data Docs. The same artifacts give the same bytes.
+    The figures, embedded as base64, are curves of the stages' tables and all `.png` and `.jpg`
+    files that the stages wrote, except those of the Data Docs. The same artifacts give the same
+    bytes.
 
     Args:
         artifacts: the folder that the stages write to.

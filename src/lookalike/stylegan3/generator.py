@@ -65,7 +65,7 @@ class Mapping(nn.Module):
         first ``truncation_cutoff`` rows only if that is given.
         """
         with full_precision(z):
-            w = rms_normalize(z.float(), (1,))
+            w = rms_normalize(z.to(self.w_avg.dtype), (1,))
             for layer in self.layers:
                 w = layer(w)
         if collect_statistics:

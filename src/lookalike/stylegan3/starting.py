@@ -23,7 +23,7 @@ from lookalike.training.session import Session
 
 PATH = Path(__file__).with_name("starting_generator.safetensors")
 POPULATION_SEED = 900_001  # the pipelines' populations have small seeds
-EMA_HALF_LIFE = 5_000.0  # batch * 10/32 kimg (Karras et al. 2021)
+EMA_KIMG_PER_IMAGE = 10 / 32  # half-life in kimg per image of the batch (Karras et al. 2021)
 SHEET = 48
 
 
@@ -39,9 +39,8 @@ def train_starting_generator(
         total_images: images to show.
         seed: of the networks and the batches.
     """
-    config = config.model_copy(
-        update={"total_images": total_images, "ema_half_life": EMA_HALF_LIFE}
-    )
+    half_life = 1000 * EMA_KIMG_PER_IMAGE * config.batch_size
+    config = config.model_copy(update={"total_images": total_images, "ema_half_life": half_life})
     session = Session(seed)
     gan = build_gan(config, seed)
     transferred = config.start != "none"

@@ -24,8 +24,8 @@ from lookalike.synthesis.latents import interpolate, style_mix
 Kind = Literal["base", "mix", "interpolate"]
 PATTERN = re.compile(
     r"(?P<kind>base|mix|interpolate)"
-    r"(?::(?P<group>coarse|medium|fine))?(?::(?P<amount>[\d.]+))?"
-    r"(?::psi=(?P<psi>[\d.]+))?(?::with=(?P<partner>.+))?"
+    r"(?::(?P<group>coarse|medium|fine))?(?::(?P<amount>\d[\d.e-]*))?"
+    r"(?::psi=(?P<psi>\d[\d.e-]*))?(?::with=(?P<partner>.+))?"
 )
 
 

@@ -23,11 +23,9 @@ def damage(data: Path) -> set[str]:
     person = query[-1].name.split("_")[0]
     stray = train[3].rename(train[3].with_name(f"{person}_c1s9_000001_01.jpg"))
     nameless = train[4].rename(train[4].with_name(f"{train[4].name[:4]}_s1_000001_01.jpg"))
-    lonely = query[-1].name.split("_")[0]
-    for image in (data / "bounding_box_test").glob(f"{lonely}_*.jpg"):
+    for image in (data / "bounding_box_test").glob(f"{person}_*.jpg"):
         image.unlink()
-    alone = list((data / "query").glob(f"{lonely}_*.jpg"))
-    # The stray's person is a test person by the queries alone.
+    alone = list((data / "query").glob(f"{person}_*.jpg"))
     bad = [train[0], train[1], foreign, stray, nameless, *alone]
     return {f"data/{path.parent.name}/{path.name}" for path in bad}
 

@@ -1,10 +1,11 @@
 import shutil
+import string
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike.data.market1501 import (
@@ -19,8 +20,8 @@ from lookalike.data.market1501 import (
 )
 from lookalike.errors import UserError
 
-labels = st.just("-1") | st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,7}", fullmatch=True).filter(
-    lambda label: not label.startswith("syn-")
+labels = st.sampled_from(["-1", "0000", "1501", "c3po-c9"]) | st.text(
+    string.ascii_letters + string.digits, min_size=1
 )
 numbers = st.integers(0, 10**7)
 
@@ -40,6 +41,7 @@ def zip_folder(source: Path, archive: Path, prefix: str) -> Path:
     return archive
 
 
+@settings(deadline=None)
 @given(st.builds(ImageName, labels, st.integers(0, 200), numbers, numbers, st.integers(0, 999)))
 def test_names_come_back(name: ImageName) -> None:
     assert parse_name(str(name)) == name
@@ -55,9 +57,17 @@ def test_names_as_published() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["holiday.jpg", "0001_c1s1_001051.jpg", "0001_c1s1_001051_00.png", "-2_c1s1_1_1.jpg"]
-    + ["syn-000001_c1s1_000001_00.jpg", "0001_c1s1_001051_00.jpg.jpg", "x0001_c_s1_1_00.jpg"]
-)  # fmt: skip
+    "name",
+    [
+        "holiday.jpg",
+        "0001_c1s1_001051.jpg",
+        "0001_c1s1_001051_00.png",
+        "0001_c1s1_001051_00.jpg.jpg",
+        "0001_c_s1_001051_00.jpg",
+        "-2_c1s1_001051_00.jpg",
+        "syn-000001_c1s1_000001_00.jpg",
+    ],
+)
 def test_foreign_names(name: str) -> None:
     assert parse_name(name) is None
 

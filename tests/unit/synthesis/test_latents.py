@@ -18,14 +18,14 @@ from lookalike.synthesis.latents import (
 def test_seeds_give_the_same_latents_everywhere() -> None:
     """The first numbers of PCG64's stream, written down once."""
     torch.testing.assert_close(
-        z_from_seed(17, 3), torch.tensor([0.018306, -0.488254, -0.205346]), rtol=0, atol=1e-6
+        z_from_seed(17, 3), torch.tensor([1.1012625, 0.3384313, -0.5399715]), rtol=0, atol=1e-6
     )
     assert torch.equal(z_from_seed(17, 64)[:3], z_from_seed(17, 3))
     assert not torch.equal(z_from_seed(17, 3), z_from_seed(18, 3))
 
 
 def test_study_groups() -> None:
-    assert layer_group("coarse", 16) == range(0, 5)
+    assert layer_group("coarse", 16) == range(5)
     assert layer_group("medium", 16) == range(5, 12)
     assert layer_group("fine", 16) == range(12, 16)
 

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from lookalike.stylegan3.discriminator import Discriminator
+from lookalike.stylegan3.loss import r1_penalty
+
+from .golden import assert_close, discriminator_state, load
+
+
+def test_logits_and_r1_equal_the_recorded_ones() -> None:
+    arrays = load("discriminator_64.npz")
+    discriminator = Discriminator(64, 64, channel_base=512, channel_max=16)
+    discriminator.load_state_dict(discriminator_state(arrays))
+    assert_close(discriminator(arrays["x"]), arrays["logits"])
+    assert_close(r1_penalty(discriminator, arrays["x"]), arrays["r1_penalty"])
+
+
+def test_rectangle_differs_in_the_fully_connected_layer_only() -> None:
+    square = Discriminator(64, 64, channel_base=512, channel_max=16).state_dict()
+    tall = Discriminator(64, 32, channel_base=512, channel_max=16)
+    assert tall(torch.randn(4, 3, 64, 32)).shape == (4, 1)
+    state = tall.state_dict()
+    assert state.keys() == square.keys()
+    different = [name for name in state if state[name].shape != square[name].shape]
+    assert different == ["fc.weight"]
+    assert state["fc.weight"].shape == (16, 16 * 4 * 2)
+
+
+def test_minibatch_std_needs_whole_groups() -> None:
+    discriminator = Discriminator(16, 16, channel_base=64, channel_max=4)
+    with pytest.raises(ValueError, match="multiple of 4"):
+        discriminator(torch.randn(6, 3, 16, 16))
+    # A batch smaller than a group is a group of its own.
+    assert discriminator(torch.randn(3, 3, 16, 16)).shape == (3, 1)
+
+
+@pytest.mark.parametrize("size", [(48, 48), (64, 24), (4, 4), (64, 0)])
+def test_impossible_sizes_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=f"{size[0]}x{size[1]}"):
+        Discriminator(*size)
+
+
+def test_frozen_blocks_are_counted_from_the_input() -> None:
+    discriminator = Discriminator(32, 16, channel_base=64, channel_max=4)
+    names = {id(p): name for name, p in discriminator.named_parameters()}
+
+    def trained(frozen: int) -> set[str]:
+        return {names[id(p)] for p in discriminator.trainable_parameters(frozen)}
+
+    assert trained(0) == set(names.values())
+    assert trained(0) - trained(1) == {
+        name for name in names.values() if name.startswith(("from_rgb", "blocks.0"))
+    }
+    assert {name.split(".")[0] for name in trained(3)} == {"conv", "fc", "out"}
+    with pytest.raises(ValueError, match="cannot freeze 4 blocks"):
+        trained(4)
