@@ -250,13 +250,15 @@ def promote(
     from lookalike.progress import say
     from lookalike.registry.promotion import Registry
     from lookalike.registry.remeasure import remeasure
+    from lookalike.report.summary import GATE_COLUMNS
     from lookalike.report.tables import gates_table
 
     config = load_config(PARAMS)
     measure = remeasure(config, Path("artifacts/validate/manifest.parquet"), Path.cwd())
     decision = Registry(config, Path.cwd()).promote(version, dry_run=dry_run, remeasure=measure)
     if decision.gates:
-        Console().print(gates_table([gate.as_dict() for gate in decision.gates]).rich("Gates"))
+        gates = gates_table([gate.as_dict() for gate in decision.gates])
+        Console().print(gates.select(*GATE_COLUMNS).rich("Gates"))
     note = " (dry run: nothing was written)" if dry_run else ""
     say(f"version {version}: {decision.action}; champion: {decision.champion_after}{note}")
     raise typer.Exit(int(decision.action == "refused"))

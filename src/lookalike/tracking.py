@@ -147,7 +147,7 @@ def connect(config: Config, root: Path) -> Store:
         if experiment is None:
             # A server knows its own place for artifacts; ours lie beside the database. As a URI,
             # because MLflow would unquote a percent sign in a plain path.
-            local = "MLFLOW_TRACKING_URI" not in os.environ
+            local = not os.environ.get("MLFLOW_TRACKING_URI")
             place = (root / "mlruns" / "artifacts").resolve().as_uri() if local else None
             experiment_id = client.create_experiment(name, artifact_location=place)
             experiment = client.get_experiment(experiment_id)

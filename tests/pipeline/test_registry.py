@@ -203,7 +203,7 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
 
 @pytest.fixture(scope="module")
 def server(root: Path, config: Config) -> Iterator[str]:
-    """The address of a server with the champion of another model in it."""
+    """The address of a server with another model's champion in it."""
     names = config.registry.model_copy(update={"model": "served"})
     registry = Registry(config.model_copy(update={"registry": names}), root)
     assert registry.promote(register(registry, 0.5)).action == "promoted"
@@ -284,7 +284,7 @@ def test_what_is_no_picture_is_refused_and_the_next_request_is_fine(server: str)
         text(b"no picture at all"): "image in row 1: not a readable image",
         text(jpeg()[:300]): "image in row 1: not a readable image",
         "%%%": "image in row 1 is not base64",
-        text(stream.getvalue()): "too many",
+        text(stream.getvalue()): "pixels",
     }
     for image, message in refused.items():
         status, body = ask(server, text(jpeg()), image)

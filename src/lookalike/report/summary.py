@@ -11,6 +11,10 @@ from rich.markup import escape
 from lookalike.report.results import Results, read_results
 from lookalike.report.tables import arms_table, filters_table, gates_table
 
+# What fits into 80 characters; the HTML report has every column.
+ARM_COLUMNS = ("arm", "images", "synthetic", "val mAP", "rank-1", "rank-5", "mAP", "mINP")
+GATE_COLUMNS = ("gate", "verdict", "reason")
+
 
 def print_summary(artifacts: Path, arms: Sequence[str], console: Console | None = None) -> Results:
     """Print arms x metrics, the filters' counts, the gates, the champion, and what to do next.
@@ -26,12 +30,12 @@ def print_summary(artifacts: Path, arms: Sequence[str], console: Console | None 
     results = read_results(artifacts, arms)
     verdict = results.verdict or {}
     if results.metrics:
-        table = arms_table(results.metrics, verdict.get("winner"))
+        table = arms_table(results.metrics, verdict.get("winner")).select(*ARM_COLUMNS)
         console.print(table.rich("Arms (rates in %; * chosen on validation persons)"))
     if results.filters:
         console.print(filters_table(results.filters).rich("Generated images"))
     if results.verdict is not None:
-        console.print(gates_table(verdict["gates"]).rich("Gates"))
+        console.print(gates_table(verdict["gates"]).select(*GATE_COLUMNS).rich("Gates"))
         console.print(f"{escape(outcome(results))}\n")
     for line in results.missing:
         console.print(f"[yellow]missing:[/] {escape(line)}", soft_wrap=True)

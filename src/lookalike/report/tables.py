@@ -22,6 +22,11 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def select(self, *columns: str) -> Table:
+        """Only these columns, where a terminal has no room for all."""
+        kept = [self.header.index(column) for column in columns if column in self.header]
+        return Table([self.header[k] for k in kept], [[row[k] for k in kept] for row in self.rows])
+
     def rich(self, title: str = "") -> RichTable:
         """For the terminal."""
         table = RichTable(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lookalike.config import GanConfig
 from lookalike.data.loading import Images, to_tensor, to_uint8
@@ -107,7 +107,7 @@ def train_gan(
         betas=(0.0, 0.99**lazy),
         eps=1e-8,
     )
-    trained_d = _trained_parameters(discriminator, config.freeze_discriminator)
+    trained_d = list(discriminator.trainable_parameters(config.freeze_discriminator))
     # Mirroring doubles the set: positions from len(images) on are the flipped ones.
     sampler = ShuffledSampler(len(images) * (2 if config.mirror else 1), session.seed)
 
@@ -141,7 +141,7 @@ def train_gan(
     total = steps_for(config.total_images, config.batch_size) * config.batch_size
     if images_seen == 0:
         measure()
-    step_began = time.monotonic()
+    step_began, note = time.monotonic(), ""
     with Progress("train_gan", total, start=images_seen, visible=session.is_main) as progress:
         while images_seen < total:
             step = images_seen // config.batch_size
@@ -230,16 +230,6 @@ def train_gan(
                     )
                 session.wait()
     return history
-
-
-def _trained_parameters(discriminator: Discriminator, frozen_blocks: int) -> list[nn.Parameter]:
-    """All parameters but those of the first blocks (Freeze-D, Mo et al. 2020)."""
-    if frozen_blocks == 0:
-        return list(discriminator.parameters())
-    frozen = {*discriminator.from_rgb.parameters()}
-    for block in discriminator.blocks[:frozen_blocks]:
-        frozen |= {*block.parameters()}
-    return [parameter for parameter in discriminator.parameters() if parameter not in frozen]
 
 
 def _crossed(images_seen: int, config: GanConfig, interval: int) -> bool:

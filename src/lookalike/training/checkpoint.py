@@ -68,6 +68,8 @@ class ResumeState:
 
     def __init__(self, root: Path, stage: str, fingerprint: str):
         self.root, self.stage = root, stage
+        # Of one stage: `train_reid-persons` has nothing to do with `train_reid-persons-few`.
+        self.pattern = f"{stage}-" + "?" * len(fingerprint)
         self.path = root / f"{stage}-{fingerprint}" / "state.pt"
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -83,9 +85,9 @@ class ResumeState:
     def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
         """The saved state, or None to start afresh; says which, and why."""
         if not self.path.is_file():
-            others = sorted(self.root.glob(f"{self.stage}-*")) if self.root.is_dir() else []
+            others = sorted(self.root.glob(self.pattern))
             if others:
-                say(f"{self.stage}: parameters or data changed since {others[-1].name}; fresh start")
+                say(f"{self.stage}: parameters or data changed since {others[0].name}; fresh start")
                 for other in others:
                     shutil.rmtree(other, ignore_errors=True)  # or another process did
             return None

@@ -1,0 +1,72 @@
+"""Trains tiny StyleGAN3 networks for three steps; writes each process' weights to FOLDER.
+
+Started by test_gan_two_processes.py, alone and under torchrun.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from lookalike.config import GanConfig
+from lookalike.stylegan3.trainer import build_gan, train_gan
+from lookalike.tracking import NullTracker
+from lookalike.training.checkpoint import ResumeState
+from lookalike.training.session import Session
+
+CONFIG = GanConfig(
+    height=16,
+    width=8,
+    z_dim=8,
+    w_dim=8,
+    channel_base=64,
+    channel_max=8,
+    num_layers=4,
+    margin=2,
+    discriminator_channel_base=64,
+    discriminator_channel_max=8,
+    start="none",
+    freeze_discriminator=0,
+    total_images=24,
+    batch_size=8,
+    micro_batch=4,
+    generator_lr=0.0025,
+    discriminator_lr=0.002,
+    r1_gamma=0.1,
+    r1_interval=2,
+    ema_half_life=100,
+    mirror=True,
+    snapshot_images=8,
+    distance_samples=4,
+    distance_features="reid",
+    checkpoint_images=8,
+    precision="no",
+)
+
+
+def main(folder: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 16, 8, 3), dtype=np.uint8)
+    session = Session(seed=1)
+    gan = build_gan(CONFIG, session.seed)
+    train_gan(
+        CONFIG,
+        gan,
+        images,
+        session=session,
+        resume=ResumeState(folder / "resume", "train_gan", "test"),
+        tracker=NullTracker(),
+        snapshot=lambda generator, _: {"w": float(generator.mapping.w_avg.sum())},
+    )
+    state = {
+        f"{part}.{name}": tensor.contiguous()
+        for part in ("generator", "discriminator", "average")
+        for name, tensor in getattr(gan, part).state_dict().items()
+    }
+    save_file(state, folder / f"process-{session.rank}-of-{session.world}.safetensors")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

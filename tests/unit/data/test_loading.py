@@ -1,0 +1,122 @@
+"""Pixels: in the manifest's order, from files and archives, and back without loss."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from lookalike.data.archives import write_archive
+from lookalike.data.loading import (
+    decode,
+    encode_jpeg,
+    load_images,
+    read_bytes,
+    resize_batch,
+    to_tensor,
+    to_uint8,
+)
+from lookalike.errors import UserError
+
+
+def png(colour: int, height: int = 8, width: int = 4) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height), (colour, 0, 255 - colour)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> pd.DataFrame:
+    """Five images, by turns in an archive and loose, of colours that count."""
+    write_archive(tmp_path / "images.zip", [(f"{i}.png", png(i)) for i in (0, 2, 4)])
+    for i in (1, 3):
+        (tmp_path / f"{i}.png").write_bytes(png(i))
+    archives = ["images.zip", "", "images.zip", "", "images.zip"]
+    return pd.DataFrame({"archive": archives, "member": [f"{i}.png" for i in range(5)]})
+
+
+def test_order_of_the_manifest(frame: pd.DataFrame, tmp_path: Path) -> None:
+    images = load_images(frame, tmp_path, 8, 4)
+    assert images.shape == (5, 8, 4, 3)
+    assert images.dtype == np.uint8
+    assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    many = pd.concat([frame] * 20).iloc[::-1]  # more than are in flight at once
+    assert load_images(many, tmp_path, 8, 4)[:, 3, 2, 0].tolist() == [4, 3, 2, 1, 0] * 20
+    assert load_images(frame[:0], tmp_path, 8, 4).shape == (0, 8, 4, 3)
+
+
+def test_images_are_resized(frame: pd.DataFrame, tmp_path: Path) -> None:
+    images = load_images(frame, tmp_path, 16, 6)
+    assert images.shape == (5, 16, 6, 3)
+    assert images[3].reshape(-1, 3).tolist() == [[3, 0, 252]] * 96
+    np.testing.assert_array_equal(images, resize_batch(load_images(frame, tmp_path, 8, 4), 16, 6))
+
+
+@pytest.mark.parametrize(
+    ("archive", "member"),
+    [("", "nowhere.png"), ("images.zip", "nowhere.png"), ("nowhere.zip", "0.png"), ("1.png", "x")],
+)
+def test_what_is_missing_is_named(
+    frame: pd.DataFrame, tmp_path: Path, archive: str, member: str
+) -> None:
+    broken = pd.DataFrame({"archive": [archive], "member": [member]})
+    with pytest.raises(UserError, match=f"cannot read {archive + ':' if archive else ''}{member}"):
+        list(read_bytes(broken, tmp_path))
+
+
+def test_damaged_images_are_refused() -> None:
+    jpeg = encode_jpeg(np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8))
+    for data in (b"", b"not an image", jpeg[:200], png(1)[:-30], b"GIF89a" + bytes(40)):
+        with pytest.raises(UserError, match=r"crop\.jpg: not a readable image"):
+            decode(data, "crop.jpg")
+
+
+@pytest.mark.parametrize("side", [9_000, 60_000])
+def test_bombs_are_refused_before_they_are_decoded(side: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + chunk(b"IDAT", zlib.compress(bytes(9)))
+        + chunk(b"IEND", b"")
+    )
+    with pytest.raises(UserError, match=r"bomb\.png: .*(too many|decompression bomb)"):
+        decode(bomb, "bomb.png")
+
+
+def test_tensors_keep_every_value() -> None:
+    images = np.arange(256 * 3, dtype=np.int64).astype(np.uint8).reshape(2, 16, 8, 3)
+    tensor = to_tensor(images)
+    assert tensor.shape == (2, 3, 16, 8)
+    assert tensor.is_contiguous()
+    assert (tensor.min(), tensor.max()) == (-1, 1)
+    assert tensor[1, 2, 3, 4] == images[1, 3, 4, 2] / 127.5 - 1
+    np.testing.assert_array_equal(to_uint8(tensor), images)
+
+
+def test_values_out_of_range_are_clamped() -> None:
+    tensor = torch.tensor([-3.0, 0.0, 3.0]).view(1, 3, 1, 1)
+    assert to_uint8(tensor).tolist() == [[[[0, 128, 255]]]]
+
+
+def test_jpeg_is_deterministic_and_close() -> None:
+    rows = np.linspace(0, 255, 32, dtype=np.uint8)
+    image = np.stack(np.broadcast_arrays(rows[:, None], rows[None, :16], 100), axis=-1)
+    image = image.astype(np.uint8)
+    data = encode_jpeg(image)
+    assert data == encode_jpeg(image.copy())
+    decoded = np.asarray(decode(data), dtype=np.int64)
+    assert np.abs(decoded - image).max() <= 8
+    assert len(encode_jpeg(image, quality=50)) < len(data)

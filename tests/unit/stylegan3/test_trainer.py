@@ -1,0 +1,167 @@
+"""GAN training: it moves, a killed run ends with the same bits, Freeze-D and mirroring hold."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lookalike.config import GanConfig
+from lookalike.data.loading import Images, to_tensor
+from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.trainer import Gan, build_gan, sample_images, train_gan
+from lookalike.tracking import NullTracker
+from lookalike.training.checkpoint import ResumeState
+from lookalike.training.session import Session, state_digest
+
+
+class Recorder(NullTracker):
+    """Keeps the points."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, dict[str, float]]] = []
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        self.points.append((step, dict(values)))
+
+
+def digests(gan: Gan) -> list[str]:
+    networks = (gan.generator, gan.discriminator, gan.average)
+    return [state_digest(network.state_dict()) for network in networks]
+
+
+def statistic(generator: Generator, images_seen: int) -> dict[str, float]:
+    return {"w": float(generator.mapping.w_avg.sum()), "seen": float(images_seen)}
+
+
+def train(config: GanConfig, images: Images, folder: Path, gan: Gan | None = None) -> Gan:
+    gan = gan or build_gan(config, 1)
+    resume = ResumeState(folder, "train_gan", "test")
+    train_gan(config, gan, images, session=Session(1), resume=resume, tracker=NullTracker())
+    return gan
+
+
+def changed(before: nn.Module, after: nn.Module) -> set[str]:
+    """Names of the parameters that moved."""
+    new = dict(after.named_parameters())
+    return {n for n, p in before.named_parameters() if not torch.equal(p, new[n])}
+
+
+def test_the_same_networks_for_the_same_seed(config: GanConfig) -> None:
+    gan = build_gan(config, 1)
+    assert digests(gan) == digests(build_gan(config, 1))
+    assert digests(gan)[0] == digests(gan)[2]
+    assert digests(gan)[0] != digests(build_gan(config, 2))[0]
+
+
+def test_a_killed_run_ends_with_the_same_bits(
+    config: GanConfig, images: Images, tmp_path: Path
+) -> None:
+    def run(folder: str, gan: Gan, recorder: Recorder, dies_at: float = math.inf):  # type: ignore[no-untyped-def]
+        def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
+            if images_seen >= dies_at:
+                raise KeyboardInterrupt
+            return statistic(generator, images_seen)
+
+        resume = ResumeState(tmp_path / folder, "train_gan", "test")
+        return train_gan(
+            config,
+            gan,
+            images,
+            session=Session(1),
+            resume=resume,
+            tracker=recorder,
+            snapshot=snapshot,
+        )
+
+    gan, recorder = build_gan(config, 1), Recorder()
+    start = copy.deepcopy(gan)
+    history = run("whole", gan, recorder)
+    assert [entry["images"] for entry in history] == [0, 12, 24]
+
+    # It trained: every network moved, and every number is one.
+    assert changed(start.generator, gan.generator) >= {
+        name for name, _ in gan.generator.named_parameters() if name.endswith("weight")
+    }
+    assert changed(start.discriminator, gan.discriminator) == {
+        name for name, _ in gan.discriminator.named_parameters()
+    }
+    assert digests(gan)[2] not in (digests(gan)[0], digests(start)[2])
+    assert all(math.isfinite(v) for _, values in recorder.points for v in values.values())
+    losses = next(values for step, values in recorder.points if "loss_generator" in values)
+    assert losses["r1_penalty"] > 0
+    assert min(losses["loss_generator"], losses["loss_discriminator"]) > 0
+
+    # Killed at 12 images, after the checkpoint at 8.
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", build_gan(config, 1), Recorder(), dies_at=12)
+    torch.rand(7)  # whatever else happens to the random state
+    resumed = build_gan(config, 2)  # everything comes from the checkpoint
+    assert run("killed", resumed, Recorder()) == history
+    assert digests(resumed) == digests(gan)
+
+    # Started again after the end: nothing left to do.
+    again, silent = build_gan(config, 2), Recorder()
+    assert run("killed", again, silent) == history
+    assert digests(again) == digests(gan)
+    assert silent.points == []
+
+
+def test_micro_batches_hold_the_same_reals(
+    config: GanConfig, images: Images, tmp_path: Path
+) -> None:
+    """Mirroring shows each image and its mirror image once per pass, however batches are cut."""
+    originals = to_tensor(images)
+    known = torch.cat([originals, originals.flip(3)])
+
+    def shown(name: str, **changes: object) -> list[int]:
+        """Numbers of the reals that the discriminator saw, in order; from 8 on mirrored."""
+        seen: list[int] = []
+
+        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            equal = (inputs[0][:, None] == known).all(dim=4).all(dim=3).all(dim=2)
+            seen.extend(equal.nonzero()[:, 1].tolist())
+
+        small = config.model_copy(update={"total_images": 16, "r1_interval": 100, **changes})
+        gan = build_gan(small, 1)
+        gan.discriminator.register_forward_pre_hook(look)
+        train(small, images, tmp_path / name, gan)
+        assert seen[4:8] == seen[:4], "R1 at the first step shows its reals a second time"
+        return seen[4:]
+
+    halves = shown("halves")
+    assert sorted(halves) == list(range(16))
+    assert shown("whole", micro_batch=4) == halves
+    assert sorted(shown("plain", mirror=False, total_images=8)) == list(range(8))
+
+
+def test_freeze_d_leaves_the_first_blocks_alone(
+    config: GanConfig, images: Images, tmp_path: Path
+) -> None:
+    frozen = config.model_copy(update={"freeze_discriminator": 1, "total_images": 8})
+    start = build_gan(frozen, 1)
+    moved = changed(start.discriminator, train(frozen, images, tmp_path / "a").discriminator)
+    names = {name for name, _ in start.discriminator.named_parameters()}
+    still = {name for name in names if name.startswith(("from_rgb", "blocks.0."))}
+    assert still
+    assert moved == names - still
+    too_many = config.model_copy(update={"freeze_discriminator": 9})
+    with pytest.raises(ValueError, match="cannot freeze 9 blocks"):
+        train(too_many, images, tmp_path / "b")
+
+
+def test_samples_depend_on_the_seed_and_not_on_the_batch(config: GanConfig) -> None:
+    generator = build_gan(config, 1).average
+    images = sample_images(generator, 5, seed=3)
+    assert images.shape == (5, 16, 8, 3)
+    assert images.dtype == np.uint8
+    parts = sample_images(generator, 5, seed=3, batch_size=2).astype(int)
+    assert np.abs(parts - images).max() <= 1
+    assert (sample_images(generator, 5, seed=4) != images).any()
+    assert np.ptp(sample_images(generator, 5, seed=3, truncation_psi=0.0), axis=0).max() <= 1

@@ -1,0 +1,86 @@
+"""Parameter files: what is wrong is named in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lookalike.config import ArmConfig, load_config
+from lookalike.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    """params.yaml with changes; `gan__height=3` is `gan.height: 3`."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        block = values
+        for section in sections:
+            block = block[section]
+        block[key] = value
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+def test_params_file_is_read_as_it_stands() -> None:
+    config = load_config(ROOT / "params.yaml")
+    assert config.arms["baseline"] == ArmConfig(images="none")
+    written = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert config.gan.model_dump() == written["gan"]
+    assert config.evaluate.ranks == tuple(written["evaluate"]["ranks"])
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_config(ROOT / "params.yaml").gan.height = 32  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"gan__hieght": 64}, ["gan.hieght", "not permitted"]),
+        ({"reid__epochs": "many"}, ["reid.epochs", "valid integer"]),
+        ({"reid__dropout": 1.5}, ["reid.dropout", "less than or equal to 1"]),
+        ({"gan__batch_size": 10, "gan__micro_batch": 4}, ["gan.batch_size", "gan.micro_batch"]),
+        ({"data__rendered": None}, ["data.rendered is needed"]),
+        ({"arms__baseline": {"images": "persons"}}, ["arms.baseline", "images: none"]),
+        ({"filter__ssim_threshold": {}}, ["filter.ssim_threshold", "value or rejection_rate"]),
+        ({"seed": -1, "gan__margin": 0}, ["seed", "gan.margin"]),  # all at once
+    ],
+)
+def test_wrong_values_are_named(tmp_path: Path, changes: dict[str, Any], parts: list[str]) -> None:
+    message = complaint(write(tmp_path, **changes))
+    for part in parts:
+        assert part in message
+
+
+def test_missing_key_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    values = yaml.safe_load(path.read_text())
+    del values["encoder"]["lpips"]
+    path.write_text(yaml.safe_dump(values))
+    assert "encoder.lpips: Field required" in complaint(path)
+
+
+def test_no_file_no_yaml_no_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    assert "no parameter file" in complaint(path)
+    path.write_text("a: [1,\nb: 2")
+    assert "not YAML" in complaint(path)
+    path.write_text("")
+    assert "file: " in complaint(path)

@@ -1,0 +1,121 @@
+"""Weights and resume state: exact, atomic, and nothing in a file is ever run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lookalike.errors import UserError
+from lookalike.training.checkpoint import ResumeState, fingerprint, load_weights, save_weights
+
+
+class Malicious:
+    """Unpickling it runs a command."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self):  # type: ignore[no-untyped-def]
+        return os.system, (f"touch '{self.marker}'",)
+
+
+def test_weights_round_trip_with_the_same_bytes(tmp_path: Path) -> None:
+    shared = torch.arange(6.0).reshape(2, 3)
+    tensors = {"b": shared, "a": shared.T, "n": torch.tensor(3), "h": torch.ones(2).half()}
+    metadata = {"kind": "test", "nested": {"x": [1, 2.5, None]}}
+    first, second = tmp_path / "deep" / "a.safetensors", tmp_path / "b.safetensors"
+    save_weights(first, tensors, metadata)
+    save_weights(second, dict(reversed(tensors.items())), dict(reversed(metadata.items())))
+    assert first.read_bytes() == second.read_bytes()
+    assert [path.name for path in first.parent.iterdir()] == ["a.safetensors"]
+    loaded, read = load_weights(first)
+    assert read == metadata
+    assert loaded.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(loaded[name], tensor)
+        assert loaded[name].dtype == tensor.dtype
+
+
+def test_foreign_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(UserError, match=r"no weights at .*dvc repro"):
+        load_weights(path)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(UserError, match="not a weights file"):
+        load_weights(path)
+    save_file({"a": torch.zeros(2)}, path)  # somebody else's
+    with pytest.raises(UserError, match="not a weights file"):
+        load_weights(path)
+    save_weights(path, {"a": torch.zeros(100)}, {})
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(UserError, match="not a weights file"):
+        load_weights(path)
+
+
+def test_pickles_do_not_run(tmp_path: Path) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "w.safetensors"
+    torch.save({"a": Malicious(marker)}, path)
+    with pytest.raises(UserError, match="not a weights file"):
+        load_weights(path)
+    resume = ResumeState(tmp_path, "train", "abc")
+    resume.save({"a": 1})
+    torch.save({"a": Malicious(marker)}, resume.path)
+    with pytest.raises(pickle.UnpicklingError):
+        resume.load()
+    assert not marker.exists()
+
+
+def test_state_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resume = ResumeState(tmp_path / "resume", "train_gan", "abc")
+    assert resume.load() is None
+    assert capsys.readouterr().err == ""
+    adam = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.rand(3)}}, "lr": 0.1}
+    resume.save({"images_seen": 320, "history": [{"a": 0.5}], "adam": adam})
+    state = ResumeState(tmp_path / "resume", "train_gan", "abc").load()
+    assert state is not None
+    assert (state["images_seen"], state["history"]) == (320, [{"a": 0.5}])
+    torch.testing.assert_close(state["adam"], adam, rtol=0, atol=0)
+    assert "train_gan: resuming at 320 images" in capsys.readouterr().err
+
+
+def test_a_failed_save_leaves_the_old_state(tmp_path: Path) -> None:
+    resume = ResumeState(tmp_path, "train", "abc")
+    resume.save({"images_seen": 8})
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        resume.save({"images_seen": 16, "weights": torch.zeros(1000), "bad": lambda: None})
+    state = resume.load()
+    assert state == {"images_seen": 8}
+
+
+def test_stale_state_is_dropped_and_said_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, namesake = (
+        ResumeState(tmp_path, stage, fingerprint("old")) for stage in ("reid-a", "reid-a-few")
+    )
+    old.save({"images_seen": 8})
+    namesake.save({"images_seen": 16})
+    assert ResumeState(tmp_path, "reid-a", fingerprint("new")).load() is None
+    assert "parameters or data changed" in capsys.readouterr().err
+    assert not old.path.exists()
+    assert namesake.load() == {"images_seen": 16}, "another stage's"
+
+
+def test_discard(tmp_path: Path) -> None:
+    resume = ResumeState(tmp_path, "train", "abc")
+    resume.save({"images_seen": 8})
+    resume.discard()
+    assert resume.load() is None
+    resume.discard()  # nothing there: no matter
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fingerprint_sees_parts_and_their_bounds() -> None:
+    assert fingerprint("a", 1) == fingerprint("a", 1)
+    assert len({fingerprint("a", "b"), fingerprint("ab"), fingerprint("b", "a")}) == 3
+    assert len(fingerprint("a")) == 12
