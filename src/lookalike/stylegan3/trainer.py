@@ -155,7 +155,7 @@ def train_gan(
                 with session.autocast():
                     logits = discriminator(generator(latents()))
                 loss = generator_loss(logits.float())
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 logged["loss_generator"] = loss.detach()
             generator.requires_grad_(False)
             session.average_gradients(generator.parameters(), len(micro_batches))
@@ -175,7 +175,7 @@ def train_gan(
                     fake_logits = discriminator(fakes).float()
                     real_logits = discriminator(reals(micro_batch)).float()
                 loss = discriminator_loss(real_logits, fake_logits)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 for name, value in generator.pending_statistics().items():
                     statistics[name] = statistics.get(name, 0) + value / len(micro_batches)
                 logged["loss_discriminator"] = loss.detach()
@@ -191,7 +191,8 @@ def train_gan(
                 for micro_batch in micro_batches:
                     session.seed_step(images_seen, micro_batch, "r1")
                     penalty = r1_penalty(discriminator, reals(micro_batch)).mean()
-                    (penalty * (config.r1_gamma / 2 * config.r1_interval)).backward()
+                    loss = penalty * (config.r1_gamma / 2 * config.r1_interval)
+                    loss.backward()  # type: ignore[no-untyped-call]
                     logged["r1_penalty"] = penalty.detach()
                 session.average_gradients(trained_d, len(micro_batches))
                 d_optimizer.step()

@@ -1,0 +1,174 @@
+"""The whole pipeline under DVC and MLflow, on few and small images, in a folder with a blank."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lookalike.data.manifest import read_manifest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+SHIPPED = ("pipelines", "dvc.yaml", ".dvcignore", "pyproject.toml", "requirements.lock")
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
+
+
+def small_parameters() -> dict:
+    """params.yaml with everything at the size of a minute or two; gates open, for untrained nets."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["data"]["rendered"] |= {
+        "train_persons": 10, "test_persons": 6, "images_per_person": 8, "distractors": 4, "junk": 4,
+    }  # fmt: skip
+    params["data"]["validation_persons"] = 3
+    params["reid"] |= {"epochs": 2, "checkpoint_images": 32, "batch_size": 32, "micro_batch": 32}
+    params["gan"] |= {
+        "total_images": 48, "snapshot_images": 24, "checkpoint_images": 8, "distance_samples": 16,
+        "start": "none", "channel_base": 256, "channel_max": 16,
+        "discriminator_channel_base": 256, "discriminator_channel_max": 16,
+    }  # fmt: skip
+    params["encoder"] |= {"total_images": 16, "channels": 8}
+    params["generate"]["persons"] |= {"count": 3, "images_per_person": 4}
+    params["generate"]["variations"] |= {"images_per_person": 1}
+    for name in ("detector", "ssim", "identity"):
+        params["filter"][f"{name}_threshold"] = {"value": -100.0}
+    params["filter"]["duplicate_similarity"] = 1.0
+    params["gates"] |= {
+        "min_rank1": 0, "min_map": 0, "min_camera_rank1": 0, "pass_rate": [0, 1],
+        "max_frechet": 10, "max_latency_ms": 60_000,
+    }  # fmt: skip
+    return params
+
+
+class Repository:
+    """A repository of its own, with this checkout's library and stages."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.environment = os.environ | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_TRACKING_URI": "",
+            "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@localhost",
+            "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@localhost",
+        }  # fmt: skip
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def run(self, *command: str, status: int = 0) -> str:
+        process = self.start(*command)
+        output, _ = process.communicate()
+        assert process.returncode == status, output
+        return output
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", "state")
+
+    def json(self, path: str) -> dict:
+        return json.loads((self.folder / path).read_text())
+
+    def sha256(self, path: str) -> str:
+        return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Rendered, reproduced once."""
+    repo = Repository(tmp_path_factory.mktemp("a clone") / "look alike")
+    repo.folder.mkdir()
+    for name in SHIPPED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, repo.folder / name)
+    # The stages depend on the library's source; it is the checkout's own.
+    shutil.copytree(
+        ROOT / "src", repo.folder / "src", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (repo.folder / ".gitignore").write_text("/artifacts/\n/data/\n/.lookalike/\n/mlruns/\n")
+    (repo.folder / "params.yaml").write_text(yaml.safe_dump(small_parameters(), sort_keys=False))
+    repo.run("git", "init", "--quiet")
+    repo.run("dvc", "init", "--quiet")
+    repo.run("dvc", "config", "core.analytics", "false")
+    repo.run("lookalike", "data", "render")
+    repo.run("dvc", "add", "--quiet", "data")
+    repo.commit()
+    repo.run("dvc", "repro")
+    return repo
+
+
+def test_a_champion_comes_out_and_every_gate_passes(repository: Repository) -> None:
+    verdict = repository.json("artifacts/register/verdict.json")
+    assert verdict["promoted"] and verdict["champion"] == verdict["version"] == 1
+    assert all(gate["passed"] for gate in verdict["gates"])
+    shown = repository.run("lookalike", "registry", "show")
+    assert "champion" in shown
+    assert "26 of 26" in repository.run("lookalike", "summary")
+
+
+def test_no_stage_runs_twice(repository: Repository) -> None:
+    assert "Running stage" not in repository.run("dvc", "repro")
+
+
+def test_generated_images_can_be_traced(repository: Repository) -> None:
+    rows = read_manifest(repository.folder / "artifacts/filter/persons/manifest.parquet")
+    generator = repository.sha256("artifacts/train_gan/generator.safetensors")
+    assert (rows["generator"] == generator).all()
+    assert (rows["recipe"] != "").all() and (rows["seed"] >= 0).all()
+    seen = read_manifest(repository.folder / "artifacts/train_gan/trained_on.parquet")
+    assert (seen["split"] == "train").all()
+
+
+def test_one_parent_run_with_a_child_per_stage(repository: Repository) -> None:
+    runs = {
+        path.parent.relative_to(repository.folder / "artifacts").as_posix(): json.loads(
+            path.read_text()
+        )
+        for path in sorted(repository.folder.glob("artifacts/**/run.json"))
+    }
+    stages = repository.run("dvc", "stage", "list", "--name-only").split()
+    assert set(runs) == {stage.replace("@", "/") for stage in stages}
+    assert len({run["parent_run_id"] for run in runs.values()}) == 1
+    assert len({run["run_id"] for run in runs.values()}) == len(stages)
+
+
+@pytest.mark.parametrize(
+    ("stage", "weights"),
+    [
+        ("train_gan", "artifacts/train_gan/generator.safetensors"),
+        ("train_reid@baseline", "artifacts/train_reid/baseline/model.safetensors"),
+    ],
+)
+def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
+    repository: Repository, stage: str, weights: str
+) -> None:
+    uninterrupted = repository.sha256(weights)
+    process = repository.start("dvc", "repro", "--force", "--single-item", "--no-run-cache", stage)
+    states = repository.folder / ".lookalike" / "resume"
+    deadline = time.monotonic() + 300
+    while not list(states.glob(f"{stage.replace('@', '-')}-*/state.pt")):
+        assert process.poll() is None, "the stage ended before its first checkpoint was seen"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (repository.folder / weights).exists(), "killed too late to show anything"
+    for lock in (repository.folder / ".dvc" / "tmp").glob("*lock"):
+        lock.unlink()  # as DVC asks for after a kill
+
+    output = repository.run("dvc", "repro", "--force", "--single-item", "--no-run-cache", stage)
+    assert "resuming at" in output
+    assert repository.sha256(weights) == uninterrupted
