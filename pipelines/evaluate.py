@@ -13,9 +13,9 @@ from lookalike.config import load_config
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.progress import say
+from lookalike.registry.evidence import evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Evaluation, Side, evaluate
-from lookalike.registry.evidence import evaluation_fingerprint, per_query_frame
 from lookalike.report.figures import ranked_lists
 from lookalike.training.session import Session
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, run

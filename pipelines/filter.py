@@ -50,15 +50,20 @@ def work(stage: Stage, kind: str) -> None:
     for path in ("sheet.png", "summary.json", "rejection.csv"):
         stage.tracker.artifact(stage.folder / path)
     stage.tracker.params({"filter": config.filter.model_dump()})
-    rates = {f"pass_rate_{name}": step["pass_rate"] for name, step in result.summary["steps"].items()}
-    bounds = {f"threshold_{name}": step["threshold"] for name, step in result.summary["steps"].items()}
+    rates = {
+        f"pass_rate_{name}": step["pass_rate"] for name, step in result.summary["steps"].items()
+    }
+    bounds = {
+        f"threshold_{name}": step["threshold"] for name, step in result.summary["steps"].items()
+    }
     stage.tracker.metrics({"pass_rate": result.summary["pass_rate"], **rates, **bounds})
     stage.dataset(result.manifest, "filtered", stage.folder / "manifest.parquet")
     kept = int(np.count_nonzero(result.manifest["verdict"] == "kept"))
     say(f"{stage.name}: kept {kept} of {len(result.manifest)} images")
     if kept == 0:
         raise UserError(
-            f"all {len(result.manifest)} images were rejected; see {sheet} and the filter parameters"
+            f"all {len(result.manifest)} images were rejected; look at {sheet}, "
+            "then train the generator longer or relax filter.*"
         )
 
 

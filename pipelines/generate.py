@@ -27,19 +27,31 @@ def work(stage: Stage, kind: str) -> None:
     session = Session(stage.config.seed)
     generator = load_generator(GENERATOR, session.device)
     archive = stage.folder / "images.zip"
-    shared = {
-        "generator_digest": sha256_file(GENERATOR),
-        "archive": archive,
-        "root": stage.root,
-        "session": session,
-    }
+    digest = sha256_file(GENERATOR)
     if kind == "persons":
-        manifest = generate_persons(generator, config.persons, config, **shared)
+        manifest = generate_persons(
+            generator,
+            config.persons,
+            config,
+            generator_digest=digest,
+            archive=archive,
+            root=stage.root,
+            session=session,
+        )
     else:
         real = read_manifest(MANIFEST)
         sources = real[real["split"] == "train"].reset_index(drop=True)
         encoder = load_encoder(ENCODER, generator)
-        manifest = generate_variations(encoder, sources, config.variations, config, **shared)
+        manifest = generate_variations(
+            encoder,
+            sources,
+            config.variations,
+            config,
+            generator_digest=digest,
+            archive=archive,
+            root=stage.root,
+            session=session,
+        )
     if not session.is_main:
         return
     write_manifest(manifest, stage.folder / "manifest.parquet")

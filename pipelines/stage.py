@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +65,10 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
         with open_run(name, config, Path.cwd()) as tracker:
             stage = Stage(name, config, tracker)
             stage.folder.mkdir(parents=True, exist_ok=True)
+            began = time.monotonic()
             work(stage)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+            tracker.metrics({"seconds": time.monotonic() - began, "peak_memory_mb": peak})
             write_run_json(stage.folder / "run.json", tracker, inputs)
     except UserError as error:
         say(f"{name}: {error}")

@@ -14,7 +14,9 @@ import typer
 from lookalike.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
-data_app = typer.Typer(no_args_is_help=True, help="Pedestrians: render them, or import Market-1501.")
+data_app = typer.Typer(
+    no_args_is_help=True, help="Pedestrians: render them, or import Market-1501."
+)
 registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
 app.add_typer(data_app, name="data")
 app.add_typer(registry_app, name="registry")
@@ -69,7 +71,7 @@ def data_render(
     What is not given comes from data.rendered in params.yaml. The folder that data.dvc describes
     is checked against it afterwards.
     """
-    from lookalike.config import load_config
+    from lookalike.config import RenderedConfig, load_config
     from lookalike.data.population import render_population
     from lookalike.progress import say
 
@@ -87,12 +89,21 @@ def data_render(
     absent = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is None]
     if absent:
         raise UserError(f"no data.rendered in params.yaml to read from: give {', '.join(absent)}")
-    sizes = {name: value for name, value in given.items() if value is not None}
+    size = RenderedConfig.model_validate(given)
     is_versioned = output.resolve() == Path("data").resolve()
     if is_versioned and DATA_FILE.is_file() and not _difference_from_versioned():
         say(f"{output} is what {DATA_FILE} describes; nothing to do")
         return
-    counts = render_population(output, **sizes, workers=workers)
+    counts = render_population(
+        output,
+        seed=size.seed,
+        train_persons=size.train_persons,
+        test_persons=size.test_persons,
+        images_per_person=size.images_per_person,
+        distractors=size.distractors,
+        junk=size.junk,
+        workers=workers,
+    )
     say(f"{output}: " + ", ".join(f"{kind} {number}" for kind, number in counts.items()))
     if is_versioned:
         _check_versioned(output)

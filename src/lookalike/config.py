@@ -51,7 +51,7 @@ class DataConfig(Section):
 
 
 class ReidConfig(Section):
-    """ResNet50 with a new last layer: fc, batch norm, dropout, one output per person (the study)."""
+    """ResNet50, its last layer replaced: fc, batch norm, dropout, one output per person."""
 
     height: Positive
     width: Positive
@@ -61,7 +61,7 @@ class ReidConfig(Section):
     last_stride: Literal[1, 2]  # 1 keeps layer4 at twice the resolution (Luo et al. 2019)
     epochs: Positive
     batch_size: Positive  # over all processes
-    micro_batch: Positive  # images that one process holds at once; batch statistics are per micro-batch
+    micro_batch: Positive  # images held at once, and the scope of batch statistics
     learning_rate: Rate
     weight_decay: Weight
     checkpoint_images: Positive
@@ -171,7 +171,7 @@ class FilterConfig(Section):
 
 
 class ArmConfig(Section):
-    """An augmentation arm: which generated images join the real ones; labels are their person_id."""
+    """An augmentation arm: which generated images join the real ones, under their person_id."""
 
     images: Literal["none", "persons", "variations"]
     max_persons: Positive | None = None

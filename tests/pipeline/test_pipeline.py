@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
 
 
 def small_parameters() -> dict:
-    """params.yaml with everything at the size of a minute or two; gates open, for untrained nets."""
+    """params.yaml at the size of a minute or two; open gates, for networks that know nothing."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["data"]["rendered"] |= {
         "train_persons": 10, "test_persons": 6, "images_per_person": 8, "distractors": 4, "junk": 4,
@@ -95,9 +95,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, repo.folder / name)
     # The stages depend on the library's source; it is the checkout's own.
-    shutil.copytree(
-        ROOT / "src", repo.folder / "src", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(ROOT / "src", repo.folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     (repo.folder / ".gitignore").write_text("/artifacts/\n/data/\n/.lookalike/\n/mlruns/\n")
     (repo.folder / "params.yaml").write_text(yaml.safe_dump(small_parameters(), sort_keys=False))
     repo.run("git", "init", "--quiet")

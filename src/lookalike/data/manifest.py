@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),  # detector, ssim, identity, duplicate; "" when kept
     ]
 )
-DEFAULTS: dict[str, object] = {
+DEFAULTS: dict[str, str | int | float] = {
     "archive": "",
     "seed": -1,
     "recipe": "",
@@ -71,13 +71,14 @@ def new_manifest(rows: list[dict[str, object]]) -> pd.DataFrame:
     unknown = sorted(set(frame.columns) - set(SCHEMA.names))
     if unknown:
         raise ValueError(f"unknown manifest columns: {', '.join(unknown)}")
-    for name in SCHEMA.names:
-        if name not in frame.columns:
-            if name not in DEFAULTS:
-                raise ValueError(f"manifest column {name} is missing")
-            frame[name] = DEFAULTS[name]
+    absent = [name for name in SCHEMA.names if name not in frame.columns]
+    for name in absent:
+        if name not in DEFAULTS:
+            raise ValueError(f"manifest column {name} is missing")
+    frame = frame.assign(**{name: DEFAULTS[name] for name in absent})
     table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
-    return table.to_pandas()
+    manifest: pd.DataFrame = table.to_pandas()
+    return manifest
 
 
 def write_manifest(frame: pd.DataFrame, path: Path) -> None:
@@ -104,7 +105,8 @@ def read_manifest(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is not a readable Parquet file: {error}") from error
     if table.schema.names != SCHEMA.names:
         raise UserError(f"{path} is not a manifest: its columns are {table.schema.names}")
-    return table.cast(SCHEMA).to_pandas()
+    manifest: pd.DataFrame = table.cast(SCHEMA).to_pandas()
+    return manifest
 
 
 def sha256_file(path: Path) -> str:

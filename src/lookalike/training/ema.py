@@ -9,10 +9,10 @@ from torch import nn
 @torch.no_grad()
 def update_average(average: nn.Module, source: nn.Module, beta: float) -> None:
     """average <- lerp(source, average, beta) for parameters; buffers are copied."""
-    for target, value in zip(average.parameters(), source.parameters(), strict=True):
-        target.lerp_(value, 1 - beta)
-    for target, value in zip(average.buffers(), source.buffers(), strict=True):
-        target.copy_(value)
+    for mean, value in zip(average.parameters(), source.parameters(), strict=True):
+        mean.lerp_(value, 1 - beta)
+    for kept, current in zip(average.buffers(), source.buffers(), strict=True):
+        kept.copy_(current)
 
 
 def half_life_beta(batch_size: int, images_seen: int, half_life: float, ramp_up: float) -> float:
@@ -22,4 +22,4 @@ def half_life_beta(batch_size: int, images_seen: int, half_life: float, ramp_up:
     """
     if ramp_up > 0:
         half_life = min(half_life, images_seen * ramp_up)
-    return 0.5 ** (batch_size / max(half_life, 1e-8))
+    return float(0.5 ** (batch_size / max(half_life, 1e-8)))
