@@ -24,7 +24,7 @@ SHEET = 64  # samples on the grid, always of the same latents
 def features(stage: Stage, session: Session) -> FeatureExtractor:
     """The feature space of the distance that the parameters ask for."""
     if stage.config.gan.distance_features == "inception":
-        return InceptionFeatures(find("inception-2015", stage.root))
+        return InceptionFeatures(find("inception-2015", stage.root), device=session.device)
     return ReidFeatures(Embedder.load(BASELINE, device=session.device))
 
 
@@ -61,7 +61,7 @@ def work(stage: Stage) -> None:
 
     stage.tracker.params({"gan": gan_config.model_dump(), "seed": config.seed})
     stage.dataset(rows, "training")
-    resume = stage.resume(gan_config, config.seed, content(rows), start, content(BASELINE))
+    resume = stage.resume(gan_config, size, config.seed, content(rows), start, content(BASELINE))
     history = train_gan(
         gan_config,
         gan,

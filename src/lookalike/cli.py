@@ -51,14 +51,15 @@ def _run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise UserError(f"`{Path(command[0]).name} {' '.join(command[1:])}` failed: {lines[-1:]}")
+        said = lines[-1] if lines else f"exit status {done.returncode}"
+        raise UserError(f"`{Path(command[0]).name} {' '.join(command[1:])}` failed: {said}")
     return done.stdout
 
 
 @data_app.command("render")
 def data_render(
     output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
-    seed: Annotated[int | None, typer.Option(help="Other seeds give other persons.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Other seeds give other persons.")] = None,
     train_persons: Annotated[int | None, typer.Option(min=1)] = None,
     test_persons: Annotated[int | None, typer.Option(min=1)] = None,
     images_per_person: Annotated[int | None, typer.Option(min=4, help="Mean.")] = None,
@@ -91,7 +92,8 @@ def data_render(
         raise UserError(f"no data.rendered in params.yaml to read from: give {', '.join(absent)}")
     size = RenderedConfig.model_validate(given)
     is_versioned = output.resolve() == Path("data").resolve()
-    if is_versioned and DATA_FILE.is_file() and not _difference_from_versioned():
+    asked = any(value is not None for value in (seed, train_persons, test_persons, distractors))
+    if is_versioned and DATA_FILE.is_file() and not asked and not _difference_from_versioned():
         say(f"{output} is what {DATA_FILE} describes; nothing to do")
         return
     counts = render_population(

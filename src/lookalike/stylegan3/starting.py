@@ -78,4 +78,4 @@ def train_starting_generator(
             dtype=torch.float16,
         )
         say(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
-    resume.discard()
+        resume.discard()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lookalike.config import GanConfig
 from lookalike.data.loading import Images, to_tensor, to_uint8
+from lookalike.errors import UserError
 from lookalike.progress import Progress
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
@@ -45,8 +46,19 @@ class Gan:
 
 
 def build_gan(config: GanConfig, seed: int) -> Gan:
-    """Freshly initialised networks, the same in every process."""
+    """Freshly initialised networks, the same in every process.
+
+    Raises:
+        UserError: sizes that cannot be built.
+    """
     torch.manual_seed(derive_seed(seed, "gan"))
+    try:
+        return _networks(config)
+    except ValueError as error:  # a canvas that StyleGAN3 cannot have
+        raise UserError(f"gan: {error}") from error
+
+
+def _networks(config: GanConfig) -> Gan:
     generator = Generator(
         GeneratorConfig(
             height=config.height,
