@@ -85,6 +85,7 @@ def data_render(
         "distractors": distractors,
         "junk": junk,
     }
+    asked = any(value is not None for value in given.values())
     if config is not None and config.rendered is not None:
         given = {k: getattr(config.rendered, k) if v is None else v for k, v in given.items()}
     absent = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is None]
@@ -92,7 +93,6 @@ def data_render(
         raise UserError(f"no data.rendered in params.yaml to read from: give {', '.join(absent)}")
     size = RenderedConfig.model_validate(given)
     is_versioned = output.resolve() == Path("data").resolve()
-    asked = any(value is not None for value in (seed, train_persons, test_persons, distractors))
     if is_versioned and DATA_FILE.is_file() and not asked and not _difference_from_versioned():
         say(f"{output} is what {DATA_FILE} describes; nothing to do")
         return
