@@ -22,7 +22,7 @@ from lookalike.reid.model import ReidNet, load_imagenet, new_reid
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.sampler import ShuffledSampler
-from lookalike.training.session import Session, derive_seed, steps_for
+from lookalike.training.session import Session, crossed, derive_seed, steps_for
 
 POINTS = 60  # of each curve
 VALIDATIONS = 4  # evenly spread, the last one at the end
@@ -153,7 +153,7 @@ def train_reid(
                     points.append((validate(model.eval()), seen))
                 session.wait()
                 clock, clock_seen = time.monotonic(), seen
-            if done or _crossed(seen, config.batch_size, config.checkpoint_images):
+            if done or crossed(seen, config.batch_size, config.checkpoint_images):
                 session.average_buffers(model)
                 session.check_replicas(model=model)
                 sums = session.mean({"sums": sums})["sums"]
@@ -182,11 +182,6 @@ def schedule(progress: float) -> float:
     if progress < WARM_UP:
         return 0.01 + 0.99 * progress / WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
-
-
-def _crossed(seen: int, batch_size: int, interval: int) -> bool:
-    """Whether the last batch passed a multiple of `interval` images."""
-    return seen // interval != (seen - batch_size) // interval
 
 
 def augment(x: Tensor) -> Tensor:

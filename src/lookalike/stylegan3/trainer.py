@@ -28,7 +28,7 @@ from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.ema import half_life_beta, update_average
 from lookalike.training.sampler import ShuffledSampler
-from lookalike.training.session import Session, derive_seed, steps_for
+from lookalike.training.session import Session, crossed, derive_seed, steps_for
 
 LOG_EVERY = 10  # steps between two points of the loss curves
 EMA_RAMP_UP = 0.05  # of the images seen (Karras et al. 2020); switched off in transfer learning
@@ -223,9 +223,13 @@ def train_gan(
                 tracker.metrics(metrics, step=images_seen)
                 note = f"G {metrics['loss_generator']:.2f} D {metrics['loss_discriminator']:.2f}"
             progress.advance(config.batch_size, note)
-            if images_seen >= total or _crossed(images_seen, config, config.snapshot_images):
+            if images_seen >= total or crossed(
+                images_seen, config.batch_size, config.snapshot_images
+            ):
                 measure()
-            if images_seen >= total or _crossed(images_seen, config, config.checkpoint_images):
+            if images_seen >= total or crossed(
+                images_seen, config.batch_size, config.checkpoint_images
+            ):
                 session.check_replicas(
                     generator=generator, discriminator=discriminator, average=average
                 )
@@ -243,11 +247,6 @@ def train_gan(
                     )
                 session.wait()
     return history
-
-
-def _crossed(images_seen: int, config: GanConfig, interval: int) -> bool:
-    """Whether the last step passed a multiple of `interval` images."""
-    return images_seen // interval != (images_seen - config.batch_size) // interval
 
 
 @torch.no_grad()

@@ -145,3 +145,8 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 def steps_for(images: float, batch_size: int) -> int:
     """Optimiser steps that show at least `images` images."""
     return max(1, math.ceil(images / batch_size))
+
+
+def crossed(images_seen: int, batch_size: int, interval: int) -> bool:
+    """Whether the last batch passed a multiple of `interval` images."""
+    return images_seen // interval != (images_seen - batch_size) // interval
