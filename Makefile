@@ -4,19 +4,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONDONTWRITEBYTECODE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: install data repro test lint format ui serve summary lock
 
 install: .venv/installed
 
-# Rewritten only when the pins change, so the second run needs no network.
+# Rewritten only when the pins change, so the second run needs no network. Compiled once here:
+# fifteen stages would otherwise each compile what they import where bytecode cannot be written.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed; say make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' requirements.lock)"
-	$(BIN)/python -m uv pip install --python $(BIN)/python --requirement requirements.lock
+	$(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --requirement requirements.lock
 	$(BIN)/python -m uv pip install --python $(BIN)/python --no-deps --editable .
 	touch $@
 

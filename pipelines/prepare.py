@@ -13,9 +13,7 @@ from pipelines.stage import Stage, run
 def work(stage: Stage) -> None:
     """Scan, decode every image once, and write the manifest and the table of problems."""
     config = stage.config
-    manifest, problems = prepare_manifest(
-        stage.root / config.data.root, stage.root, config.data, config.seed
-    )
+    manifest, problems = prepare_manifest(stage.root / "data", stage.root, config.data, config.seed)
     write_manifest(manifest, stage.folder / "manifest.parquet")
     problems.to_parquet(stage.folder / "problems.parquet", index=False)
     counts = manifest["split"].value_counts().to_dict()

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lookalike.data.loading import read_bytes
 from lookalike.data.manifest import read_manifest, test_protocol
+from lookalike.errors import UserError
 from lookalike.progress import say
 from lookalike.provenance import git_sha, locked_digests, md5_file, uncommitted
 from lookalike.registry.evidence import Evaluation, Evidence, leaked
@@ -26,8 +27,13 @@ def winner(arms: list[str]) -> str:
     """The arm with the best validation mAP; the first of equals."""
     scores = {}
     for arm in arms:
-        metrics = json.loads((ARTIFACTS / "evaluate" / arm / "metrics.json").read_text())
-        scores[arm] = metrics["validation"][CRITERION]
+        path = ARTIFACTS / "evaluate" / arm / "metrics.json"
+        if not path.is_file():
+            raise UserError(
+                f"arm {arm} of params.yaml has no {path}: add it to train_reid, evaluate and "
+                "register in dvc.yaml too"
+            )
+        scores[arm] = json.loads(path.read_text())["validation"][CRITERION]
     return max(arms, key=scores.__getitem__)
 
 

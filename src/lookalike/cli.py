@@ -77,6 +77,7 @@ def data_render(
     from lookalike.progress import say
 
     config = load_config(PARAMS).data if PARAMS.is_file() else None
+    is_versioned = output.resolve() == Path("data").resolve()
     given = {
         "seed": seed,
         "train_persons": train_persons,
@@ -86,13 +87,15 @@ def data_render(
         "junk": junk,
     }
     asked = any(value is not None for value in given.values())
+    if is_versioned and not asked and config is not None and config.source != "rendered":
+        say(f"data.source is {config.source}: nothing to render; `lookalike data import` brings it")
+        return
     if config is not None and config.rendered is not None:
         given = {k: getattr(config.rendered, k) if v is None else v for k, v in given.items()}
     absent = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is None]
     if absent:
         raise UserError(f"no data.rendered in params.yaml to read from: give {', '.join(absent)}")
     size = RenderedConfig.model_validate(given)
-    is_versioned = output.resolve() == Path("data").resolve()
     if is_versioned and DATA_FILE.is_file() and not asked and not _difference_from_versioned():
         say(f"{output} is what {DATA_FILE} describes; nothing to do")
         return
@@ -229,6 +232,7 @@ def weights() -> None:
 def doctor() -> None:
     """What this machine and each profile have, and what they lack; exits with 1 if anything."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from lookalike.doctor import examine
@@ -239,7 +243,7 @@ def doctor() -> None:
     colours = {"ok": "green", "note": "yellow", "missing": "red"}
     for row in rows:
         state = f"[{colours[row.state]}]{row.state}[/]"
-        table.add_row(row.section, row.subject, state, row.detail)
+        table.add_row(row.section, escape(row.subject), state, escape(row.detail))
     Console().print(table)
     current = "machine", rows and _profile()
     raise typer.Exit(int(any(r.state == "missing" and r.section in current for r in rows)))
@@ -313,13 +317,15 @@ def summary() -> None:
     """Arms and metrics, gates, the champion, and where to look next."""
     from lookalike.config import load_config
     from lookalike.progress import say
+    from lookalike.registry.promotion import Registry
     from lookalike.report.html import write_report
     from lookalike.report.summary import print_summary
 
-    arms = list(load_config(PARAMS).arms)
+    config = load_config(PARAMS)
+    arms, champion = list(config.arms), Registry(config, Path.cwd()).champion()
     artifacts, page = Path("artifacts"), Path(".lookalike/report.html")
-    print_summary(artifacts, arms)
-    write_report(artifacts, page, arms=arms, parameters=PARAMS.read_text())
+    print_summary(artifacts, arms, champion)
+    write_report(artifacts, page, arms=arms, champion=champion, parameters=PARAMS.read_text())
     say(f"With all pictures: {page}")
 
 

@@ -43,7 +43,6 @@ class DataConfig(Section):
     """Where the images come from and which persons are held out for choosing the winner."""
 
     source: Literal["rendered", "market1501"]
-    root: str  # folder in Market-1501's layout, relative to the repository
     rendered: RenderedConfig | None
     validation_persons: Positive  # train identities held out; never test ones
     # What `validate` does with a bad image: stop, or leave it out and say so.

@@ -102,7 +102,7 @@ def _dvc(root: Path) -> Row:
 
 
 def _data(config: Config, root: Path) -> list[Row]:
-    folder = root / config.data.root
+    folder = root / "data"
     absent = [name for name in DATA_FOLDERS if not (folder / name).is_dir()]
     if not absent:
         return [Row(config.profile, "data", "ok", str(folder))]

@@ -12,7 +12,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,10 +109,12 @@ def registry(root: Path, config: Config) -> Registry:
     return Registry(config, root)
 
 
-def register(registry: Registry, quality: float, fingerprint: str = "test-set-1") -> int:
+def register(
+    registry: Registry, quality: float, fingerprint: str = "test-set-1", **changes: Any
+) -> int:
     root = registry.root
     with open_run("register", registry.config, root) as tracker:
-        proof = evidence(root, quality, fingerprint)
+        proof = replace(evidence(root, quality, fingerprint), **changes)
         return registry.register(tracker, "persons", weights(root), proof, [jpeg(0), jpeg(1)])
 
 
@@ -128,6 +132,7 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
 
     first = register(registry, 0.5)
     assert register(registry, 0.5) == first, "the same weights and measurements are one version"
+    assert register(registry, 0.5, git_sha="another") == first, "and a commit makes no other"
     with pytest.raises(UserError, match="has no version 7"):
         registry.promote(7)
 

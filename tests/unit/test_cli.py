@@ -10,6 +10,7 @@ import pytest
 
 from lookalike.cli import main
 
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 HELP = """
 import sys
 from lookalike.cli import main
@@ -65,3 +66,35 @@ def test_the_installed_command_shows_no_traceback(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error: no parameter file at params.yaml"]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["lookalike", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code in (0, None)
+
+
+def test_data_render_takes_options_over_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    few = ["--train-persons", "2", "--test-persons", "2", "--images-per-person", "4"]
+    run(monkeypatch, "data", "render", "--output", "few", *few, "--junk", "0", "--distractors", "3")
+    names = [path.name for path in sorted((tmp_path / "few").rglob("*.jpg"))]
+    assert len({name[:4] for name in names if not name.startswith("0000")}) == 4
+    assert sum(name.startswith("0000") for name in names) == 3
+    assert not any(name.startswith("-1") for name in names)
+
+
+def test_data_render_leaves_real_data_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_bytes(
+        (PARAMS.parent / "profiles/market1501.yaml").read_bytes()
+    )
+    monkeypatch.chdir(tmp_path)
+    run(monkeypatch, "data", "render")
+    assert "nothing to render" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

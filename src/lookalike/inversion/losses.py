@@ -7,6 +7,7 @@ with a re-ID model's features where theirs compare faces.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -67,7 +68,7 @@ def lpips_loss(backbone: Backbone, weights: Path | None = None) -> Lpips:
     if backbone == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
-            model = lpips.LPIPS(net="squeeze", lpips=False, pnet_rand=True, verbose=False)
+            model = _build("squeeze", lpips=False)
         # The package sums the layers; their mean is on the scale of calibrated distances, for
         # which the usual weight of 0.8 was chosen.
         return Lpips(model, 32, gain=1 / model.L)
@@ -76,11 +77,21 @@ def lpips_loss(backbone: Backbone, weights: Path | None = None) -> Lpips:
             f"LPIPS {backbone} needs its weights ({weights or 'no file given'} is not there); "
             "see `lookalike weights`, or set encoder.lpips_backbone: random"
         )
-    # `pnet_rand` keeps torchvision from downloading; the learned layer weights ship with lpips.
     name, min_side = {"vgg16-imagenet": ("vgg", 32), "alexnet-imagenet": ("alex", 64)}[backbone]
-    model = lpips.LPIPS(net=name, pnet_rand=True, verbose=False)
+    model = _build(name)
     _load_trunk(model.net, weights)
     return Lpips(model, min_side)
+
+
+def _build(trunk: str, **options: bool) -> lpips.LPIPS:
+    """The package's network; `pnet_rand` keeps torchvision from downloading the trunk.
+
+    The learned weights of the layers ship with the package. It asks torchvision for the trunk in a
+    deprecated way, which is none of the user's business.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="torchvision.models._utils")
+        return lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False, **options)
 
 
 def _load_trunk(trunk: nn.Module, weights: Path) -> None:

@@ -12,14 +12,14 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lookalike.config import Config
 from lookalike.errors import UserError
-from lookalike.registry.evidence import Evaluation, Evidence
+from lookalike.registry.evidence import EVIDENCE, METRICS, Evaluation, Evidence
 from lookalike.registry.gates import Gate, evaluate_gates, failures
 from lookalike.registry.model_card import model_card
 from lookalike.registry.serving import check_serving, save_serving_model
@@ -119,10 +119,7 @@ class Registry:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / FOLDER
             evidence.write(folder)
-            digest = hashlib.sha256(weights.read_bytes())
-            digest.update((folder / "evidence.json").read_bytes())
-            digest.update((folder / "metrics.json").read_bytes())
-            candidate = digest.hexdigest()[:12]
+            candidate = _digest(weights, evidence)
             with locked(self.root):
                 if not client.search_registered_models(f"name = '{self.name}'"):
                     client.create_registered_model(self.name)
@@ -350,6 +347,20 @@ class Registry:
         path = self.root / "mlruns" / "decisions" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _digest(weights: Path, evidence: Evidence) -> str:
+    """Twelve digits for a model and all that gates judge; another commit alone makes no candidate.
+
+    Whether something was uncommitted counts: a version that was refused for it is registered anew
+    once everything is committed.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        replace(evidence, git_sha="").write(Path(scratch))
+        digest = hashlib.sha256(weights.read_bytes())
+        for name in (EVIDENCE, METRICS):
+            digest.update((Path(scratch) / name).read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _run_id(version: ModelVersion) -> str:

@@ -56,7 +56,13 @@ $figures
 
 
 def write_report(
-    artifacts: Path, path: Path, *, arms: Sequence[str], parameters: str, title: str = "lookalike"
+    artifacts: Path,
+    path: Path,
+    *,
+    arms: Sequence[str],
+    champion: int | None,
+    parameters: str,
+    title: str = "lookalike",
 ) -> None:
     """Write the report of everything under `artifacts`; results that are missing are named.
 
@@ -68,6 +74,7 @@ def write_report(
         artifacts: the folder that the stages write to.
         path: the HTML file.
         arms: the arms of `params.yaml`, in order.
+        champion: the version that the registry calls so now; None for none.
         parameters: the text of `params.yaml`.
         title: the page's heading.
     """
@@ -76,7 +83,7 @@ def write_report(
     missing = "".join(f"<li>{escape(line)}</li>\n" for line in results.missing)
     page = PAGE.substitute(
         title=escape(title),
-        outcome=escape(outcome(results)),
+        outcome=escape(outcome(results, champion)),
         missing=f"<p>Missing:</p>\n<ul>{missing}</ul>" if missing else "",
         arms=arms_table(results.metrics, verdict.get("winner")).html(),
         cameras=cameras_table(results.metrics).html(),

@@ -16,7 +16,12 @@ ARM_COLUMNS = ("arm", "images", "synthetic", "val mAP", "rank-1", "rank-5", "mAP
 GATE_COLUMNS = ("gate", "verdict", "reason")
 
 
-def print_summary(artifacts: Path, arms: Sequence[str], console: Console | None = None) -> Results:
+def print_summary(
+    artifacts: Path,
+    arms: Sequence[str],
+    champion: int | None,
+    console: Console | None = None,
+) -> Results:
     """Print arms x metrics, the filters' counts, the gates, the champion, and what to do next.
 
     Results that are missing are named at the end, with the command that makes them.
@@ -24,6 +29,7 @@ def print_summary(artifacts: Path, arms: Sequence[str], console: Console | None 
     Args:
         artifacts: the folder that the stages write to.
         arms: the arms of `params.yaml`, in order.
+        champion: the version that the registry calls so now; None for none.
         console: where to print; standard output if not given.
     """
     console = console or Console()
@@ -36,23 +42,23 @@ def print_summary(artifacts: Path, arms: Sequence[str], console: Console | None 
         console.print(filters_table(results.filters).rich("Generated images"))
     if results.verdict is not None:
         console.print(gates_table(verdict["gates"]).select(*GATE_COLUMNS).rich("Gates"))
-        console.print(f"{escape(outcome(results))}\n")
+        console.print(f"{escape(outcome(results, champion))}\n")
     for line in results.missing:
         console.print(f"[yellow]missing:[/] {escape(line)}", soft_wrap=True)
     console.print("Compare the runs in MLflow's UI:  [bold]make ui[/]")
-    if verdict.get("champion") is not None:
+    if champion is not None:
         console.print("Serve the champion over HTTP:     [bold]make serve[/]")
     return results
 
 
-def outcome(results: Results) -> str:
-    """What registration decided and which version is the champion, in words."""
+def outcome(results: Results, champion: int | None) -> str:
+    """What registration decided and which version is the champion now, in words."""
     verdict = results.verdict
     if verdict is None:
         return "Nothing was registered yet."
     gates = verdict["gates"]
     passed = sum(bool(gate["passed"]) for gate in gates)
-    name, champion = verdict["model"], verdict["champion"]
+    name = verdict["model"]
     candidate = f"{name} version {verdict['version']}, from arm {verdict['winner']}"
     holder = (
         "There is no champion." if champion is None else f"Champion: {name} version {champion}."

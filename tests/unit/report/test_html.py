@@ -9,7 +9,8 @@ from lookalike.report.html import write_report
 
 def report(artifacts: Path, parameters: str = "seed: 1") -> str:
     path = artifacts.parent / "report.html"
-    write_report(artifacts, path, arms=["baseline", "persons"], parameters=parameters)
+    arms = ["baseline", "persons"]
+    write_report(artifacts, path, arms=arms, champion=2, parameters=parameters)
     return path.read_text()
 
 

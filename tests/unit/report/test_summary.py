@@ -6,9 +6,9 @@ from rich.console import Console
 from lookalike.report.summary import print_summary
 
 
-def summarise(artifacts: Path, arms: list[str]) -> str:
+def summarise(artifacts: Path, arms: list[str], champion: int | None = 2) -> str:
     stream = io.StringIO()
-    print_summary(artifacts, arms, Console(file=stream, width=200))
+    print_summary(artifacts, arms, champion, Console(file=stream, width=200))
     return stream.getvalue()
 
 
@@ -25,11 +25,15 @@ def test_summary_shows_arms_filters_gates_champion_and_what_to_do_next(artifacts
     assert "missing" not in text
 
 
+def test_summary_speaks_of_the_champion_of_now_not_of_registration(artifacts: Path) -> None:
+    assert "Champion: lookalike-reid version 7." in summarise(artifacts, ["baseline"], champion=7)
+
+
 def test_summary_names_what_is_missing(artifacts: Path) -> None:
     (artifacts / "register" / "verdict.json").unlink()
     (artifacts / "filter" / "persons" / "manifest.parquet").unlink()
     (artifacts / "evaluate" / "persons" / "metrics.json").write_text("{")
-    text = summarise(artifacts, ["baseline", "persons", "variations"])
+    text = summarise(artifacts, ["baseline", "persons", "variations"], champion=None)
     missing = [line for line in text.splitlines() if line.startswith("missing:")]
     assert len(missing) == 4
     for part in ("evaluate/persons", "evaluate/variations", "filter/persons", "verdict.json"):
