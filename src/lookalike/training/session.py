@@ -79,14 +79,16 @@ class Session:
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
             return
-        flat = torch.cat([g.reshape(-1) for g in gradients])
         if self.world > 1:
-            flat = reduce(flat, "sum")
-        flat = torch.nan_to_num(flat / (micro_batches * self.world), 0.0, 1e5, -1e5)
-        offset = 0
+            flat = reduce(torch.cat([g.reshape(-1) for g in gradients]), "sum")
+            offset = 0
+            for gradient in gradients:
+                gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+                offset += gradient.numel()
+        if micro_batches * self.world > 1:
+            torch._foreach_div_(gradients, float(micro_batches * self.world))
         for gradient in gradients:
-            gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
-            offset += gradient.numel()
+            torch.nan_to_num_(gradient, 0.0, 1e5, -1e5)
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Average equally named tensors over all processes."""
