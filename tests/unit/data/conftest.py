@@ -36,5 +36,5 @@ def repository(rendered: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def data_config() -> DataConfig:
     return DataConfig(
-        source="rendered", root="data", rendered=None, validation_persons=2, on_problem="fail"
+        source="rendered", rendered=None, validation_persons=2, on_problem="fail"
     )
