@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from lookalike.data.loading import load_images, resize_batch
 from lookalike.data.manifest import read_manifest, write_manifest
-from lookalike.metrics.distances import FrechetReference
+from lookalike.metrics.comparison import Comparison, share
 from lookalike.metrics.features import FeatureExtractor, InceptionFeatures, ReidFeatures
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.report.figures import contact_sheet
-from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan, transfer
+from lookalike.stylegan3.checkpoint import DiscriminatorConfig, TransferReport, save_gan, transfer
+from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.generator import Generator
-from lookalike.stylegan3.trainer import build_gan, sample_images, train_gan
+from lookalike.stylegan3.trainer import train_gan
 from lookalike.training.session import Session, derive_seed
 from lookalike.weights import find
 from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, content, run
@@ -25,7 +28,7 @@ def features(stage: Stage, session: Session) -> FeatureExtractor:
     """The feature space of the distance that the parameters ask for."""
     if stage.config.gan.distance_features == "inception":
         return InceptionFeatures(find("inception-2015", stage.root), device=session.device)
-    return ReidFeatures(Embedder.load(BASELINE, device=session.device))
+    return ReidFeatures(Embedder.load(BASELINE, device=session.device), content(BASELINE))
 
 
 def work(stage: Stage) -> None:
@@ -37,31 +40,45 @@ def work(stage: Stage) -> None:
     images = load_images(rows, stage.root, gan_config.height, gan_config.width)
 
     gan = build_gan(gan_config, config.seed)
-    start = ""
+    start, report = "", TransferReport((), licence="")
     if gan_config.start != "none":
         path = find(gan_config.start, stage.root)
-        report = transfer(path, gan.generator, gan.discriminator)
+        start, report = content(path), transfer(path, gan.generator, gan.discriminator)
         gan.average.load_state_dict(gan.generator.state_dict())
-        start = content(path)
-        say(f"train_gan: from {gan_config.start}: {report}")
+    if session.is_main:
+        table = stage.folder / "transfer.json"
+        report.write(table)
+        stage.tracker.artifact(table)
+        say(f"train_gan: start {gan_config.start}: {report}")
 
-    extract = features(stage, session)
     size = (config.generate.height, config.generate.width)
-    reference = FrechetReference(extract(resize_batch(images, *size)))
-    seed = derive_seed(config.seed, "samples")
+    compare = Comparison(
+        resize_batch(images, *size), features(stage, session), session, Path(".lookalike/cache")
+    )
+    count = gan_config.distance_samples
+    count = len(images) if count == "full" else count
+    seed, samples = derive_seed(config.seed, "samples"), stage.folder / "samples"
 
     def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
-        fakes = sample_images(generator, gan_config.distance_samples, seed)
-        grid = stage.folder / "samples" / f"{images_seen:08d}.png"
-        contact_sheet(fakes[:SHEET], grid, columns=16)
-        stage.tracker.artifact(grid, "samples")
-        distance = reference.distance(extract(resize_batch(fakes, *size)))
-        say(f"train_gan: {extract.name} {distance:.4f} at {images_seen} images")
-        return {extract.name: distance}
+        fakes = sample_images(generator, count, seed, rows=share(count, session))
+        distances = compare(resize_batch(fakes, *size), count)
+        if session.is_main:
+            grid = samples / f"{images_seen:08d}.png"
+            shown = min(SHEET, count)
+            if len(fakes) < shown:  # this process' share is small
+                fakes = sample_images(generator, count, seed, rows=slice(shown))
+            contact_sheet(fakes[:shown], grid, columns=16)
+            resume.keep(grid)
+            stage.tracker.artifact(grid, "samples")
+            values = ", ".join(f"{name} {value:.4f}" for name, value in distances.items())
+            say(f"train_gan: {values} at {images_seen} images")
+        return distances
 
     stage.tracker.params({"gan": gan_config.model_dump(), "seed": config.seed})
     stage.dataset(rows, "training")
     resume = stage.resume(gan_config, size, config.seed, content(rows), start, content(BASELINE))
+    if session.is_main:
+        resume.restore(samples)
     history = train_gan(
         gan_config,
         gan,
@@ -74,6 +91,8 @@ def work(stage: Stage) -> None:
     )
     if session.is_main:
         provenance = {"profile": config.profile, "seed": config.seed, "start": start}
+        if report.licence:  # of the starting checkpoint: it binds what is trained from it
+            provenance["licence"] = report.licence
         widths = DiscriminatorConfig(
             gan_config.discriminator_channel_base, gan_config.discriminator_channel_max
         )

@@ -18,6 +18,11 @@ from lookalike.errors import UserError
 
 VARIABLE = "LOOKALIKE_WEIGHTS"
 PACKAGE = Path(__file__).parent
+NVIDIA_LICENCE = (
+    "NVIDIA Source Code License: research and evaluation only, NOT commercial use; "
+    "models trained from it inherit that"
+)
+State = Literal["verified", "unverified", "missing", "not imported", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class WeightsFile:
         sha256: of its bytes; None where no digest is published (then it counts as unverified).
         licence: the terms it comes under.
         shipped: part of this package; `file_name` is then relative to the package.
+        imported_from: the published file, where `file_name` is what `lookalike weights import`
+            makes of it; `address` and `licence` are the published file's.
     """
 
     name: str
@@ -39,6 +46,7 @@ class WeightsFile:
     sha256: str | None
     licence: str
     shipped: bool = False
+    imported_from: str = ""
 
     def place(self, root: Path) -> Path:
         """Where the file belongs; `root` is the repository root."""
@@ -49,13 +57,14 @@ class WeightsFile:
 class WeightsStatus:
     """What was found at a file's place.
 
-    `unverified` is a file that is there while nobody publishes its digest; `found` is the SHA-256
-    of what is there, "" where nothing is.
+    `unverified` is a file that is there while nobody publishes its digest; `not imported` means
+    that only the published file is there. `found` is the SHA-256 of what is there, "" where nothing
+    is.
     """
 
     file: WeightsFile
     path: Path
-    state: Literal["verified", "unverified", "missing", "wrong"]
+    state: State
     found: str
 
     @property
@@ -73,9 +82,16 @@ class WeightsStatus:
             return f"{self.path} (no digest is published; this file's SHA-256 is {self.found})"
         if file.shipped:
             return f"{self.path} is missing from this installation; how it is made: {file.address}"
+        if not file.address:
+            return f"put {self.path} there, or let `lookalike weights import` make it"
+        if self.state == "not imported":
+            source = self.path.with_name(file.imported_from)
+            return f"{source} is there: run `lookalike weights import {source}`"
         if self.state == "missing":
+            place = self.path.with_name(file.imported_from or file.file_name)
+            command = f" and run `lookalike weights import {place}`" if file.imported_from else ""
             return (
-                f"put {file.file_name} at {self.path}; published at {file.address}; "
+                f"put {place.name} at {place}{command}; published at {file.address}; "
                 f"SHA-256 {published}; licence: {file.licence}"
             )
         return (
@@ -97,11 +113,11 @@ FILES = {
         ),
         WeightsFile(
             "stylegan3-t-ffhqu-256",
-            "stylegan3-t-ffhqu-256x256.pkl",
+            "stylegan3-t-ffhqu-256x256.safetensors",
             "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/research/models/stylegan3",
             None,
-            "NVIDIA Source Code License: research and evaluation only, NOT commercial use; "
-            "models trained from it inherit that",
+            NVIDIA_LICENCE,
+            imported_from="stylegan3-t-ffhqu-256x256.pkl",
         ),
         WeightsFile(
             "resnet50-imagenet",
@@ -158,23 +174,27 @@ def home(root: Path) -> Path:
 def status(names: Iterable[str], root: Path) -> list[WeightsStatus]:
     """Look at each named file and hash it (about a second per gigabyte).
 
+    A name that ends in `.safetensors` is a file of the user's own in the home, or a path.
+
     Raises:
-        UserError: a name that is not in `FILES`.
+        UserError: another name that is not in `FILES`.
     """
     found = []
     for name in names:
-        if name not in FILES:
+        if name not in FILES and not name.endswith(".safetensors"):
             raise UserError(f"no weights are called {name}; known: {', '.join(sorted(FILES))}")
-        file = FILES[name]
+        file = FILES.get(name, WeightsFile(name, name, "", None, ""))
         path = file.place(root)
         if not path.is_file():
-            found.append(WeightsStatus(file, path, "missing", ""))
+            source = path.with_name(file.imported_from) if file.imported_from else None
+            absent: State = "not imported" if source and source.is_file() else "missing"
+            found.append(WeightsStatus(file, path, absent, ""))
             continue
         digest = sha256_file(path)
         if file.shipped or digest == file.sha256:
             found.append(WeightsStatus(file, path, "verified", digest))  # git vouches for ours
         else:
-            state: Literal["wrong", "unverified"] = "wrong" if file.sha256 else "unverified"
+            state: State = "wrong" if file.sha256 else "unverified"
             found.append(WeightsStatus(file, path, state, digest))
     return found
 
@@ -183,8 +203,8 @@ def find(name: str, root: Path) -> Path:
     """The path of a file of weights, its SHA-256 verified.
 
     Raises:
-        UserError: unknown, missing (says what to fetch, from where, and where to put it) or not the
-            file that was published.
+        UserError: unknown, missing (says what to fetch, from where, and where to put it), not yet
+            imported, or not the file that was published.
     """
     [entry] = status([name], root)
     if not entry.usable:

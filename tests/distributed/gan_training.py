@@ -1,4 +1,4 @@
-"""Trains tiny StyleGAN3 networks for three steps; writes each process' weights to FOLDER.
+"""Trains tiny StyleGAN3 networks for five steps; writes each process' weights to FOLDER.
 
 Started by test_gan_two_processes.py, alone and under torchrun.
 """
@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_file
 
-from lookalike.config import GanConfig
-from lookalike.stylegan3.trainer import build_gan, train_gan
+from lookalike.config import AdaConfig, GanConfig
+from lookalike.stylegan3.gan import build_gan
+from lookalike.stylegan3.trainer import train_gan
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.session import Session
 
 CONFIG = GanConfig(
+    config="t",
     height=16,
     width=8,
     z_dim=8,
@@ -30,7 +32,7 @@ CONFIG = GanConfig(
     discriminator_channel_max=8,
     start="none",
     freeze_discriminator=0,
-    total_images=24,
+    total_images=40,
     batch_size=8,
     micro_batch=4,
     generator_lr=0.0025,
@@ -39,6 +41,7 @@ CONFIG = GanConfig(
     r1_interval=2,
     ema_half_life=100,
     mirror=True,
+    ada=AdaConfig(initial_p=0.5, target=0.6, images=64, max_p=0.8),
     snapshot_images=8,
     distance_samples=4,
     distance_features="reid",
@@ -48,7 +51,7 @@ CONFIG = GanConfig(
 
 
 def main(folder: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (8, 16, 8, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (7, 16, 8, 3), dtype=np.uint8)
     session = Session(seed=1)
     gan = build_gan(CONFIG, session.seed)
     train_gan(

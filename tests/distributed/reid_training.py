@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_file
 
-from lookalike.config import ReidConfig
+from lookalike.config import ReidConfig, ReidLossConfig, ReidScheduleConfig
 from lookalike.reid.trainer import train_reid
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
@@ -21,14 +21,22 @@ CONFIG = ReidConfig(
     height=32,
     width=16,
     weights="none",
-    embedding_dim=32,
+    embedding_dim=None,
+    bnneck=True,
     dropout=0.5,
     last_stride=2,
+    pooling="gem",
+    ibn=True,
+    loss=ReidLossConfig(label_smoothing=0.1, triplet=0.3, centre=5e-4, circle=0.1),
     epochs=3,
     batch_size=8,
     micro_batch=4,
+    images_per_person=2,
+    erasing=0.5,
+    optimizer="adamw",
     learning_rate=1e-4,
     weight_decay=1e-4,
+    schedule=ReidScheduleConfig(warm_up=0.2, decay="cosine", freeze=0),
     checkpoint_images=1000,
     precision="no",
 )
@@ -46,7 +54,7 @@ def main(folder: Path) -> None:
         resume=ResumeState(folder / "resume", "train_reid", "test"),
         tracker=NullTracker(),
         initial=None,
-        validate=lambda _: {"rank_1": 0.0},
+        validate=lambda _: {"mAP": 0.0},
     )
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, folder / f"process-{session.rank}-of-{session.world}.safetensors")

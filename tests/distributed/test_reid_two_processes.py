@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-SCRIPT = Path(__file__).with_name("reid_training.py")
-LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 LEARNING_RATE = 1e-4  # of the script
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def start(arguments: list[str], folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *arguments, str(SCRIPT), str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, f"{done.stderr[:3000]}\n...\n{done.stderr[-1000:]}"
-
-
 @pytest.mark.distributed
-def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
-    start([], tmp_path / "one")
-    start(LAUNCHER, tmp_path / "two")
-    alone = load_file(tmp_path / "one" / "process-0-of-1.safetensors")
-    first = load_file(tmp_path / "two" / "process-0-of-2.safetensors")
-    second = load_file(tmp_path / "two" / "process-1-of-2.safetensors")
+def test_two_processes_equal_one_that_accumulates(tmp_path: Path, launch) -> None:  # type: ignore[no-untyped-def]
+    (alone,) = launch("reid_training.py", tmp_path / "one", 1)
+    first, second = launch("reid_training.py", tmp_path / "two", 2)
     assert alone.keys() == first.keys() == second.keys()
     for name in alone:
         # Between the processes: the same bits, running statistics included.
@@ -45,6 +28,5 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
             )
 
     # Started again, both pick up the finished state instead of training another time.
-    start(LAUNCHER, tmp_path / "two")
-    again = load_file(tmp_path / "two" / "process-1-of-2.safetensors")
+    _, again = launch("reid_training.py", tmp_path / "two", 2)
     assert all(torch.equal(again[name], first[name]) for name in first)

@@ -85,6 +85,14 @@ class Repository:
     def sha256(self, path: str) -> str:
         return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
 
+    def files(self, folder: str) -> dict[str, str]:
+        """Name and digest of everything in a folder."""
+        return {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((self.folder / folder).iterdir())
+            if path.name != "run.json"  # names another run each time
+        }
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
@@ -146,16 +154,21 @@ def test_one_parent_run_with_a_child_per_stage(repository: Repository) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "weights"),
+    ("stage", "weights", "others"),
     [
-        ("train_gan", "artifacts/train_gan/generator.safetensors"),
-        ("train_reid@baseline", "artifacts/train_reid/baseline/model.safetensors"),
+        ("train_gan", "artifacts/train_gan/generator.safetensors", "artifacts/train_gan/samples"),
+        (
+            "train_reid@baseline",
+            "artifacts/train_reid/baseline/model.safetensors",
+            "artifacts/train_reid/baseline",
+        ),
     ],
 )
 def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
-    repository: Repository, stage: str, weights: str
+    repository: Repository, stage: str, weights: str, others: str
 ) -> None:
     uninterrupted = repository.sha256(weights)
+    written = repository.files(others)
     process = repository.start("dvc", "repro", "--force", "--single-item", "--no-run-cache", stage)
     states = repository.folder / ".lookalike" / "resume"
     deadline = time.monotonic() + 300
@@ -170,3 +183,4 @@ def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
     output = repository.run("dvc", "repro", "--force", "--single-item", "--no-run-cache", stage)
     assert "resuming at" in output
     assert repository.sha256(weights) == uninterrupted
+    assert repository.files(others) == written

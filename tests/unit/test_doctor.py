@@ -47,6 +47,20 @@ def test_each_profile_says_what_is_missing(tmp_path):
             assert part in row.detail
 
 
+def test_the_step_that_a_checkpoint_lacks(tmp_path):
+    name = "stylegan3-t-ffhqu-256"
+    row = rows_of(tmp_path, PROFILES)["market1501", name]
+    assert row.state == "missing"
+    assert row.detail.startswith(f"put {FILES[name].imported_from} at ")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / FILES[name].imported_from).touch()
+    row = rows_of(tmp_path, PROFILES)["market1501", name]
+    assert row.state == "missing"
+    assert "run `lookalike weights import" in row.detail
+    (tmp_path / "weights" / FILES[name].file_name).touch()
+    assert rows_of(tmp_path, PROFILES)["market1501", name].state == "note"  # no published digest
+
+
 def test_what_is_there_is_ok_and_what_is_damaged_is_not(tmp_path):
     for folder in ("bounding_box_train", "query", "bounding_box_test"):
         (tmp_path / "data" / folder).mkdir(parents=True)

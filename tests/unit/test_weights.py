@@ -10,6 +10,7 @@ from lookalike.errors import UserError
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 NAME = "inception-2015"
+PICKLED = "stylegan3-t-ffhqu-256"
 
 
 @pytest.fixture(autouse=True)
@@ -53,14 +54,41 @@ def test_the_variable_names_another_home(tmp_path, known, monkeypatch):
 
 
 def test_a_file_without_a_published_digest_counts_as_unverified(tmp_path):
-    name = "stylegan3-t-ffhqu-256"
-    place = weights.FILES[name].place(tmp_path)
+    place = weights.FILES[PICKLED].place(tmp_path)
     place.parent.mkdir()
     place.write_bytes(b"whatever")
-    [entry] = weights.status([name], tmp_path)
+    [entry] = weights.status([PICKLED], tmp_path)
     assert entry.state == "unverified"
     assert hashlib.sha256(b"whatever").hexdigest() in entry.advice
-    assert weights.find(name, tmp_path) == place
+    assert weights.find(PICKLED, tmp_path) == place
+
+
+def test_a_pickle_must_be_imported_first(tmp_path):
+    file = weights.FILES[PICKLED]
+    place = file.place(tmp_path)
+    published = place.with_name(file.imported_from)
+    [entry] = weights.status([PICKLED], tmp_path)
+    assert entry.state == "missing"
+    for part in (f"put {published.name} at {published}", file.address, file.licence, "NOT comm"):
+        assert part in entry.advice
+    published.parent.mkdir()
+    published.write_bytes(b"pickle")
+    [entry] = weights.status([PICKLED], tmp_path)
+    assert entry.state == "not imported"
+    assert not entry.usable
+    assert entry.advice == f"{published} is there: run `lookalike weights import {published}`"
+    place.write_bytes(b"tensors")
+    assert weights.find(PICKLED, tmp_path) == place
+
+
+def test_files_of_ones_own_go_by_name_or_path(tmp_path):
+    name = "mine.safetensors"
+    with pytest.raises(UserError, match=rf"put .*weights/{name} there, or .* weights import"):
+        weights.find(name, tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / name).write_bytes(b"tensors")
+    assert weights.find(name, tmp_path) == tmp_path / "weights" / name
+    assert weights.find(str(tmp_path / "weights" / name), Path("elsewhere")).is_file()
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):

@@ -63,7 +63,7 @@ def train_encoder(
     shard = session.shard(config.batch_size, config.micro_batch)
 
     seen = 0
-    if state := resume.load(session.device):
+    if state := resume.load():
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         seen = int(state["images_seen"])

@@ -1,5 +1,7 @@
 """Non-saturating logistic loss (Goodfellow et al. 2014) and R1 penalty (Mescheder et al. 2018)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -15,14 +17,14 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return real + nn.functional.softplus(fake_logits).mean()
 
 
-def r1_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
+def r1_penalty(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Squared norm of the logits' gradient with respect to each real image, [N].
 
-    Differentiable; the loss is gamma / 2 times its mean. Images [N, 3, H, W] are detached from
-    whatever made them.
+    Differentiable; the loss is gamma / 2 times its mean. `judge` is the discriminator, behind
+    whatever it sees the images through. Images [N, 3, H, W] are detached from whatever made them.
     """
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        logits = discriminator(images)
+        logits = judge(images)
         (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum((1, 2, 3))

@@ -15,8 +15,9 @@ from lookalike.data.loading import Images
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan, transfer
+from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.generator import Generator
-from lookalike.stylegan3.trainer import build_gan, sample_images, train_gan
+from lookalike.stylegan3.trainer import train_gan
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState, fingerprint
 from lookalike.training.session import Session

@@ -1,84 +1,41 @@
 """Training StyleGAN3 (Karras et al. 2020, 2021) in one loop that reads from top to bottom.
 
 Non-saturating logistic loss, R1 every `r1_interval` steps, Adam corrected for the lazy
-regulariser, an averaged generator. No style mixing and no path-length regularisation: StyleGAN3
-has dropped both. Run it again after a kill and it continues exactly; see `training.session`.
+regulariser, an averaged generator; optionally adaptive augmentation, and config R's blur at the
+start. No style mixing and no path-length regularisation: StyleGAN3 has dropped both.
+
+Run it again after a kill and it continues exactly; see `training.session`. Micro-batches are drawn
+from one global sampler, whatever the number of images: processes cannot run out of step.
 """
 
 from __future__ import annotations
 
-import copy
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lookalike.config import GanConfig
-from lookalike.data.loading import Images, to_tensor, to_uint8
+from lookalike.data.loading import Images, to_tensor
 from lookalike.errors import UserError
 from lookalike.progress import Progress
-from lookalike.stylegan3.design import GeneratorConfig
-from lookalike.stylegan3.discriminator import Discriminator
+from lookalike.stylegan3.augment import Adaptation, Augment
+from lookalike.stylegan3.blur import blur, startup_sigma
+from lookalike.stylegan3.gan import Gan
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.loss import discriminator_loss, generator_loss, r1_penalty
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.ema import half_life_beta, update_average
 from lookalike.training.sampler import ShuffledSampler
-from lookalike.training.session import Session, crossed, derive_seed, steps_for
+from lookalike.training.session import Session, crossed, steps_for
 
 LOG_EVERY = 10  # steps between two points of the loss curves
 EMA_RAMP_UP = 0.05  # of the images seen (Karras et al. 2020); switched off in transfer learning
 
 Snapshot = Callable[[Generator, int], dict[str, float]]
-
-
-@dataclass
-class Gan:
-    """The networks of one training run; `average` is the generator that is kept and used."""
-
-    generator: Generator
-    discriminator: Discriminator
-    average: Generator
-
-
-def build_gan(config: GanConfig, seed: int) -> Gan:
-    """Freshly initialised networks, the same in every process.
-
-    Raises:
-        UserError: sizes that cannot be built.
-    """
-    torch.manual_seed(derive_seed(seed, "gan"))
-    try:
-        return _networks(config)
-    except ValueError as error:  # a canvas that StyleGAN3 cannot have
-        raise UserError(f"gan: {error}") from error
-
-
-def _networks(config: GanConfig) -> Gan:
-    generator = Generator(
-        GeneratorConfig(
-            height=config.height,
-            width=config.width,
-            z_dim=config.z_dim,
-            w_dim=config.w_dim,
-            channel_base=config.channel_base,
-            channel_max=config.channel_max,
-            num_layers=config.num_layers,
-            margin=config.margin,
-        )
-    )
-    discriminator = Discriminator(
-        config.height,
-        config.width,
-        channel_base=config.discriminator_channel_base,
-        channel_max=config.discriminator_channel_max,
-    )
-    average = copy.deepcopy(generator).eval().requires_grad_(False)
-    return Gan(generator, discriminator, average)
 
 
 def train_gan(
@@ -101,8 +58,13 @@ def train_gan(
         session: this process.
         resume: where to continue from, and where to save.
         tracker: receives losses, R1, signs of the logits, speed and the snapshot's metrics.
-        snapshot: measures the averaged generator at (generator, images seen); on the main process.
-        transferred: the networks come from a checkpoint, so averaging needs no ramp-up.
+        snapshot: measures the averaged generator at (generator, images seen). Every process calls
+            it, and shares the work; the main one's result counts.
+        transferred: the networks come from a checkpoint, so averaging needs no ramp-up, and
+            config R no blur.
+
+    Raises:
+        UserError: the batch does not divide, or the losses are no longer finite.
     """
     micro_batches = session.shard(config.batch_size, config.micro_batch)
     generator = gan.generator.to(session.device).requires_grad_(False)
@@ -123,14 +85,22 @@ def train_gan(
     # Mirroring doubles the set: positions from len(images) on are the flipped ones.
     sampler = ShuffledSampler(len(images) * (2 if config.mirror else 1), session.seed)
 
+    adaptation = augment = None
+    if config.ada is not None:
+        adaptation = Adaptation(config.ada, config.batch_size)
+        augment = Augment(config.height, config.width, config.ada.transforms).to(session.device)
+    blurred = config.config == "r" and not transferred
+
     images_seen, history = 0, list[dict[str, float]]()
-    state = resume.load(session.device)
+    state = resume.load()
     if state is not None:
         generator.load_state_dict(state["generator"])
         discriminator.load_state_dict(state["discriminator"])
         average.load_state_dict(state["average"])
         g_optimizer.load_state_dict(state["g_optimizer"])
         d_optimizer.load_state_dict(state["d_optimizer"])
+        if adaptation is not None:
+            adaptation.load_state_dict(state["adaptation"])
         images_seen, history = state["images_seen"], state["history"]
 
     def reals(micro_batch: int) -> Tensor:
@@ -143,9 +113,18 @@ def train_gan(
     def latents() -> Tensor:
         return torch.randn(config.micro_batch, config.z_dim, device=session.device)
 
+    def judge(images: Tensor) -> Tensor:
+        """Logits [N, 1] of images [N, 3, H, W] as the discriminator gets to see them."""
+        if blurred:
+            images = blur(images, startup_sigma(images_seen, config.batch_size))
+        if augment is not None and adaptation is not None:
+            images = augment(images, adaptation.p)
+        logits: Tensor = discriminator(images)
+        return logits
+
     def measure() -> None:
-        if snapshot is not None and session.is_main:
-            metrics = snapshot(average, images_seen)
+        metrics = snapshot(average, images_seen) if snapshot is not None else {}
+        if metrics and session.is_main:
             history.append({"images": float(images_seen), **metrics})
             tracker.metrics(metrics, step=images_seen)
         session.wait()
@@ -157,7 +136,7 @@ def train_gan(
     with Progress("train_gan", total, start=images_seen, visible=session.is_main) as progress:
         while images_seen < total:
             step = images_seen // config.batch_size
-            logged: dict[str, Tensor] = {}
+            logged = MeanOver(len(micro_batches))
 
             # Generator: make the discriminator call fakes real.
             generator.requires_grad_(True)
@@ -165,10 +144,10 @@ def train_gan(
             for micro_batch in micro_batches:
                 session.seed_step(images_seen, micro_batch, "generator")
                 with session.autocast():
-                    logits = discriminator(generator(latents()))
+                    logits = judge(generator(latents()))
                 loss = generator_loss(logits.float())
                 loss.backward()  # type: ignore[no-untyped-call]
-                logged["loss_generator"] = loss.detach()
+                logged.add(loss_generator=loss)
             generator.requires_grad_(False)
             session.average_gradients(generator.parameters(), len(micro_batches))
             g_optimizer.step()
@@ -178,58 +157,66 @@ def train_gan(
             for parameter in trained_d:
                 parameter.requires_grad_(True)
             d_optimizer.zero_grad()
-            statistics: dict[str, Tensor] = {}
+            statistics = MeanOver(len(micro_batches))
             for micro_batch in micro_batches:
                 session.seed_step(images_seen, micro_batch, "discriminator")
                 with session.autocast():
                     with torch.no_grad():
                         fakes = generator(latents(), collect_statistics=True)
-                    fake_logits = discriminator(fakes).float()
-                    real_logits = discriminator(reals(micro_batch)).float()
+                    fake_logits = judge(fakes).float()
+                    real_logits = judge(reals(micro_batch)).float()
                 loss = discriminator_loss(real_logits, fake_logits)
                 loss.backward()  # type: ignore[no-untyped-call]
-                for name, value in generator.pending_statistics().items():
-                    statistics[name] = statistics.get(name, 0) + value / len(micro_batches)
-                logged["loss_discriminator"] = loss.detach()
-                logged["sign_real"] = real_logits.detach().sign().mean()
-                logged["sign_fake"] = fake_logits.detach().sign().mean()
+                statistics.add(**generator.pending_statistics())
+                logged.add(
+                    loss_discriminator=loss,
+                    sign_real=real_logits.sign().mean(),
+                    sign_fake=fake_logits.sign().mean(),
+                )
             session.average_gradients(trained_d, len(micro_batches))
             d_optimizer.step()
-            generator.apply_statistics(session.mean(statistics), config.batch_size)
+            generator.apply_statistics(session.mean(statistics.values), config.batch_size)
 
             # R1 on reals, every r1_interval steps with that much more weight; in full precision.
             if step % config.r1_interval == 0:
                 d_optimizer.zero_grad()
                 for micro_batch in micro_batches:
                     session.seed_step(images_seen, micro_batch, "r1")
-                    penalty = r1_penalty(discriminator, reals(micro_batch)).mean()
+                    penalty = r1_penalty(judge, reals(micro_batch)).mean()
                     loss = penalty * (config.r1_gamma / 2 * config.r1_interval)
                     loss.backward()  # type: ignore[no-untyped-call]
-                    logged["r1_penalty"] = penalty.detach()
+                    logged.add(r1_penalty=penalty)
                 session.average_gradients(trained_d, len(micro_batches))
                 d_optimizer.step()
             discriminator.requires_grad_(False)
 
+            if adaptation is not None:
+                signs = session.mean({"real": logged.values["sign_real"]})
+                adaptation.observe(signs["real"])
             images_seen += config.batch_size
             ramp_up = 0.0 if transferred else EMA_RAMP_UP
             beta = half_life_beta(config.batch_size, images_seen, config.ema_half_life, ramp_up)
             update_average(average, generator, beta)
 
+            at_end = images_seen >= total
+            checkpoint_due = at_end or crossed(
+                images_seen, config.batch_size, config.checkpoint_images
+            )
+            if step % LOG_EVERY == 0 or checkpoint_due:
+                metrics = {k: float(v) for k, v in session.mean(logged.values).items()}
+                check_finite(metrics, images_seen)  # before anything is saved
             if step % LOG_EVERY == 0:
-                metrics = {name: float(value) for name, value in session.mean(logged).items()}
                 elapsed, step_began = time.monotonic() - step_began, time.monotonic()
                 if step:
                     metrics["images_per_second"] = LOG_EVERY * config.batch_size / elapsed
+                if adaptation is not None:
+                    metrics |= adaptation.metrics()
                 tracker.metrics(metrics, step=images_seen)
                 note = f"G {metrics['loss_generator']:.2f} D {metrics['loss_discriminator']:.2f}"
             progress.advance(config.batch_size, note)
-            if images_seen >= total or crossed(
-                images_seen, config.batch_size, config.snapshot_images
-            ):
+            if at_end or crossed(images_seen, config.batch_size, config.snapshot_images):
                 measure()
-            if images_seen >= total or crossed(
-                images_seen, config.batch_size, config.checkpoint_images
-            ):
+            if checkpoint_due:
                 session.check_replicas(
                     generator=generator, discriminator=discriminator, average=average
                 )
@@ -241,6 +228,7 @@ def train_gan(
                             "average": average.state_dict(),
                             "g_optimizer": g_optimizer.state_dict(),
                             "d_optimizer": d_optimizer.state_dict(),
+                            "adaptation": adaptation and adaptation.state_dict(),
                             "images_seen": images_seen,
                             "history": history,
                         }
@@ -249,21 +237,33 @@ def train_gan(
     return history
 
 
-@torch.no_grad()
-def sample_images(
-    generator: Generator,
-    count: int,
-    seed: int,
-    *,
-    batch_size: int = 16,
-    truncation_psi: float = 1.0,
-) -> Images:
-    """`count` images of latents drawn from `seed`; the same latents for every generator."""
-    device = generator.mapping.w_avg.device
-    z = np.random.default_rng(seed).standard_normal((count, generator.config.z_dim))
-    latents = torch.from_numpy(z.astype(np.float32)).to(device)
-    batches = [
-        to_uint8(generator(latents[i : i + batch_size], truncation_psi=truncation_psi))
-        for i in range(0, count, batch_size)
-    ]
-    return np.concatenate(batches)
+class MeanOver:
+    """Means over a step's micro-batches, on the device.
+
+    Attributes:
+        values: the means, once every micro-batch has been added.
+    """
+
+    def __init__(self, micro_batches: int):
+        self.micro_batches = micro_batches
+        self.values: dict[str, Tensor] = {}
+
+    def add(self, **values: Tensor) -> None:
+        """Count in what one micro-batch measured."""
+        for name, value in values.items():
+            part = value.detach() / self.micro_batches
+            self.values[name] = self.values[name] + part if name in self.values else part
+
+
+def check_finite(metrics: Mapping[str, float], images_seen: int) -> None:
+    """Stop a run that has diverged.
+
+    Raises:
+        UserError: a value is infinite or not a number; says what to lower.
+    """
+    wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if wrong:
+        raise UserError(
+            f"training diverged: {', '.join(wrong)} not finite at {images_seen} images; lower "
+            "gan.generator_lr and gan.discriminator_lr (with gan.precision bf16, try no)"
+        )

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -70,11 +71,12 @@ class ResumeState:
         self.root, self.stage = root, stage
         # Of one stage: `train_reid-persons` has nothing to do with `train_reid-persons-few`.
         self.pattern = f"{stage}-" + "?" * len(fingerprint)
-        self.path = root / f"{stage}-{fingerprint}" / "state.pt"
+        self.folder = root / f"{stage}-{fingerprint}"
+        self.path, self.kept = self.folder / "state.pt", self.folder / "kept"
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state atomically (tensors, numbers, strings, lists and dicts)."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         with temporary.open("wb") as stream:
             torch.save(dict(state), stream)
@@ -82,19 +84,34 @@ class ResumeState:
             os.fsync(stream.fileno())
         os.replace(temporary, self.path)  # noqa: PTH105 - the atomic one
 
-    def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """The saved state, or None to start afresh; says which, and why."""
+    def load(self) -> dict[str, Any] | None:
+        """The saved state, on the CPU, or None to start afresh; says which, and why."""
         if not self.path.is_file():
-            others = sorted(self.root.glob(self.pattern))
+            others = sorted(set(self.root.glob(self.pattern)) - {self.folder})
             if others:
                 say(f"{self.stage}: parameters or data changed since {others[0].name}; fresh start")
                 for other in others:
                     shutil.rmtree(other, ignore_errors=True)  # or another process did
             return None
-        state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
+        try:
+            # Not to a device: what fails here is the file, never a lack of memory there.
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, UnpicklingError, EOFError, OSError, ValueError):
+            say(f"{self.stage}: {self.path} is damaged; fresh start")
+            return None
         say(f"{self.stage}: resuming at {state.get('images_seen', '?')} images")
         return state
 
+    def keep(self, path: Path) -> None:
+        """Keep a copy of a file that the run wrote on the way and will not write again."""
+        self.kept.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, self.kept / path.name)
+
+    def restore(self, folder: Path) -> None:
+        """Put the kept files back; DVC has deleted them if the stage was killed."""
+        if self.kept.is_dir():
+            shutil.copytree(self.kept, folder, dirs_exist_ok=True)
+
     def discard(self) -> None:
         """Forget the state: the run is complete and its model written."""
-        shutil.rmtree(self.path.parent, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -49,6 +49,9 @@ class Session:
     def shard(self, batch_size: int, micro_batch: int) -> range:
         """The numbers of the micro-batches of each global batch that fall to this process.
 
+        Every process gets equally many, and each is a number in one global sequence: the data are
+        never split into shards, which could be of unequal length and leave a process waiting.
+
         Raises:
             UserError: the batch does not divide evenly.
         """

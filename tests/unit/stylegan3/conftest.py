@@ -13,6 +13,7 @@ from lookalike.data.loading import Images
 def config() -> GanConfig:
     """Six steps of two micro-batches on images of 16x8; a checkpoint every two steps."""
     return GanConfig(
+        config="t",
         height=16,
         width=8,
         z_dim=8,
@@ -34,6 +35,7 @@ def config() -> GanConfig:
         r1_interval=4,
         ema_half_life=100,
         mirror=True,
+        ada=None,
         snapshot_images=12,
         distance_samples=4,
         distance_features="reid",

@@ -1,4 +1,4 @@
-"""Golden weights under the project's names; the recorded names go by layer, ours by index."""
+"""Golden numbers, and their weights under the project's names."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from lookalike.stylegan3 import nvidia
 
 FOLDER = Path(__file__).parents[2] / "golden"
 TOLERANCE = 1e-4
@@ -27,29 +29,15 @@ def load_json(name: str) -> Any:
 
 
 def generator_state(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-    layers = load_json("stylegan3_t_64.json")["design"]["layers"]
-    state = {}
-    for key, value in arrays.items():
-        if not key.startswith("G.") or key.endswith("_filter"):
-            continue
-        key = key.removeprefix("G.").replace("mapping.fc", "mapping.layers.")
-        key = key.replace("input.freqs", "input.frequencies")
-        for i, layer in enumerate(layers):
-            key = key.replace(f"synthesis.{layer['name']}.", f"synthesis.layers.{i}.")
-        state[key] = value
-    return state
+    return nvidia.generator_state(part(arrays, "G."))
 
 
 def discriminator_state(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-    state = {}
-    for key, value in arrays.items():
-        if not key.startswith("D.") or key.endswith("_filter"):
-            continue
-        key = key.removeprefix("D.").replace("b64.fromrgb", "from_rgb").removeprefix("b4.")
-        for i, resolution in enumerate((64, 32, 16, 8)):
-            key = key.replace(f"b{resolution}.", f"blocks.{i}.")
-        state[key] = value
-    return state
+    return nvidia.discriminator_state(part(arrays, "D."))
+
+
+def part(arrays: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in arrays.items() if n.startswith(prefix)}
 
 
 def assert_close(actual: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:

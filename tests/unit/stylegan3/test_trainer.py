@@ -1,4 +1,4 @@
-"""GAN training: it moves, a killed run ends with the same bits, Freeze-D and mirroring hold."""
+"""GAN training: it moves, a killed run ends with the same bits, each option does what it says."""
 
 from __future__ import annotations
 
@@ -12,13 +12,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lookalike.config import GanConfig
+from lookalike.config import AdaConfig, GanConfig
 from lookalike.data.loading import Images, to_tensor
+from lookalike.errors import UserError
+from lookalike.stylegan3.blur import blur
+from lookalike.stylegan3.gan import Gan, build_gan, sample_images
 from lookalike.stylegan3.generator import Generator
-from lookalike.stylegan3.trainer import Gan, build_gan, sample_images, train_gan
+from lookalike.stylegan3.loss import generator_loss
+from lookalike.stylegan3.trainer import train_gan
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.session import Session, state_digest
+
+# p moves after four of the six steps, between two checkpoints.
+ADAPTING = AdaConfig(initial_p=0.5, target=0.6, images=64, max_p=0.8)
+FIXED = AdaConfig(initial_p=0.7, target=None, images=1, max_p=0.7)
+OPTIONS = {
+    "plain": {},
+    "adapting": {"ada": ADAPTING},
+    "r": {"config": "r", "ada": FIXED},  # with its blur
+}
 
 
 class Recorder(NullTracker):
@@ -40,10 +53,24 @@ def statistic(generator: Generator, images_seen: int) -> dict[str, float]:
     return {"w": float(generator.mapping.w_avg.sum()), "seen": float(images_seen)}
 
 
-def train(config: GanConfig, images: Images, folder: Path, gan: Gan | None = None) -> Gan:
+def train(
+    config: GanConfig,
+    images: Images,
+    folder: Path,
+    gan: Gan | None = None,
+    tracker: NullTracker | None = None,
+    transferred: bool = False,
+) -> Gan:
     gan = gan or build_gan(config, 1)
-    resume = ResumeState(folder, "train_gan", "test")
-    train_gan(config, gan, images, session=Session(1), resume=resume, tracker=NullTracker())
+    train_gan(
+        config,
+        gan,
+        images,
+        session=Session(1),
+        resume=ResumeState(folder, "train_gan", "test"),
+        tracker=tracker or NullTracker(),
+        transferred=transferred,
+    )
     return gan
 
 
@@ -60,9 +87,12 @@ def test_the_same_networks_for_the_same_seed(config: GanConfig) -> None:
     assert digests(gan)[0] != digests(build_gan(config, 2))[0]
 
 
+@pytest.mark.parametrize("option", OPTIONS)
 def test_a_killed_run_ends_with_the_same_bits(
-    config: GanConfig, images: Images, tmp_path: Path
+    config: GanConfig, images: Images, tmp_path: Path, option: str
 ) -> None:
+    config = config.model_copy(update=OPTIONS[option])
+
     def run(folder: str, gan: Gan, recorder: Recorder, dies_at: float = math.inf):  # type: ignore[no-untyped-def]
         def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
             if images_seen >= dies_at:
@@ -97,6 +127,17 @@ def test_a_killed_run_ends_with_the_same_bits(
     losses = next(values for step, values in recorder.points if "loss_generator" in values)
     assert losses["r1_penalty"] > 0
     assert min(losses["loss_generator"], losses["loss_discriminator"]) > 0
+
+    state = ResumeState(tmp_path / "whole", "train_gan", "test").load()
+    assert state is not None
+    if config.ada is None:
+        assert state["adaptation"] is None
+        assert "ada_p" not in losses
+    else:
+        assert losses["ada_p"] == config.ada.initial_p
+        moved = config.ada.target is not None
+        assert (state["adaptation"]["p"] != config.ada.initial_p) == moved
+        assert state["adaptation"]["steps"] == 2, "of the next four"
 
     # Killed at 12 images, after the checkpoint at 8.
     with pytest.raises(KeyboardInterrupt):
@@ -165,3 +206,64 @@ def test_samples_depend_on_the_seed_and_not_on_the_batch(config: GanConfig) -> N
     assert np.abs(parts - images).max() <= 1
     assert (sample_images(generator, 5, seed=4) != images).any()
     assert np.ptp(sample_images(generator, 5, seed=3, truncation_psi=0.0), axis=0).max() <= 1
+
+
+def test_losses_are_means_over_the_micro_batches(
+    config: GanConfig, images: Images, tmp_path: Path
+) -> None:
+    logits: list[Tensor] = []
+    gan, recorder = build_gan(config, 1), Recorder()
+    gan.discriminator.register_forward_hook(lambda _, __, output: logits.append(output.detach()))
+    once = config.model_copy(update={"total_images": config.batch_size})
+    train(once, images, tmp_path, gan, recorder)
+    (_, metrics) = recorder.points[0]
+    generator, discriminator = logits[:2], logits[2:6]  # then fakes and reals in turn, then R1
+    losses = [float(generator_loss(output)) for output in generator]
+    assert losses[0] != losses[1]
+    assert metrics["loss_generator"] == pytest.approx(sum(losses) / 2)
+    for name, outputs in (("sign_fake", discriminator[::2]), ("sign_real", discriminator[1::2])):
+        expected = torch.cat(outputs).sign().mean()
+        assert metrics[name] == pytest.approx(float(expected)), name
+
+
+def test_only_config_r_from_scratch_is_blurred(
+    config: GanConfig, images: Images, tmp_path: Path
+) -> None:
+    def first_reals(name: str, transferred: bool = False) -> Tensor:
+        seen: list[Tensor] = []
+        one_step = config.model_copy(update={"config": name, "total_images": config.batch_size})
+        gan = build_gan(one_step, 1)
+        gan.discriminator.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+        train(one_step, images, tmp_path / f"{name}-{transferred}", gan, transferred=transferred)
+        # The reals of the discriminator's two micro-batches, and those of R1's, which are the same.
+        assert torch.equal(torch.cat([seen[3], seen[5]]), torch.cat(seen[6:]))
+        return seen[3].detach()
+
+    sharp = first_reals("t")
+    assert torch.equal(first_reals("r", transferred=True), sharp)
+    torch.testing.assert_close(first_reals("r"), blur(sharp, 10.0))
+
+
+def test_config_r_has_small_kernels(config: GanConfig) -> None:
+    shapes = {
+        name: {
+            tuple(layer.weight.shape[2:])
+            for layer in build_gan(
+                config.model_copy(update={"config": name}), 1
+            ).generator.synthesis.layers
+        }
+        for name in ("t", "r")
+    }
+    assert shapes == {"t": {(3, 3), (1, 1)}, "r": {(1, 1)}}
+
+
+def test_a_diverged_run_says_what_to_lower_and_saves_nothing(
+    config: GanConfig, images: Images, tmp_path: Path
+) -> None:
+    gan = build_gan(config, 1)
+    with torch.no_grad():
+        gan.discriminator.out.bias.fill_(math.nan)
+    expected = r"loss_discriminator.* at 4 images; lower gan\.generator_lr"
+    with pytest.raises(UserError, match=expected):
+        train(config, images, tmp_path, gan)
+    assert ResumeState(tmp_path, "train_gan", "test").load() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,43 @@ def test_pickles_do_not_run(tmp_path: Path) -> None:
     resume = ResumeState(tmp_path, "train", "abc")
     resume.save({"a": 1})
     torch.save({"a": Malicious(marker)}, resume.path)
-    with pytest.raises(pickle.UnpicklingError):
-        resume.load()
+    assert resume.load() is None
     assert not marker.exists()
+
+
+def test_damaged_state_is_a_line_and_a_fresh_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resume = ResumeState(tmp_path, "train_gan", "abc")
+    resume.save({"images_seen": 8, "weights": torch.zeros(1000)})
+    whole = resume.path.read_bytes()
+    for damaged in (b"", whole[:10], whole[: len(whole) // 2], whole[:-30], b"x" * 2000):
+        resume.path.write_bytes(damaged)
+        assert resume.load() is None
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"train_gan: {resume.path} is damaged; fresh start"
+    resume.save({"images_seen": 16})
+    assert resume.load() == {"images_seen": 16}
+
+
+def test_kept_files_come_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resume, samples = ResumeState(tmp_path / "resume", "gan", "abc"), tmp_path / "samples"
+    resume.restore(samples)
+    assert not samples.exists()
+    samples.mkdir()
+    for name in ("0.png", "8.png"):
+        (samples / name).write_text(name)
+        resume.keep(samples / name)
+    shutil.rmtree(samples)
+    assert resume.load() is None, "killed before its first checkpoint"
+    assert capsys.readouterr().err == ""
+    resume.restore(samples)
+    assert [(p.name, p.read_text()) for p in sorted(samples.iterdir())] == [
+        ("0.png", "0.png"),
+        ("8.png", "8.png"),
+    ]
+    resume.discard()
+    assert list((tmp_path / "resume").iterdir()) == []
 
 
 def test_state_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

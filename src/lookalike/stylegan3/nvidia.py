@@ -1,0 +1,284 @@
+"""StyleGAN3 checkpoints as NVIDIA publishes them (pickles) become this project's safetensors.
+
+The file is read as data (`pickles.py`): the source code that it carries is never looked at. The
+averaged generator and the discriminator are taken over tensor by tensor, layers by their index.
+Filters are computed, not copied. A tensor or a setting without counterpart is an error, never
+dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from lookalike.data.manifest import sha256_file
+from lookalike.errors import UserError
+from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan
+from lookalike.stylegan3.design import GeneratorConfig, build_design
+from lookalike.stylegan3.discriminator import Discriminator
+from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.pickles import Module, RefusedError, printable, read_pickle
+
+Shapes = dict[str, tuple[int, ...]]
+N = TypeVar("N", int, float)
+MAX_SIDE = 2048  # pixels; the largest published networks have 1024
+FILTER = re.compile(r"(^|[._])filter$")
+# Settings that must have the value that is built in here, with those that may be absent.
+FIXED_GENERATOR = {
+    "c_dim": 0,
+    "img_channels": 3,
+    "output_scale": 0.25,
+    "conv_clamp": 256,
+    "filter_size": 6,
+    "lrelu_upsampling": 2,
+}
+FIXED_DISCRIMINATOR = {
+    "c_dim": 0,
+    "img_channels": 3,
+    "architecture": "resnet",
+    "conv_clamp": 256,
+}
+# Settings that have no influence on what the weights mean.
+IGNORED = {"num_fp16_res", "magnitude_ema_beta"}
+IGNORED |= {"block_kwargs", "mapping_kwargs", "epilogue_kwargs"}
+
+
+@dataclass(frozen=True)
+class NvidiaCheckpoint:
+    """Both networks of a file, rebuilt here."""
+
+    generator: Generator
+    discriminator: Discriminator
+    discriminator_config: DiscriminatorConfig
+
+    def __str__(self) -> str:
+        config = self.generator.config
+        return (
+            f"StyleGAN3-{'R' if config.radial else 'T'} {config.height}x{config.width}, "
+            f"{config.num_layers} layers, channel_base {config.channel_base}, "
+            f"channel_max {config.channel_max}; discriminator "
+            f"{self.discriminator_config.channel_base}, {self.discriminator_config.channel_max}"
+        )
+
+
+def import_checkpoint(source: Path, output: Path, licence: str) -> NvidiaCheckpoint:
+    """Read `source` and write `output` with its origin and licence; see `read_checkpoint`."""
+    if output.suffix != ".safetensors":
+        raise UserError(f"--output {output}: the name must end in .safetensors")
+    checkpoint = read_checkpoint(source)
+    provenance = {"source": source.name, "source_sha256": sha256_file(source), "licence": licence}
+    save_gan(
+        output,
+        checkpoint.generator,
+        checkpoint.discriminator,
+        checkpoint.discriminator_config,
+        provenance,
+    )
+    return checkpoint
+
+
+def read_checkpoint(path: Path) -> NvidiaCheckpoint:
+    """The networks `G_ema` and `D` of a pickle; nothing in it is run.
+
+    Raises:
+        UserError: no such file, a pickle that asks for anything but plain data (it is named), one
+            of another kind of network, or a tensor or setting that has no counterpart here.
+    """
+    if not path.is_file():
+        raise UserError(f"no file at {path}")
+    try:
+        content = read_pickle(path.read_bytes())
+        if type(content) is not dict or not {"G_ema", "D"} <= content.keys():
+            raise RefusedError("it holds no networks called G_ema and D")
+        generator = _generator(*_unfold(content["G_ema"]))
+        discriminator, config = _discriminator(*_unfold(content["D"]))
+        side = generator.config.height
+        if len(discriminator.blocks) != side.bit_length() - 3:
+            raise RefusedError("G_ema and D are for different sizes")
+    except RefusedError as error:
+        raise UserError(f"{path} is refused, and nothing in it was run: {error}") from error
+    return NvidiaCheckpoint(generator, discriminator, config)
+
+
+def generator_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The generator's tensors under this project's names: layers by index, without filters."""
+    state = {}
+    for name, tensor in tensors.items():
+        if FILTER.search(name):
+            continue
+        name = re.sub(r"^mapping\.fc(\d+)\.", r"mapping.layers.\1.", name)
+        name = re.sub(r"^synthesis\.L(\d+)_\d+_\d+\.", r"synthesis.layers.\1.", name)
+        state[name.replace("synthesis.input.freqs", "synthesis.input.frequencies")] = tensor
+    return state
+
+
+def discriminator_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The discriminator's tensors under this project's names: blocks counted from the input."""
+    sides = {int(m[1]) for name in tensors if (m := re.match(r"b(\d{1,5})\.", name))}
+    index = {side: i for i, side in enumerate(sorted(sides, reverse=True))}
+
+    def ours(name: str) -> str:
+        match = re.match(r"b(\d{1,5})\.(.*)", name)
+        if match is None:
+            return name
+        side, rest = int(match[1]), match[2]
+        if side == min(sides):  # the epilogue
+            return rest
+        first = rest.startswith("fromrgb.") and side == max(sides)
+        return rest.replace("fromrgb", "from_rgb") if first else f"blocks.{index[side]}.{rest}"
+
+    return {ours(n): tensor for n, tensor in tensors.items() if not FILTER.search(n)}
+
+
+def _unfold(network: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a network under dotted names, and the settings that it was made with."""
+    if not isinstance(network, Module):
+        raise RefusedError("G_ema or D is no network")
+    settings = network.state.get("_init_kwargs")
+    if type(settings) is not dict or network.state.get("_init_args"):
+        raise RefusedError(f"{printable(network.class_name)} without _init_kwargs")
+    tensors: dict[str, Tensor] = {}
+    seen = set()
+    rest: list[tuple[str, Any]] = [("", network)]
+    while rest:
+        prefix, module = rest.pop()
+        if not isinstance(module, Module) or id(module) in seen:
+            raise RefusedError(f"the part {printable(prefix)} is no network, or used twice")
+        seen.add(id(module))
+        for kind in ("_parameters", "_buffers", "_modules"):
+            members = module.state.get(kind, {})
+            if type(members) is not dict or not all(type(name) is str for name in members):
+                raise RefusedError(f"{printable(prefix)}{kind} of unknown form")
+            for name, value in members.items():
+                if kind == "_modules":
+                    rest.append((f"{prefix}{name}.", value))
+                elif isinstance(value, Tensor):
+                    tensors[prefix + name] = value
+                elif value is not None:
+                    raise RefusedError(f"{printable(prefix + name)} is no tensor")
+    return tensors, settings
+
+
+def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Generator:
+    if any(name.startswith("synthesis.b4.") for name in tensors):
+        raise RefusedError("G_ema is a generator of StyleGAN2; only those of StyleGAN3 fit")
+    mapping = settings.get("mapping_kwargs", {})
+    known = {
+        *("z_dim", "w_dim", "img_resolution", "channel_base", "channel_max", "num_layers"),
+        *("margin_size", "num_critical", "first_cutoff", "first_stopband", "last_stopband_rel"),
+        *("conv_kernel", "use_radial_filters"),
+    }
+    _check(settings, "G_ema", known, FIXED_GENERATOR)
+    if type(mapping) is not dict:
+        raise RefusedError("G_ema: mapping_kwargs of unknown form")
+    _check(mapping, "G_ema.mapping", {"num_layers", "w_avg_beta"}, {"lr_multiplier": 0.01})
+    state = generator_state(tensors)
+    layers = len({name.split(".")[2] for name in state if name.startswith("synthesis.layers.")})
+    fully_connected = len({n.split(".")[2] for n in state if n.startswith("mapping.layers.")})
+    kernel = _number(settings, "conv_kernel", 3, 1, 3)
+    if kernel == 2 or settings.get("use_radial_filters", False) is not (kernel == 1):
+        raise RefusedError("G_ema is of neither config T nor config R")
+    side = _number(settings, "img_resolution", None, 16, MAX_SIDE)
+    try:
+        config = GeneratorConfig(
+            side,
+            side,
+            z_dim=_number(settings, "z_dim", None, 1, 2**16),
+            w_dim=_number(settings, "w_dim", None, 1, 2**16),
+            channel_base=_number(settings, "channel_base", 32768, 1, 2**24),
+            channel_max=_number(settings, "channel_max", 512, 1, 2**16),
+            # The counts are the file's own, so that no setting claims more than there is.
+            num_layers=_number(settings, "num_layers", 14, layers - 1, layers - 1),
+            margin=_number(settings, "margin_size", 10, 0, 64),
+            num_critical=_number(settings, "num_critical", 2, 0, layers - 1),
+            first_cutoff=_number(settings, "first_cutoff", 2.0, 1.0, 16.0),
+            first_stopband=_number(settings, "first_stopband", 2**2.1, 1.0, 64.0),
+            last_stopband_rel=_number(settings, "last_stopband_rel", 2**0.3, 1.0, 4.0),
+            radial=kernel == 1,
+            mapping_layers=_number(mapping, "num_layers", 2, fully_connected, fully_connected),
+            w_avg_beta=_number(mapping, "w_avg_beta", 0.998, 0.0, 1.0),
+        )
+        design = build_design(config)
+    except (ValueError, ArithmeticError) as error:
+        raise RefusedError(f"G_ema: {error}") from error
+    # Before anything of the claimed size is built.
+    shapes: Shapes = {"mapping.layers.0.weight": (config.w_dim, config.z_dim)}
+    for i, layer in enumerate(design.layers):
+        kernels = (layer.conv_kernel,) * 2
+        shapes[f"synthesis.layers.{i}.weight"] = (layer.out_channels, layer.in_channels, *kernels)
+    _agree(state, "G_ema", shapes)
+    generator = Generator(config)
+    _fill(generator, state, "G_ema")
+    return generator.eval().requires_grad_(False)
+
+
+def _discriminator(
+    tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> tuple[Discriminator, DiscriminatorConfig]:
+    known = {"img_resolution", "channel_base", "channel_max"}
+    _check(settings, "D", known, FIXED_DISCRIMINATOR)
+    state = discriminator_state(tensors)
+    side = _number(settings, "img_resolution", None, 16, MAX_SIDE)
+    config = DiscriminatorConfig(
+        _number(settings, "channel_base", 32768, side, 2**24),
+        _number(settings, "channel_max", 512, 1, 2**16),
+    )
+    last = min(config.channel_base // 4, config.channel_max)
+    shapes: Shapes = {"conv.weight": (last, last + 1, 3, 3)}
+    for i in range(side.bit_length() - 3):
+        wide, narrow = (
+            min(config.channel_base // (side >> i + k), config.channel_max) for k in (0, 1)
+        )
+        shapes[f"blocks.{i}.conv1.weight"] = (narrow, wide, 3, 3)
+    _agree(state, "D", shapes)
+    try:
+        discriminator = Discriminator(side, side, config.channel_base, config.channel_max)
+    except ValueError as error:
+        raise RefusedError(f"D: {error}") from error
+    _fill(discriminator, state, "D")
+    return discriminator.eval().requires_grad_(False), config
+
+
+def _check(
+    settings: Mapping[str, Any], role: str, known: set[str], fixed: Mapping[str, object]
+) -> None:
+    """Refuse settings that would make the weights mean something else than here."""
+    for name, value in settings.items():
+        if type(name) is not str or name not in known | fixed.keys() | IGNORED:
+            raise RefusedError(f"{role} was made with {printable(str(name))}, unknown here")
+        if name in fixed and (type(value) not in (int, float, str) or value != fixed[name]):
+            shown = printable(str(value)) if type(value) in (int, float, str) else "another value"
+            reason = "; conditional networks cannot be imported" if name == "c_dim" else ""
+            raise RefusedError(f"{role}: {name} is {shown}, here it is {fixed[name]}{reason}")
+
+
+def _number(settings: Mapping[str, Any], name: str, default: N | None, low: N, high: N) -> N:
+    value = settings.get(name, default)
+    kinds = (int, float) if isinstance(low, float) else (int,)
+    if type(value) not in kinds or not low <= value <= high:
+        shown = printable(str(value)) if type(value) in (int, float) else "no number"
+        raise RefusedError(f"{name} is {shown}, expected {low} to {high}")
+    number: N = value
+    return number
+
+
+def _agree(state: Mapping[str, Tensor], role: str, shapes: Shapes) -> None:
+    for name, shape in shapes.items():
+        found = tuple(state[name].shape) if name in state else "absent"
+        if found != shape:
+            raise RefusedError(f"{role}: {name} is {found}, its settings demand {shape}")
+
+
+def _fill(network: nn.Module, state: Mapping[str, Tensor], role: str) -> None:
+    """Load every tensor; both sides must have the same names and shapes."""
+    own = network.state_dict()
+    extra = sorted(printable(name) for name in state.keys() - own.keys())
+    if extra:
+        raise RefusedError(f"{role} has tensors without counterpart: {', '.join(extra[:5])}")
+    _agree(state, role, {name: tuple(tensor.shape) for name, tensor in own.items()})
+    network.load_state_dict(state)

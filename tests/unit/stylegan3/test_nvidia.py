@@ -1,0 +1,226 @@
+"""Published checkpoints: the same images, and nothing but tensors and settings taken over."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lookalike import cli, weights
+from lookalike.errors import UserError
+from lookalike.stylegan3.checkpoint import load_generator, transfer
+from lookalike.stylegan3.design import GeneratorConfig
+from lookalike.stylegan3.discriminator import Discriminator
+from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.nvidia import import_checkpoint, read_checkpoint
+from lookalike.training.checkpoint import load_weights
+
+from .golden import assert_close, load, load_json, part
+from .published import (
+    EasyDict,
+    discriminator_kwargs,
+    discriminator_tensors,
+    dump,
+    generator_kwargs,
+    generator_tensors,
+    network,
+)
+
+SMALL = GeneratorConfig(
+    32, 32, z_dim=8, w_dim=6, channel_base=256, channel_max=12, num_layers=11, margin=4
+)
+WIDTHS = (256, 16)  # of the discriminator
+NAME = "stylegan3-t-ffhqu-256"
+
+
+def networks(radial: bool = False) -> tuple[Generator, Discriminator]:
+    """Networks in which no tensor has its initial value."""
+    torch.manual_seed(0)
+    generator = Generator(replace(SMALL, radial=radial))
+    discriminator = Discriminator(32, 32, *WIDTHS)
+    for module in (generator, discriminator):
+        for tensor in module.state_dict().values():
+            tensor.add_(0.1 * torch.rand_like(tensor))
+    return generator.eval(), discriminator
+
+
+def snapshot(radial: bool = False, source: str = "") -> dict[str, Any]:
+    """What a published file holds, before it is pickled."""
+    generator, discriminator = networks(radial)
+    tensors, kwargs = generator_tensors(generator), generator_kwargs(generator)
+    ema = network(tensors, kwargs, "Generator", source)
+    other = network({n: t + 1 for n, t in tensors.items()}, kwargs, "Generator", source)
+    judge = network(
+        discriminator_tensors(discriminator, 32),
+        discriminator_kwargs(32, *WIDTHS),
+        "Discriminator",
+        source,
+    )
+    pipe = network({"Hz_geom": torch.zeros(12)}, {"xflip": 1}, "AugmentPipe", source)
+    return {
+        "G": other,
+        "D": judge,
+        "G_ema": ema,
+        "augment_pipe": pipe,
+        "training_set_kwargs": EasyDict(class_name="ImageFolderDataset", xflip=True),
+    }
+
+
+@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize("radial", [False, True])
+def test_the_same_images_bit_for_bit(tmp_path: Path, radial: bool, protocol: int) -> None:
+    published, output = tmp_path / "published.pkl", tmp_path / "ours.safetensors"
+    published.write_bytes(dump(snapshot(radial), protocol))
+    import_checkpoint(published, output, "theirs")
+    generator, discriminator = networks(radial)
+    loaded = load_generator(output)
+    assert loaded.config == generator.config
+    z = torch.randn(2, SMALL.z_dim)
+    with torch.no_grad():
+        assert torch.equal(loaded(z, 0.7), generator(z, 0.7))
+    target = Generator(loaded.config), Discriminator(32, 32, *WIDTHS)
+    report = transfer(output, *target)
+    assert report.names("new") == report.names("adapted") == []
+    images = torch.randn(4, 3, 32, 32)
+    assert torch.equal(target[1](images), discriminator(images))
+    _, metadata = load_weights(output)
+    assert metadata["provenance"] == {
+        "source": "published.pkl",
+        "source_sha256": hashlib.sha256(published.read_bytes()).hexdigest(),
+        "licence": "theirs",
+    }
+    assert report.licence == "theirs"
+
+
+def test_golden_numbers(tmp_path: Path) -> None:
+    arrays, judge = load("stylegan3_t_64.npz"), load("discriminator_64.npz")
+    kwargs = load_json("stylegan3_t_64.json")["kwargs"]
+    content = {
+        "G_ema": network(part(arrays, "G."), kwargs, "Generator"),
+        "D": network(part(judge, "D."), discriminator_kwargs(64, 512, 16), "Discriminator"),
+    }
+    path = tmp_path / "golden.pkl"
+    path.write_bytes(dump(content))
+    checkpoint = read_checkpoint(path)
+    assert_close(checkpoint.generator(arrays["z"][:1]), arrays["image"][:1])
+    assert_close(checkpoint.generator.mapping(arrays["z"], 0.7), arrays["ws_psi07"])
+    assert_close(checkpoint.discriminator(judge["x"]), judge["logits"])
+
+
+def test_source_code_in_the_file_is_not_run(tmp_path: Path) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "published.pkl"
+    path.write_bytes(dump(snapshot(source=f"open({str(marker)!r}, 'w').close()")))
+    assert read_checkpoint(path).generator.config == SMALL
+    assert not marker.exists()
+
+
+def test_the_command_puts_it_where_gan_start_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(weights.VARIABLE, raising=False)
+    published = Path("weights") / weights.FILES[NAME].imported_from
+    published.parent.mkdir()
+    with pytest.raises(UserError, match=r"put stylegan3-t-ffhqu-256x256.pkl at .*weights import"):
+        weights.find(NAME, Path())
+    published.write_bytes(dump(snapshot()))
+    with pytest.raises(UserError, match=r"is there: run `lookalike weights import"):
+        weights.find(NAME, Path())
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["lookalike", "weights", "import", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return f"{caught.value.code or 0}: {capsys.readouterr().err}"
+
+    assert "StyleGAN3-T 32x32, 11 layers" in run(str(published), "--dry-run")
+    assert list(published.parent.iterdir()) == [published]
+    assert "NOT commercial" in run(str(published))
+    found = weights.find(NAME, Path())
+    assert found == published.with_suffix(".safetensors")
+    assert load_generator(found).config == SMALL
+    mine = found.rename("weights/mine.safetensors")
+    assert weights.find("mine.safetensors", Path()) == mine
+    assert run("no.pkl").startswith("2: error: no file at no.pkl")
+    assert "must end in .safetensors" in run(str(published), "--output", "x.pkl")
+
+
+def settings(network: str, **changes: object) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content[network].meta["state"]["_init_kwargs"].update(changes)
+
+
+def part_of(content: dict[str, Any], name: str, *path: str) -> dict[str, Any]:
+    """The state of a part of a network."""
+    state: dict[str, Any] = content[name].meta["state"]
+    for step in path:
+        state = state["_modules"][step].meta["state"]
+    return state
+
+
+def foreign_tensor(content: dict[str, Any]) -> None:
+    part_of(content, "G_ema", "synthesis")["_buffers"]["noise"] = torch.zeros(2)
+
+
+def missing_tensor(content: dict[str, Any]) -> None:
+    del part_of(content, "D", "b16", "conv0")["_parameters"]["bias"]
+
+
+def part_twice(content: dict[str, Any]) -> None:
+    blocks = part_of(content, "D")["_modules"]
+    blocks["b16"] = blocks["b8"]
+
+
+def stylegan2(content: dict[str, Any]) -> None:
+    block = network({"const": torch.zeros(4, 4, 4)}, {}, "SynthesisBlock")
+    part_of(content, "G_ema", "synthesis")["_modules"]["b4"] = block
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("G_ema"), "no networks called G_ema and D"),
+        (lambda content: content.update(D=[1]), "is no network"),
+        (settings("G_ema", c_dim=6), "c_dim is 6, here it is 0; conditional networks cannot"),
+        (settings("G_ema", conv_clamp=None), "conv_clamp is another value, here it is 256"),
+        (settings("G_ema", colour="blue"), "G_ema was made with colour, unknown here"),
+        (settings("G_ema", use_radial_filters=True), "neither config T nor config R"),
+        (settings("G_ema", mapping_kwargs={"lr_multiplier": 1}), "lr_multiplier is 1, here"),
+        (settings("G_ema", img_resolution=24), "must be a power of two"),
+        (settings("D", architecture="skip"), "architecture is skip, here it is resnet"),
+        (foreign_tensor, r"tensors without counterpart: synthesis\.noise"),
+        (missing_tensor, r"blocks\.1\.conv0\.bias is absent, its settings demand \(16,\)"),
+        (part_twice, r"the part b\d+\. is no network, or used twice"),
+        (stylegan2, "a generator of StyleGAN2"),
+        # Settings that claim more than the file holds: refused before anything is allocated.
+        (settings("G_ema", channel_base=2**24, channel_max=2**16), r"is \(12, 12, 3, 3\), its"),
+        (settings("G_ema", w_dim=2**16), r"mapping\.layers\.0\.weight is"),
+        (settings("G_ema", num_layers=10**9), "num_layers is 1000000000, expected 11 to 11"),
+        (settings("G_ema", img_resolution=2**40), "img_resolution is 1099511627776, expected"),
+        (settings("G_ema", first_stopband=1e-300), "first_stopband is 1e-300, expected"),
+        (settings("G_ema", margin_size=10**6), "margin_size is 1000000"),
+        (settings("D", channel_base=2**24, channel_max=2**16), r"conv\.weight is \(16, 17, 3, 3\)"),
+        (
+            settings("D", img_resolution=2048, channel_max=16),
+            "channel_base is 256, expected 2048 to",
+        ),
+        (settings("D", channel_max=0), "channel_max is 0, expected 1 to"),
+        (settings("D", img_resolution=4096), "img_resolution is 4096, expected 16 to 2048"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    content = snapshot()
+    change(content)
+    path = tmp_path / "published.pkl"
+    path.write_bytes(dump(content))
+    with pytest.raises(UserError, match=message) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).startswith(f"{path} is refused, and nothing in it was run")
+    assert "\n" not in str(caught.value)
