@@ -1,40 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-import torch
 
 from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images
-from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.generator import Generator
 
 
-def tiny_generator(seed: int = 0) -> Generator:
-    config = GeneratorConfig(
-        height=32,
-        width=16,
-        z_dim=8,
-        w_dim=8,
-        channel_base=256,
-        channel_max=16,
-        num_layers=4,
-        margin=4,
-    )
-    torch.manual_seed(seed)
-    generator = Generator(config).eval().requires_grad_(False)
-    generator.mapping.w_avg.copy_(generator.mapping(torch.randn(256, 8))[:, 0].mean(0))
-    return generator
+@pytest.fixture
+def generator(tiny_generator: Callable[[int], Generator]) -> Generator:
+    return tiny_generator(0)
 
 
 @pytest.fixture
-def generator() -> Generator:
-    return tiny_generator()
-
-
-@pytest.fixture
-def other_generator() -> Generator:
-    return tiny_generator(seed=1)
+def other_generator(tiny_generator: Callable[[int], Generator]) -> Generator:
+    return tiny_generator(1)
 
 
 @pytest.fixture

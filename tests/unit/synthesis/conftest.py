@@ -11,28 +11,13 @@ from lookalike.config import EncoderConfig, GenerateConfig, PersonsConfig, Varia
 from lookalike.data.loading import encode_jpeg
 from lookalike.data.manifest import new_manifest
 from lookalike.inversion.encoder import Encoder, new_encoder
-from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.generator import Generator
 from lookalike.training.session import Session
 
 
 @pytest.fixture
-def generator() -> Generator:
-    config = GeneratorConfig(
-        height=32,
-        width=16,
-        z_dim=8,
-        w_dim=8,
-        channel_base=256,
-        channel_max=16,
-        num_layers=4,
-        margin=4,
-    )
-    torch.manual_seed(0)
-    generator = Generator(config).eval().requires_grad_(False)
-    generator.mapping.w_avg.copy_(generator.mapping(torch.randn(256, 8))[:, 0].mean(0))
-    generator.synthesis.layers[-1].weight.mul_(8)  # contrast, so that images differ in 8 bits
-    return generator
+def generator(vivid_generator: Generator) -> Generator:
+    return vivid_generator
 
 
 @pytest.fixture

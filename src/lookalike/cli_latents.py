@@ -1,0 +1,113 @@
+"""`lookalike latents`: pictures of what a generator has learnt, each with its provenance."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lookalike.config import Group
+
+app = typer.Typer(no_args_is_help=True, help="Seeds, style mixing, interpolation and motion.")
+
+
+class GroupName(StrEnum):
+    """`config.Group` as choices of an option."""
+
+    coarse = "coarse"
+    medium = "medium"
+    fine = "fine"
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number")
+    return value
+
+
+Seeds = Annotated[str, typer.Argument(help="Seeds and ranges, ends included: 0-15,42.")]
+Output = Annotated[Path, typer.Option("--output", help="Folder to write to.")]
+GeneratorFile = Annotated[Path, typer.Option("--generator", help="Trained generator.")]
+Psi = Annotated[
+    float,
+    typer.Option(
+        min=0, max=2, callback=_finite, help="Truncation: 1 is none, 0 the mean person for all."
+    ),
+]
+GENERATOR = Path("artifacts/train_gan/generator.safetensors")
+PSI = 0.8
+
+
+@app.command()
+def seeds(
+    seeds: Seeds, output: Output, psi: Psi = PSI, generator: GeneratorFile = GENERATOR
+) -> None:
+    """A picture per seed, and a contact sheet."""
+    from lookalike.synthesis.album import Album
+    from lookalike.synthesis.explore import draw_seeds, parse_seeds
+
+    wanted = parse_seeds(seeds)
+    draw_seeds(Album(generator, output, "seeds"), wanted, psi)
+
+
+@app.command()
+def mix(
+    rows: Annotated[str, typer.Option(help="Seeds of the rows: 0-3,8.")],
+    columns: Annotated[str, typer.Option(help="Seeds of the columns.")],
+    output: Output,
+    group: Annotated[
+        list[GroupName] | None, typer.Option(help="Styles from the column; default: each group.")
+    ] = None,
+    psi: Psi = PSI,
+    generator: GeneratorFile = GENERATOR,
+) -> None:
+    """Grids of style mixing: the row's person with coarse, medium or fine styles of the column."""
+    from lookalike.synthesis.album import Album
+    from lookalike.synthesis.explore import draw_mixes, parse_seeds
+
+    row_seeds, column_seeds = parse_seeds(rows), parse_seeds(columns)
+    groups: list[Group] = [choice.value for choice in dict.fromkeys(group or GroupName)]
+    draw_mixes(Album(generator, output, "mix"), row_seeds, column_seeds, groups, psi)
+
+
+@app.command()
+def interpolate(
+    seeds: Seeds,
+    output: Output,
+    frames: Annotated[int, typer.Option(min=2, help="From one seed to the next.")] = 48,
+    psi: Psi = PSI,
+    generator: GeneratorFile = GENERATOR,
+) -> None:
+    """From seed to seed, and back to the first: a strip and a video."""
+    from lookalike.synthesis.album import Album
+    from lookalike.synthesis.explore import draw_interpolation, parse_seeds
+
+    wanted = parse_seeds(seeds)
+    draw_interpolation(Album(generator, output, "interpolate"), wanted, psi, frames)
+
+
+@app.command()
+def move(
+    seeds: Seeds,
+    output: Output,
+    x: Annotated[
+        float, typer.Option(callback=_finite, help="To the right; 1 is the longer side.")
+    ] = 0.0,
+    y: Annotated[float, typer.Option(callback=_finite, help="Downwards, likewise.")] = 0.0,
+    angle: Annotated[
+        float, typer.Option(callback=_finite, help="Anticlockwise, in degrees.")
+    ] = 0.0,
+    frames: Annotated[int, typer.Option(min=4, help="Of the video, there and back.")] = 72,
+    psi: Psi = PSI,
+    generator: GeneratorFile = GENERATOR,
+) -> None:
+    """Shift and turn persons by the generator's input transform: a strip and a video."""
+    from lookalike.synthesis.album import Album, Motion
+    from lookalike.synthesis.explore import draw_motion, parse_seeds
+
+    wanted = parse_seeds(seeds)
+    draw_motion(Album(generator, output, "move"), wanted, psi, Motion(x, y, angle), frames)

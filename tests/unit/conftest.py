@@ -1,0 +1,60 @@
+"""The smallest generator that shows a picture, for every test that needs one but not its making."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from lookalike.stylegan3.generator import Generator
+
+
+@pytest.fixture
+def tiny_generator() -> Callable[[int], Generator]:
+    """From a seed to an untrained generator of 32x16 with six styles."""
+    import torch
+
+    from lookalike.stylegan3.design import GeneratorConfig
+    from lookalike.stylegan3.generator import Generator
+
+    def build(seed: int) -> Generator:
+        config = GeneratorConfig(
+            height=32,
+            width=16,
+            z_dim=8,
+            w_dim=8,
+            channel_base=256,
+            channel_max=16,
+            num_layers=4,
+            margin=4,
+        )
+        torch.manual_seed(seed)
+        generator = Generator(config).eval().requires_grad_(False)
+        generator.mapping.w_avg.copy_(generator.mapping(torch.randn(256, 8))[:, 0].mean(0))
+        return generator
+
+    return build
+
+
+@pytest.fixture
+def vivid_generator(tiny_generator: Callable[[int], Generator]) -> Generator:
+    """With contrast, so that images differ in 8 bits."""
+    generator = tiny_generator(0)
+    generator.synthesis.layers[-1].weight.mul_(8)
+    return generator
+
+
+@pytest.fixture
+def generator_file(vivid_generator: Generator, tmp_path: Path) -> Path:
+    """The vivid generator as a file, of unknown origin but licensed."""
+    from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan
+    from lookalike.stylegan3.discriminator import Discriminator
+
+    path = tmp_path / "gan" / "vivid.safetensors"
+    channels = DiscriminatorConfig(channel_base=64, channel_max=8)
+    discriminator = Discriminator(32, 16, channels.channel_base, channels.channel_max)
+    save_gan(path, vivid_generator, discriminator, channels, {"licence": "for tests"})
+    return path
