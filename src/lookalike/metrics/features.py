@@ -15,6 +15,7 @@ from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as inception
 
 from lookalike.data.loading import Images
+from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.progress import Progress
 
@@ -25,8 +26,10 @@ INCEPTION_SIZE = 299
 class FeatureExtractor(Protocol):
     """Maps uint8 [N, H, W, 3] to float32 [N, dim]."""
 
-    name: str  # of the distance: fid, frechet_reid
+    name: str  # of the Fréchet distance: fid, frechet_reid
+    kernel_name: str  # of the kernel distance: kid, kernel_reid
     dim: int
+    digest: str  # of everything that determines the features: weights, resize, settings
 
     def __call__(self, images: Images) -> FloatMatrix:
         """Features of every image, in order."""
@@ -47,12 +50,16 @@ class ReidFeatures:
     """Embeddings of a re-ID model; their Fréchet distance is `frechet_reid`, never FID.
 
     The vectors have unit length, so the distance lies between 0 and 4.
+
+    Args:
+        embedder: the model.
+        digest: of its weights and of its settings, where they differ from the defaults.
     """
 
-    name = "frechet_reid"
+    name, kernel_name = "frechet_reid", "kernel_reid"
 
-    def __init__(self, embedder: Embeds):
-        self.embedder = embedder
+    def __init__(self, embedder: Embeds, digest: str):
+        self.embedder, self.digest = embedder, digest
         self.dim = embedder.dim
 
     def __call__(self, images: Images) -> FloatMatrix:
@@ -79,7 +86,7 @@ class InceptionFeatures:
         UserError: the file is no state dict of this network.
     """
 
-    name = "fid"
+    name, kernel_name = "fid", "kid"
     dim = 2048
 
     def __init__(
@@ -103,6 +110,7 @@ class InceptionFeatures:
                 f"unexpected {unexpected[:3]}"
             )
         self.network.eval().requires_grad_(False).to(device)
+        self.digest = f"{sha256_file(weights)} clean-fid {INCEPTION_SIZE}"
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> FloatMatrix:

@@ -44,7 +44,8 @@ def extractor(weights):
 
 def test_inception_features(extractor, images):
     features = extractor(images)
-    assert (extractor.name, features.shape, features.dtype) == ("fid", (2, 2048), np.float32)
+    assert (extractor.name, extractor.kernel_name) == ("fid", "kid")
+    assert (features.shape, features.dtype) == ((2, 2048), np.float32)
     assert np.isfinite(features).all()
     assert not np.allclose(features[0], features[1])
 
@@ -97,6 +98,6 @@ def test_reid_features_keep_their_own_name(images):
         def embed(self, images):
             return images.mean(axis=(1, 2)).astype(np.float32)
 
-    features = ReidFeatures(MeanColour())
-    assert (features.name, features.dim) == ("frechet_reid", 3)
+    features = ReidFeatures(MeanColour(), "digest")
+    assert (features.name, features.kernel_name, features.dim) == ("frechet_reid", "kernel_reid", 3)
     assert features(images).shape == (2, 3)

@@ -204,6 +204,9 @@ def test_samples_depend_on_the_seed_and_not_on_the_batch(config: GanConfig) -> N
     assert images.dtype == np.uint8
     parts = sample_images(generator, 5, seed=3, batch_size=2).astype(int)
     assert np.abs(parts - images).max() <= 1
+    shares = [sample_images(generator, 5, seed=3, rows=slice(i, i + 3)) for i in (0, 3, 6)]
+    assert [len(share) for share in shares] == [3, 2, 0]
+    assert np.abs(np.concatenate(shares).astype(int) - images).max() <= 1
     assert (sample_images(generator, 5, seed=4) != images).any()
     assert np.ptp(sample_images(generator, 5, seed=3, truncation_psi=0.0), axis=0).max() <= 1
 
