@@ -12,6 +12,7 @@ import torch
 
 from lookalike.config import GanConfig
 from lookalike.data.loading import Images
+from lookalike.errors import UserError
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan, transfer
@@ -19,7 +20,7 @@ from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.trainer import train_gan
 from lookalike.tracking import NullTracker
-from lookalike.training.checkpoint import ResumeState, fingerprint
+from lookalike.training.checkpoint import ResumeState, fingerprint, load_weights
 from lookalike.training.session import Session
 
 PATH = Path(__file__).with_name("starting_generator.safetensors")
@@ -39,15 +40,23 @@ def train_starting_generator(
         output: the safetensors file; a sheet of samples is written beside it.
         total_images: images to show.
         seed: of the networks and the batches.
+
+    Raises:
+        UserError: no checkpoint at `config.start`, or it fits not at all.
     """
     half_life = 1000 * EMA_KIMG_PER_IMAGE * config.batch_size
     config = config.model_copy(update={"total_images": total_images, "ema_half_life": half_life})
     session = Session(seed)
     gan = build_gan(config, seed)
-    transferred = config.start != "none"
+    transferred, legs = config.start != "none", list[dict[str, int]]()
     if transferred:
-        say(str(transfer(Path(config.start), gan.generator, gan.discriminator)))
+        start = Path(config.start)
+        if not start.is_file():
+            raise UserError(f"no checkpoint at {start} to go on from; give --start a file, or none")
+        say(str(transfer(start, gan.generator, gan.discriminator)))
         gan.average.load_state_dict(gan.generator.state_dict())
+        legs = load_weights(start)[1].get("provenance", {}).get("legs", [])
+    legs.append({"images": total_images, "batch_size": config.batch_size, "seed": seed})
 
     def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
         sheet = sample_images(generator, SHEET, seed)
@@ -75,7 +84,12 @@ def train_starting_generator(
             DiscriminatorConfig(
                 config.discriminator_channel_base, config.discriminator_channel_max
             ),
-            {"population_seed": POPULATION_SEED, "images_seen": total_images, "seed": seed},
+            {
+                "population_seed": POPULATION_SEED,
+                "crops": len(images),
+                "images_seen": sum(leg["images"] for leg in legs),
+                "legs": legs,
+            },
             dtype=torch.float16,
         )
         say(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
