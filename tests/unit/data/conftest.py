@@ -35,6 +35,4 @@ def repository(rendered: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data_config() -> DataConfig:
-    return DataConfig(
-        source="rendered", rendered=None, validation_persons=2, on_problem="fail"
-    )
+    return DataConfig(source="rendered", rendered=None, validation_persons=2, on_problem="fail")
