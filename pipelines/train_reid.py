@@ -45,8 +45,7 @@ def work(stage: Stage, name: str) -> None:
 
     def validate(model: ReidNet) -> dict[str, float]:
         embedder = Embedder(model, config.evaluate.batch_size, config.evaluate.flip, session.device)
-        summary = evaluate(embedder, query, gallery).ranking.summary(config.evaluate.ranks)
-        return {f"validation_{key}": value for key, value in summary.items()}
+        return evaluate(embedder, query, gallery).ranking.summary(config.evaluate.ranks)
 
     stage.tracker.params({"arm": arm.model_dump(), "reid": reid.model_dump(), "seed": config.seed})
     stage.tracker.metrics(

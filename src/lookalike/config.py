@@ -49,27 +49,117 @@ class DataConfig(Section):
     on_problem: Literal["fail", "quarantine"]
 
 
+class ReidLossConfig(Section):
+    """Cross-entropy over persons, and the metric losses that are added to it."""
+
+    label_smoothing: Fraction  # Szegedy et al. 2016
+    # Batch-hard triplets (Hermans et al. 2017): the margin, or a soft one; null: none.
+    triplet: Rate | Literal["soft"] | None
+    centre: Weight  # of the centre loss (Wen et al. 2016); 0: none
+    circle: Weight  # of the circle loss (Sun et al. 2020); 0: none
+
+
+class ReidScheduleConfig(Section):
+    """The learning rate over epochs of as many images as there are to train on."""
+
+    warm_up: Weight  # epochs of linear rise
+    decay: Literal["cosine"] | tuple[Positive, ...]  # to 0, or by 10 after each of these epochs
+    freeze: Weight  # epochs in which the backbone stays as it was loaded
+
+
 class ReidConfig(Section):
-    """ResNet50, its last layer replaced: fc, batch norm, dropout, one output per person."""
+    """ResNet50 with a batch-normalised embedding and one output per person; its training."""
 
     height: Positive
     width: Positive
     weights: Literal["none", "resnet50-imagenet"]
-    embedding_dim: Positive
+    embedding_dim: Positive | None  # of the fc layer; null: no such layer, ResNet50's 2048
+    bnneck: bool  # batch norm without shift, classifier without bias (Luo et al. 2019)
     dropout: Fraction
     last_stride: Literal[1, 2]  # 1 keeps layer4 at twice the resolution (Luo et al. 2019)
+    pooling: Literal["average", "gem"]  # gem: generalised mean (Radenovic et al. 2018)
+    ibn: bool  # instance norm on half of the channels of layers 1 to 3 (IBN-a, Pan et al. 2018)
+    loss: ReidLossConfig
     epochs: Positive
     batch_size: Positive  # over all processes
-    micro_batch: Positive  # images held at once, and the scope of batch statistics
+    micro_batch: Positive  # images at once; the scope of batch statistics and metric losses
+    images_per_person: Positive | None  # in a batch, K of PK sampling; null: shuffled images
+    erasing: Fraction  # probability of random erasing (Zhong et al. 2020)
+    optimizer: Literal["adam", "adamw"]  # adam adds the weight decay to the gradient
     learning_rate: Rate
     weight_decay: Weight
+    schedule: ReidScheduleConfig
     checkpoint_images: Positive
     precision: Literal["no", "bf16"]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.schedule.warm_up >= self.epochs:
+            raise ValueError("schedule.warm_up must be shorter than epochs")
+        if self.schedule.freeze and self.weights == "none":
+            raise ValueError("schedule.freeze keeps loaded weights; there are none to keep")
+        if self.images_per_person and self.micro_batch % self.images_per_person:
+            raise ValueError("micro_batch must hold whole persons: multiples of images_per_person")
+        if self.loss.triplet or self.loss.circle:
+            images = self.images_per_person or 1
+            if images < 2 or self.micro_batch < 2 * images:
+                raise ValueError(
+                    "loss.triplet and loss.circle compare images within a micro_batch: it must "
+                    "hold at least two persons, and images_per_person must be 2 or more"
+                )
+        return self
+
+
+Transform = Literal[
+    "x-flip",
+    "quarter-turn",
+    "integer-shift",
+    "scale",
+    "rotation",
+    "anisotropic-scale",
+    "fractional-shift",
+    "brightness",
+    "contrast",
+    "luma-flip",
+    "hue",
+    "saturation",
+]
+"""The "bgc" set of Karras et al. 2020 (Training GANs with Limited Data), in its order."""
+
+
+class AdaConfig(Section):
+    """Adaptive discriminator augmentation (Karras et al. 2020, sections 2 and 3)."""
+
+    initial_p: Fraction  # chance of each transform at the start
+    target: Fraction | None  # mean sign of the logits of real images; null leaves p as it is
+    images: Positive  # in which p can move by 1: 500000 from scratch, 100000 in transfer learning
+    max_p: Fraction  # above 0.8 augmentations leak into the generated images
+    # All but quarter turns, luma flips and hues, which make little sense of pedestrians.
+    transforms: Annotated[tuple[Transform, ...], Field(min_length=1)] = (
+        "x-flip",
+        "integer-shift",
+        "scale",
+        "rotation",
+        "anisotropic-scale",
+        "fractional-shift",
+        "brightness",
+        "contrast",
+        "saturation",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.initial_p > self.max_p:
+            raise ValueError("initial_p must not be larger than max_p")
+        return self
+
 
 class GanConfig(Section):
-    """StyleGAN3-T and its training (Karras et al. 2021, 2020)."""
+    """StyleGAN3 and its training (Karras et al. 2021, 2020)."""
 
+    # t: 3x3 convolutions. r: 1x1 convolutions and radial filters, so that details rotate with the
+    # body too; it wants twice the channel_base and channel_max of t.
+    config: Literal["t", "r"]
     height: Positive
     width: Positive
     z_dim: Positive
@@ -80,7 +170,7 @@ class GanConfig(Section):
     margin: Positive
     discriminator_channel_base: Positive
     discriminator_channel_max: Positive
-    start: str  # weights to transfer from: a name of `lookalike weights`, or "none"
+    start: str  # a name of `lookalike weights`, a .safetensors file in its home, or "none"
     freeze_discriminator: Count  # blocks counted from the input (Freeze-D, Mo et al. 2020)
     total_images: Positive
     batch_size: Positive
@@ -91,8 +181,11 @@ class GanConfig(Section):
     r1_interval: Positive
     ema_half_life: Rate  # images
     mirror: bool  # x-flips of real images
+    ada: AdaConfig | None  # null: the discriminator sees images as they are
     snapshot_images: Positive  # between two measurements of the distance and sample grids
-    distance_samples: Positive  # generated images per measurement
+    # Generated images per measurement, four at least; full: as many as there are real ones. The
+    # real side is always the full train split.
+    distance_samples: Annotated[int, Field(ge=4)] | Literal["full"]
     distance_features: Literal["reid", "inception"]
     checkpoint_images: Positive
     precision: Literal["no", "bf16"]

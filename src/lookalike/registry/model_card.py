@@ -39,8 +39,8 @@ def model_card(name: str, arm: str, evidence: Evidence, config: Config) -> str:
         "seen by different cameras have a high cosine similarity.",
         "",
         "## Model",
-        f"ResNet50, {reid.height}x{reid.width} pixels, {reid.embedding_dim} numbers per picture; "
-        f"starting weights: {reid.weights}; {reid.epochs} epochs.",
+        f"ResNet50, {reid.height}x{reid.width} pixels, {reid.embedding_dim or 2048} numbers per "
+        f"picture; starting weights: {reid.weights}; {reid.epochs} epochs.",
         f"Trained on {generated}.",
         "",
         "## Data",

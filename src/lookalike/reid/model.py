@@ -1,4 +1,4 @@
-"""ResNet50 for re-identification, its last layer replaced as in the study; its weights file.
+"""ResNet50 for re-identification: the study's head or BNNeck, GeM, IBN; its weights file.
 
 Images come in [-1, 1], as everywhere in this project; ImageNet's normalisation happens inside, so
 that nothing outside can forget it or do it twice.
@@ -10,9 +10,10 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -29,13 +30,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ReidNet(nn.Module):
-    """ResNet50 (He et al. 2016) -> fc -> batch norm -> dropout -> one output per person.
+    """ResNet50 (He et al. 2016) -> [fc ->] batch norm -> dropout -> one output per person.
 
     Args:
         num_classes: persons to tell apart while training.
-        embedding_dim: width of the fc layer, D.
+        embedding_dim: width of the fc layer, D; None leaves it out, and D is ResNet50's 2048.
         dropout: probability, before the classifier only.
         last_stride: of layer4; 1 doubles its resolution (Luo et al. 2019, 2.4).
+        pooling: "average", or "gem" for the generalised mean (Radenovic et al. 2018).
+        ibn: instance norm on half of the channels in layers 1 to 3 (IBN-a, Pan et al. 2018).
+        bnneck: batch norm without shift and classifier without bias (Luo et al. 2019, 2.5), which
+            lets cross-entropy and metric losses work on either side of the batch norm.
         height, width: input size that it is trained for, pixels; kept for whoever embeds with it.
     """
 
@@ -45,10 +50,13 @@ class ReidNet(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        embedding_dim: int,
+        embedding_dim: int | None,
         dropout: float,
         last_stride: int,
         *,
+        pooling: Literal["average", "gem"] = "average",
+        ibn: bool = False,
+        bnneck: bool = False,
         height: int = 256,
         width: int = 128,
     ):
@@ -60,17 +68,27 @@ class ReidNet(nn.Module):
         if last_stride == 1:
             block = self.backbone.layer4[0]
             block.conv2.stride = block.downsample[0].stride = (1, 1)
+        if ibn:
+            for layer in (self.backbone.layer1, self.backbone.layer2, self.backbone.layer3):
+                for block in layer:
+                    block.bn1 = InstanceBatchNorm(block.bn1.num_features)
+        if pooling == "gem":
+            self.backbone.avgpool = GeneralisedMean()
         pooled = self.backbone.fc.in_features
         self.backbone.fc = nn.Identity()
-        self.embedding = nn.Linear(pooled, embedding_dim)
-        self.norm = nn.BatchNorm1d(embedding_dim)
+        self.embedding = nn.Linear(pooled, embedding_dim) if embedding_dim else nn.Identity()
+        self.norm = nn.BatchNorm1d(embedding_dim or pooled)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(embedding_dim, num_classes)
-        nn.init.kaiming_normal_(self.embedding.weight, mode="fan_out", nonlinearity="linear")
-        nn.init.zeros_(self.embedding.bias)
+        self.classifier = nn.Linear(self.embedding_dim, num_classes, bias=not bnneck)
+        if isinstance(self.embedding, nn.Linear):
+            nn.init.kaiming_normal_(self.embedding.weight, mode="fan_out", nonlinearity="linear")
+            nn.init.zeros_(self.embedding.bias)
         # Almost equal outputs at first, so that the first gradients are small.
         nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+        if bnneck:
+            self.norm.bias.requires_grad_(False)
+        else:
+            nn.init.zeros_(self.classifier.bias)
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             # Normalisation of [-1, 1] is that of [0, 1] seen through x -> 2x - 1.
             tensor = torch.tensor(values).view(1, 3, 1, 1) * 2
@@ -80,7 +98,13 @@ class ReidNet(nn.Module):
     @property
     def embedding_dim(self) -> int:
         """Length of the embedding, D."""
-        return self.embedding.out_features
+        return self.norm.num_features
+
+    def before_norm(self, x: Tensor) -> Tensor:
+        """What metric losses compare while training, [N, D]; images as for `features`."""
+        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        embedding: Tensor = self.embedding(self.backbone(x))
+        return embedding
 
     def features(self, x: Tensor) -> Tensor:
         """The embedding [N, D] that cosine ranking compares: after batch norm, before dropout.
@@ -88,14 +112,57 @@ class ReidNet(nn.Module):
         Not of unit length; differentiable with respect to the images, float [N, 3, H, W] in
         [-1, 1] of any size (height and width are what it was trained for).
         """
-        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        embedding: Tensor = self.norm(self.embedding(self.backbone(x)))
+        embedding: Tensor = self.norm(self.before_norm(x))
         return embedding
+
+    def classify(self, before_norm: Tensor) -> Tensor:
+        """Logits [N, num_classes] of what `before_norm` returned."""
+        logits: Tensor = self.classifier(self.dropout(self.norm(before_norm)))
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, num_classes]."""
-        logits: Tensor = self.classifier(self.dropout(self.features(x)))
-        return logits
+        return self.classify(self.before_norm(x))
+
+
+class InstanceBatchNorm(nn.BatchNorm2d):
+    """Instance norm on the first half of the channels, batch norm on the others (IBN-a).
+
+    Its parameters and buffers are those of the batch norm that it replaces, so that ResNet50's
+    weights fit; the running statistics of the first half are not used.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [N, C, H, W]."""
+        half = self.num_features // 2
+        assert self.running_mean is not None and self.running_var is not None
+        instance = F.instance_norm(
+            x[:, :half], weight=self.weight[:half], bias=self.bias[:half], eps=self.eps
+        )
+        batch = F.batch_norm(
+            x[:, half:],
+            self.running_mean[half:],
+            self.running_var[half:],
+            self.weight[half:],
+            self.bias[half:],
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+        return torch.cat([instance, batch], dim=1)
+
+
+class GeneralisedMean(nn.Module):
+    """Pooling [N, C, H, W] -> [N, C, 1, 1] by the mean of p-th powers, p learned from 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(mean of x^p)^(1/p) over all pixels; in float32, because powers leave bf16's range."""
+        powers = x.float().clamp(min=1e-6) ** self.p
+        return powers.mean(dim=(2, 3), keepdim=True) ** (1 / self.p)
 
 
 def new_reid(config: ReidConfig, num_classes: int) -> ReidNet:
@@ -105,6 +172,9 @@ def new_reid(config: ReidConfig, num_classes: int) -> ReidNet:
         config.embedding_dim,
         config.dropout,
         config.last_stride,
+        pooling=config.pooling,
+        ibn=config.ibn,
+        bnneck=config.bnneck,
         height=config.height,
         width=config.width,
     )
@@ -187,7 +257,8 @@ def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:
     """Load torchvision's ImageNet weights into the backbone; the classifier `fc.*` is dropped.
 
     Returns a line that says what was loaded. Every tensor must be there and have its shape; only
-    the batch counters may be missing, as they are in files from before PyTorch 1.0.
+    the batch counters may be missing, as they are in files from before PyTorch 1.0. GeM's power
+    is no part of them and stays.
 
     Raises:
         UserError: tensors are missing, unknown or of another shape; names the first ones.
@@ -196,7 +267,8 @@ def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:
     dropped = sorted(name for name in state if name.startswith("fc."))
     given = {name: tensor for name, tensor in state.items() if name not in dropped}
     own = model.backbone.state_dict()
-    missing = [n for n in own if n not in given and not n.endswith("num_batches_tracked")]
+    optional = ("num_batches_tracked", "avgpool.p")
+    missing = [n for n in own if n not in given and not n.endswith(optional)]
     unknown = [n for n in given if n not in own]
     misshapen = [n for n in given if n in own and given[n].shape != own[n].shape]
     problems = [

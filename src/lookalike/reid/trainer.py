@@ -1,8 +1,7 @@
-"""Training of the re-ID network: cross-entropy over persons, as in the study.
+"""Training of the re-ID network by a recipe: losses, sampling, schedule and head are parameters.
 
-AdamW with one cosine schedule serves both ImageNet weights and training from scratch. Everything
-counts in images seen, so that the schedule does not depend on the number of processes, and each
-micro-batch's randomness depends on nothing else, so that a killed run continues exactly.
+Everything counts in images seen, so that the schedule does not depend on the number of processes,
+and each micro-batch's randomness depends on nothing else, so that a killed run continues exactly.
 """
 
 from __future__ import annotations
@@ -10,26 +9,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lookalike.config import ReidConfig
-from lookalike.data.loading import Images, to_tensor
+from lookalike.config import ReidConfig, ReidScheduleConfig
+from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.progress import Progress, say
-from lookalike.reid.model import ReidNet, load_imagenet, new_reid
+from lookalike.reid.losses import ReidLosses
+from lookalike.reid.model import IMAGENET_MEAN, ReidNet, load_imagenet, new_reid
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
-from lookalike.training.sampler import ShuffledSampler
+from lookalike.training.prefetch import Prefetch
+from lookalike.training.sampler import PKSampler, ShuffledSampler
 from lookalike.training.session import Session, crossed, derive_seed, steps_for
 
 POINTS = 60  # of each curve
 VALIDATIONS = 4  # evenly spread, the last one at the end
-WARM_UP = 0.1  # share of the images
+CRITERION = "mAP"  # on validation persons; the best weights by it are kept
 CROP_SHARE = 16  # crops move by up to height / CROP_SHARE pixels in each direction
+ERASED_AREA = (0.02, 0.4)  # share of the image (Zhong et al. 2020, 4)
+ERASED_ASPECT = (0.3, 1 / 0.3)  # height to width
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 Validate = Callable[[ReidNet], dict[str, float]]
+MicroBatch = tuple[Tensor, Tensor]  # uint8 [N, H, W, 3] and labels [N]
 
 
 def train_reid(
@@ -43,29 +50,32 @@ def train_reid(
     initial: Mapping[str, Tensor] | None,
     validate: Validate | None,
 ) -> ReidNet:
-    """Train for `config.epochs` passes over all images; a killed run goes on where it was.
+    """Train on `config.epochs` times as many images as there are; a killed run goes on as it was.
 
-    Batch statistics are per micro-batch. The running ones are averaged over the processes before
-    each validation and checkpoint and at the end.
+    Batch statistics and metric losses see one micro-batch. The running statistics are averaged
+    over the processes before each validation and checkpoint and at the end.
 
     Args:
         config: the re-ID section of the parameters.
-        images: uint8 [N, height, width, 3], real and generated ones alike.
+        images: uint8 [N, height, width, 3], real and generated ones alike; may be memory-mapped.
         persons: the person id of each image; the sorted ids are the classes.
         session: process, device and seed.
         resume: where the state is kept; the caller discards it after writing the model.
-        tracker: gets `loss`, `accuracy`, `learning_rate` and `images_per_second`, and what
-            `validate` returns, with the images seen as step. Points are handed over right after
+        tracker: gets `loss` and its terms, `accuracy`, `learning_rate`, `images_per_second` and
+            `data_wait` (share of the time spent waiting for images), and what `validate` returns
+            as `validation_...`, with the images seen as step. Points are handed over right after
             a checkpoint, so that a resumed run repeats none.
         initial: torchvision's ResNet50 state dict, or None to start from scratch.
-        validate: called on the main process with the network in evaluation mode.
+        validate: called on the main process with the network in evaluation mode; among others it
+            returns `mAP`. None: no validation, and the last weights are kept.
 
     Returns:
-        The network in evaluation mode, the same on every process.
+        The network in evaluation mode with the weights of the best validation (of the last among
+        equals), the same on every process.
 
     Raises:
         ValueError: images and persons do not fit together or have another size than `config`'s.
-        UserError: fewer than two persons; batches do not divide; the loss is no longer finite.
+        UserError: too few persons; batches do not divide; the loss is no longer finite.
     """
     classes = sorted(set(persons))
     if images.shape != (len(persons), config.height, config.width, 3):
@@ -76,7 +86,7 @@ def train_reid(
     if len(classes) < 2:
         raise UserError(f"training needs images of at least two persons, not {len(classes)}")
     number = {person: index for index, person in enumerate(classes)}
-    labels = torch.tensor([number[person] for person in persons])
+    labels = np.array([number[person] for person in persons])
 
     torch.manual_seed(derive_seed(session.seed, "reid"))
     model = new_reid(config, len(classes))
@@ -86,83 +96,116 @@ def train_reid(
             say(report)
     model.to(session.device)
     session.broadcast(model)
-    optimizer = torch.optim.AdamW(
+    losses = ReidLosses(config.loss, len(classes), model.embedding_dim).to(session.device)
+    optimizer = OPTIMIZERS[config.optimizer](
         model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    sampler = ShuffledSampler(len(images), derive_seed(session.seed, "reid"))
+    seed = derive_seed(session.seed, "reid")
+    sampler: ShuffledSampler | PKSampler = ShuffledSampler(len(images), seed)
+    if k := config.images_per_person:
+        sampler = PKSampler(labels, config.batch_size // k, k, seed)
     shard = session.shard(config.batch_size, config.micro_batch)
     steps = steps_for(config.epochs * len(images), config.batch_size)
     total = steps * config.batch_size
 
     seen = 0
-    sums = torch.zeros(3, device=session.device)  # since the last point: loss, hits, images
-    if state := resume.load(session.device):
+    sums: Tensor | float = 0.0  # of the losses' terms, accuracy and 1, since the last point
+    best: dict[str, Any] | None = None  # the weights that did best on validation persons
+    if state := resume.load():
         model.load_state_dict(state["model"])
+        losses.load_state_dict(state["losses"])
         optimizer.load_state_dict(state["optimizer"])
-        sums.copy_(state["sums"])
-        seen = int(state["images_seen"])
+        sums, best, seen = state["sums"], state["best"], int(state["images_seen"])
+        if isinstance(sums, Tensor):
+            sums = sums.to(session.device)
+
+    def read(start: int) -> list[MicroBatch]:
+        """This process' share of the batch that starts at image `start`."""
+        batch = sampler.indices(start, config.batch_size).reshape(-1, config.micro_batch)
+        return [pinned(images[batch[m]], labels[batch[m]], session.device) for m in shard]
 
     points: list[tuple[dict[str, float], int]] = []
     clock, clock_seen, note = time.monotonic(), seen, ""
-    with Progress("train re-ID", total, start=seen, visible=session.is_main) as progress:
-        while seen < total:
+    with (
+        Prefetch(read, range(seen, total, config.batch_size)) as batches,
+        Progress("train re-ID", total, start=seen, visible=session.is_main) as progress,
+    ):
+        for batch in batches:
+            epoch = seen / len(images)
+            frozen = epoch < config.schedule.freeze
             model.train()
+            model.backbone.train(not frozen).requires_grad_(not frozen)
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * schedule(seen / total)
+                group["lr"] = config.learning_rate * schedule(epoch, config.epochs, config.schedule)
             optimizer.zero_grad(set_to_none=True)
-            batch = sampler.indices(seen, config.batch_size).reshape(-1, config.micro_batch)
-            for micro in shard:
+            for micro, (pixels, people) in zip(shard, batch, strict=True):
                 session.seed_step(seen, micro)
-                x = augment(to_tensor(images[batch[micro]], session.device))
-                y = labels[batch[micro]].to(session.device)
+                x, y = (t.to(session.device, non_blocking=True) for t in (pixels, people))
+                x = augment(x.permute(0, 3, 1, 2)).float().div_(127.5).sub_(1.0)
+                if config.erasing:
+                    x = erase(x, config.erasing)
                 with session.autocast():
-                    logits = model(x).float()
-                loss = nn.functional.cross_entropy(logits, y)
-                loss.backward()  # type: ignore[no-untyped-call]
-                hits = (logits.argmax(dim=1) == y).sum()
-                sums += torch.stack([loss.detach() * len(y), hits, y.new_tensor(len(y))])
-            session.average_gradients(model.parameters(), len(shard))
+                    embedding = model.before_norm(x)
+                    logits = model.classify(embedding).float()
+                terms = losses(logits, embedding.float(), y)
+                torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+                hits = (logits.argmax(dim=1) == y).float().mean()
+                sums = sums + torch.stack([*terms.values(), hits, torch.ones_like(hits)]).detach()
+            session.average_gradients([*model.parameters(), *losses.parameters()], len(shard))
             optimizer.step()
+            losses.step()
 
             seen += config.batch_size
             step = seen // config.batch_size
             done = seen == total
             if done or step % math.ceil(steps / POINTS) == 0:
+                assert isinstance(sums, Tensor)
                 sums = session.mean({"sums": sums})["sums"]
-                loss_sum, hit_sum, count = sums.tolist()
-                sums.zero_()
-                if not math.isfinite(loss_sum):
+                *means, accuracy = (sums[:-1] / sums[-1]).tolist()
+                if not math.isfinite(sum(means)):
                     raise UserError(
                         f"the re-ID loss is no longer finite at {seen} images; "
                         "lower reid.learning_rate"
                     )
+                seconds = time.monotonic() - clock
                 curve = {
-                    "loss": loss_sum / count,
-                    "accuracy": hit_sum / count,
+                    "loss": sum(means),
+                    "accuracy": accuracy,
                     "learning_rate": optimizer.param_groups[0]["lr"],
-                    "images_per_second": (seen - clock_seen) / (time.monotonic() - clock),
+                    "images_per_second": (seen - clock_seen) / seconds,
+                    "data_wait": batches.waited / seconds,
                 }
+                if len(means) > 1:
+                    curve |= dict(zip(terms, means, strict=True))
                 points.append((curve, seen))
-                clock, clock_seen = time.monotonic(), seen
+                sums, clock, clock_seen, batches.waited = 0.0, time.monotonic(), seen, 0.0
                 note = f"loss {curve['loss']:.3f}, accuracy {curve['accuracy']:.2f}"
             progress.advance(config.batch_size, note)
 
+            began = time.monotonic()
             if validate and (done or step % math.ceil(steps / VALIDATIONS) == 0):
                 session.average_buffers(model)
                 if session.is_main:
-                    points.append((validate(model.eval()), seen))
+                    scores = validate(model.eval())
+                    points.append(({f"validation_{k}": v for k, v in scores.items()}, seen))
+                    if best is None or not scores[CRITERION] < best["score"]:
+                        weights = model.state_dict()
+                        copy = {k: t.detach().to("cpu", copy=True) for k, t in weights.items()}
+                        best = {"score": scores[CRITERION], "images_seen": seen, "model": copy}
                 session.wait()
-                clock, clock_seen = time.monotonic(), seen
             if done or crossed(seen, config.batch_size, config.checkpoint_images):
                 session.average_buffers(model)
-                session.check_replicas(model=model)
-                sums = session.mean({"sums": sums})["sums"]
+                session.check_replicas(model=model, losses=losses)
+                if isinstance(sums, Tensor):
+                    sums = session.mean({"sums": sums})["sums"]
                 if session.is_main:
                     resume.save(
                         {
                             "model": model.state_dict(),
+                            "losses": losses.state_dict(),
                             "optimizer": optimizer.state_dict(),
                             "sums": sums,
+                            "best": best,
                             "images_seen": seen,
                         }
                     )
@@ -170,18 +213,31 @@ def train_reid(
                         tracker.metrics(values, step=at)
                 points.clear()
                 session.wait()
-                clock, clock_seen = time.monotonic(), seen
+            clock += time.monotonic() - began  # the rate is that of training alone
+    if best and session.is_main:
+        say(f"kept the weights at {best['images_seen']} images: {CRITERION} {best['score']:.4f}")
+        model.load_state_dict(best["model"])
+    session.broadcast(model)
     return model.eval()
 
 
-def schedule(progress: float) -> float:
-    """Factor of the learning rate after a share of the images: linear warm-up, then half a cosine.
+def schedule(epoch: float, epochs: int, config: ReidScheduleConfig) -> float:
+    """Factor of the learning rate: linear warm-up, then half a cosine to 0, or steps down.
 
     (Loshchilov and Hutter 2017; Goyal et al. 2017.) The first step has a small rate, not none.
     """
-    if progress < WARM_UP:
-        return 0.01 + 0.99 * progress / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+    if epoch < config.warm_up:
+        return 0.01 + 0.99 * epoch / config.warm_up
+    if config.decay == "cosine":
+        share = min(1.0, (epoch - config.warm_up) / (epochs - config.warm_up))
+        return 0.5 * (1 + math.cos(math.pi * share))
+    return float(0.1 ** sum(epoch >= at for at in config.decay))
+
+
+def pinned(images: Images, labels: np.ndarray[Any, Any], device: torch.device) -> MicroBatch:
+    """As tensors, for CUDA in pinned memory, from which the copy to the device does not block."""
+    tensors = torch.from_numpy(images), torch.from_numpy(labels)
+    return (tensors[0].pin_memory(), tensors[1].pin_memory()) if device.type == "cuda" else tensors
 
 
 def augment(x: Tensor) -> Tensor:
@@ -199,3 +255,27 @@ def augment(x: Tensor) -> Tensor:
     columns = torch.where(mirror, width - 1 - columns, columns)
     image = torch.arange(count, device=x.device)[:, None, None]
     return x.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def erase(x: Tensor, probability: float) -> Tensor:
+    """Random erasing (Zhong et al. 2020): a rectangle of an image becomes ImageNet's mean colour.
+
+    For a batch [N, 3, H, W] in [-1, 1] at once, each image with this probability. Area and aspect
+    are drawn as in the paper; a rectangle that does not fit is cut to the image instead of drawn
+    again.
+    """
+    count, _, height, width = x.shape
+    area, aspect, top, left, chance = torch.rand(5, count, 1, device=x.device)
+    low, high = (math.log(bound) for bound in ERASED_ASPECT)
+    aspect = torch.exp(low + (high - low) * aspect)
+    area = height * width * (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area)
+    tall = (area * aspect).sqrt().round().clamp(1, height)
+    wide = (area / aspect).sqrt().round().clamp(1, width)
+    top = (top * (height - tall + 1)).floor()
+    left = (left * (width - wide + 1)).floor()
+    rows, columns = (torch.arange(size, device=x.device) for size in (height, width))
+    rows = (rows >= top) & (rows < top + tall) & (chance < probability)
+    columns = (columns >= left) & (columns < left + wide)
+    erased = rows[:, None, :, None] & columns[:, None, None, :]
+    mean = x.new_tensor(IMAGENET_MEAN).view(3, 1, 1) * 2 - 1
+    return torch.where(erased, mean, x)

@@ -13,6 +13,8 @@ from lookalike.errors import UserError
 from lookalike.reid.model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    GeneralisedMean,
+    InstanceBatchNorm,
     ReidNet,
     load_imagenet,
     load_reid,
@@ -60,6 +62,59 @@ def test_backbone_is_torchvisions_with_normalisation_inside(
         expected = model.norm(model.embedding(pooled))
         features = model.features(pixels * 2 - 1)
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+
+
+def test_generalised_mean_lies_between_mean_and_maximum() -> None:
+    x = torch.rand(2, 4, 3, 5)
+    pool = GeneralisedMean()
+    expected = (x**3).mean(dim=(2, 3), keepdim=True) ** (1 / 3)
+    torch.testing.assert_close(pool(x), expected)
+    pool.p.data.fill_(1.0)
+    torch.testing.assert_close(pool(x), x.mean(dim=(2, 3), keepdim=True))
+    pool.p.data.fill_(400.0)
+    torch.testing.assert_close(pool(x), x.amax(dim=(2, 3), keepdim=True), rtol=0.02, atol=0)
+    assert torch.isfinite(pool(torch.zeros(1, 2, 3, 3, requires_grad=True))).all()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_instance_batch_norm_is_one_half_of_each(training: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 6, 5, 3) * 2 + 1
+    both = InstanceBatchNorm(6).train(training)
+    instance, batch = torch.nn.InstanceNorm2d(3, affine=True), torch.nn.BatchNorm2d(3)
+    batch.train(training)
+    for parameter in both.parameters():
+        parameter.data.uniform_(0.5, 1.5)
+    for name in ("weight", "bias"):
+        getattr(instance, name).data.copy_(getattr(both, name)[:3])
+        getattr(batch, name).data.copy_(getattr(both, name)[3:])
+    expected = torch.cat([instance(x[:, :3]), batch(x[:, 3:])], dim=1)
+    torch.testing.assert_close(both(x), expected)
+    assert both.running_mean is not None and batch.running_mean is not None
+    torch.testing.assert_close(both.running_mean[3:], batch.running_mean)
+
+
+def test_bag_of_tricks_head_and_imagenet_under_ibn_and_gem(
+    strong: ReidConfig, imagenet: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    model = new_reid(strong, 3)
+    report = load_imagenet(model, imagenet)
+    assert report == "ResNet50: 318 tensors loaded, dropped fc.bias, fc.weight"
+    first = model.backbone.layer3[5].bn1
+    assert isinstance(first, InstanceBatchNorm)
+    assert torch.equal(first.weight, imagenet["layer3.5.bn1.weight"])
+    assert not any(isinstance(m, InstanceBatchNorm) for m in model.backbone.layer4.modules())
+    assert model.embedding_dim == 2048
+    assert model.classifier.bias is None and not model.norm.bias.requires_grad
+    x = torch.randn(4, 3, 32, 16)
+    model(x)
+    save_reid(tmp_path / "strong.safetensors", model, strong, ["a", "b", "c"])
+    loaded = load_reid(tmp_path / "strong.safetensors")
+    with torch.no_grad():
+        before = loaded.before_norm(x)
+        assert torch.equal(loaded.features(x), loaded.norm(before))
+        assert torch.equal(loaded(x), loaded.classify(before))
+        assert torch.equal(loaded(x), model.eval()(x))
 
 
 def test_imagenet_weights_from_files(imagenet: dict[str, torch.Tensor], tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from lookalike.config import ReidConfig
+from lookalike.config import ReidConfig, ReidScheduleConfig
 from lookalike.data.loading import Images
 from lookalike.errors import UserError
-from lookalike.reid.model import ReidNet
-from lookalike.reid.trainer import augment, schedule, train_reid
+from lookalike.reid.model import ReidNet, new_reid
+from lookalike.reid.trainer import Validate, augment, erase, schedule, train_reid
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.session import Session, state_digest
@@ -36,31 +37,48 @@ class Recorder(NullTracker):
     def comparable(self) -> list[tuple[int, dict[str, float]]]:
         """The points without what the clock says."""
         return [
-            (step, {k: v for k, v in values.items() if k != "images_per_second"})
+            (step, {k: v for k, v in values.items() if k not in ("images_per_second", "data_wait")})
             for step, values in self.points
         ]
 
 
+def score(model: ReidNet) -> dict[str, float]:
+    """Stands for a validation: a number that all weights and statistics go into."""
+    return {"mAP": model.eval()(torch.ones(1, 3, 32, 16)).sum().item()}
+
+
 def train(
-    config: ReidConfig, crops: Crops, folder: Path, recorder: Recorder, seed: int = 1
+    config: ReidConfig,
+    crops: Crops,
+    folder: Path,
+    recorder: Recorder,
+    validate: Validate = score,
+    initial: Mapping[str, Tensor] | None = None,
 ) -> ReidNet:
     return train_reid(
         config,
         *crops,
-        session=Session(seed),
+        session=Session(1),
         resume=ResumeState(folder, "train_reid", "test"),
         tracker=recorder,
-        initial=None,
-        validate=lambda model: {"rank_1": float(model.norm.running_mean.sum())},
+        initial=initial,
+        validate=validate,
     )
 
 
+@pytest.mark.parametrize("recipe", ["config", "strong"])
 def test_a_killed_run_ends_with_the_same_bits(
-    config: ReidConfig, crops: Crops, tmp_path: Path
+    recipe: str, crops: Crops, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    config: ReidConfig = request.getfixturevalue(recipe)
+    crops = (crops[0], ["0001", "0002", "0003", "syn-000001"] * 2)
     whole = Recorder()
     expected = state_digest(train(config, crops, tmp_path / "whole", whole).state_dict())
     assert {step for step, _ in whole.points} == {8, 16}
+    if recipe == "strong":
+        terms = {"cross_entropy", "triplet", "circle", "centre"}
+        curve = whole.points[0][1]
+        assert curve["loss"] == pytest.approx(sum(curve[term] for term in terms))
 
     # Killed after the checkpoint at 8 images was written and its two points were handed over.
     first, second = Recorder(survive=2), Recorder()
@@ -70,20 +88,80 @@ def test_a_killed_run_ends_with_the_same_bits(
     resumed = train(config, crops, tmp_path / "killed", second)
     assert state_digest(resumed.state_dict()) == expected
     assert first.comparable() + second.comparable() == whole.comparable()
+    # The resume state is that of the uninterrupted run, down to the centres and the optimiser.
+    left, right = (torch.load(f) for f in sorted(tmp_path.glob("*/*/state.pt")))
+    assert state_digest(left["losses"]) == state_digest(right["losses"])
+    assert state_digest(left["model"]) == state_digest(right["model"])
+    moments = [state["optimizer"]["state"].items() for state in (left, right)]
+    one, other = ({f"{i}": state_digest(m) for i, m in each} for each in moments)
+    assert one == other
+
+
+def test_the_best_weights_are_kept_even_across_a_kill(
+    config: ReidConfig, crops: Crops, tmp_path: Path
+) -> None:
+    digests: list[str] = []
+
+    def worse_and_worse(model: ReidNet) -> dict[str, float]:
+        digests.append(state_digest(model.state_dict()))
+        return {"mAP": -float(model.norm.num_batches_tracked or 0)}
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, crops, tmp_path, Recorder(survive=2), worse_and_worse)
+    best = train(config, crops, tmp_path, Recorder(), worse_and_worse)
+    assert len(digests) == 2
+    assert state_digest(best.state_dict()) == digests[0] != digests[1]
+
+
+def test_a_frozen_backbone_stays_as_it_was_loaded(
+    config: ReidConfig, crops: Crops, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    initial = new_reid(config, 3).backbone.state_dict()
+    backbones: list[dict[str, Tensor]] = []
+    digests: list[str] = []
+
+    def watch(model: ReidNet) -> dict[str, float]:
+        digests.append(state_digest(model.state_dict()))
+        backbones.append({k: v.clone() for k, v in model.backbone.state_dict().items()})
+        return {"mAP": 0.0}
+
+    schedule = ReidScheduleConfig(warm_up=0, decay="cosine", freeze=1)
+    model = train(
+        config.model_copy(update={"schedule": schedule}),
+        crops,
+        tmp_path,
+        Recorder(),
+        watch,
+        initial,
+    )
+    frozen, trained = backbones  # after the first epoch and the second
+    assert state_digest(frozen) == state_digest(initial)
+    assert not torch.equal(trained["conv1.weight"], initial["conv1.weight"])
+    assert not torch.equal(trained["bn1.running_mean"], initial["bn1.running_mean"])
+    assert int(model.norm.num_batches_tracked or 0) == 4  # the head trains all the time
+    assert state_digest(model.state_dict()) == digests[-1]  # the last of equals
 
 
 def test_it_learns_and_says_so(config: ReidConfig, crops: Crops, tmp_path: Path) -> None:
     recorder = Recorder()
     longer = config.model_copy(update={"epochs": 6, "dropout": 0.0, "checkpoint_images": 1000})
-    model = train(longer, crops, tmp_path, recorder)
+    digests: list[str] = []
+
+    def undefined(model: ReidNet) -> dict[str, float]:
+        digests.append(state_digest(model.state_dict()))
+        return {"mAP": math.nan}
+
+    model = train(longer, crops, tmp_path, recorder, undefined)
     assert not model.training
+    assert state_digest(model.state_dict()) == digests[-1]  # where no score is a number
     curves = [values for _, values in recorder.points if "loss" in values]
     assert len(curves) == 6
     assert curves[0]["loss"] > math.log(3) * 0.9  # three persons, nothing learned yet
     assert curves[-1]["loss"] < curves[0]["loss"]
     assert curves[-1]["accuracy"] > 0.7
     assert curves[-1]["learning_rate"] < config.learning_rate / 5
-    validated = [step for step, values in recorder.points if "rank_1" in values]
+    validated = [step for step, values in recorder.points if "validation_mAP" in values]
     assert validated == [16, 32, 48]
 
 
@@ -96,10 +174,13 @@ def test_bad_input_is_refused(config: ReidConfig, crops: Crops, tmp_path: Path) 
 
 
 def test_schedule_rises_and_falls() -> None:
-    assert schedule(0) == pytest.approx(0.01)
-    assert schedule(0.1) == 1
-    assert schedule(0.55) == pytest.approx(0.5)
-    assert schedule(1) == pytest.approx(0)
+    cosine = ReidScheduleConfig(warm_up=2, decay="cosine", freeze=0)
+    factors = [schedule(epoch, 20, cosine) for epoch in (0, 1, 2, 11, 20, 20.5)]
+    assert factors == pytest.approx([0.01, 0.505, 1, 0.5, 0, 0])
+    steps = ReidScheduleConfig(warm_up=10, decay=(40, 90), freeze=0)
+    factors = [schedule(epoch, 120, steps) for epoch in (0, 5, 10, 39.9, 40, 89.9, 90, 120)]
+    assert factors == pytest.approx([0.01, 0.505, 1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert schedule(0, 5, ReidScheduleConfig(warm_up=0, decay=(3,), freeze=0)) == 1
 
 
 def test_augment_moves_and_mirrors_whole_pixels() -> None:
@@ -118,3 +199,26 @@ def test_augment_moves_and_mirrors_whole_pixels() -> None:
     # Everything that appears was there before; borders are repeated.
     assert y[:, 0].min() >= 0
     assert y[:, 0].max() == height - 1
+
+
+def test_erase_replaces_rectangles_by_the_mean_colour() -> None:
+    x = torch.full((400, 3, 32, 16), 5.0)
+    torch.manual_seed(0)
+    y = erase(x, 0.5)
+    torch.manual_seed(0)
+    assert torch.equal(erase(x, 0.5), y)
+    erased = (y != x).all(dim=1)
+    assert torch.equal(erased, (y != x).any(dim=1))
+    areas = erased.float().mean(dim=(1, 2))
+    hit = areas > 0
+    assert 0.42 < float(hit.float().mean()) < 0.58
+    assert 0.01 < float(areas[hit].min()) < 0.03  # 0.02, in whole pixels
+    assert 0.3 < float(areas.max()) <= 0.42
+    rows, columns = erased.any(dim=2), erased.any(dim=1)
+    assert torch.equal(rows[:, :, None] & columns[:, None, :], erased)  # rectangles
+    assert (rows.int().diff(dim=1).abs().sum(dim=1) <= 2).all()  # in one piece
+    assert erased[hit].float().mean(dim=0).min() > 0  # anywhere
+    torch.testing.assert_close(
+        (y[erased.unsqueeze(1).expand_as(y)].unique() + 1) / 2, torch.tensor([0.406, 0.456, 0.485])
+    )
+    assert torch.equal(erase(x, 0.0), x)

@@ -1,0 +1,116 @@
+"""How fast re-ID networks train, and how long they wait for images.
+
+Runs the trainer itself on images of noise and reads the rates that it reports. On the CPU both
+recipes run at the embedded profile's scale; on CUDA they also run at Market-1501's, ResNet50 at
+256x128 in batches of 64 in bf16. Operations are counted from the network, forwards and backwards.
+
+    OMP_NUM_THREADS=1 python benchmarks/reid_training.py
+    python benchmarks/reid_training.py --peak-tflops N    # CUDA: the chip's dense peak in bf16
+    python benchmarks/reid_training.py --quick            # tiny images, seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from recipes import ROOT, recipes
+from torch.utils.flop_counter import FlopCounterMode
+
+from lookalike.config import ReidConfig, load_config
+from lookalike.reid.model import new_reid
+from lookalike.reid.trainer import train_reid
+from lookalike.tracking import NullTracker
+from lookalike.training.checkpoint import ResumeState
+from lookalike.training.session import Session
+
+PERSONS = 64
+
+
+class Rates(NullTracker):
+    """Keeps the points of the curves."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, Mapping[str, float]]] = []
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """See Tracker."""
+        self.points.append((step, values))
+
+    def settled(self) -> tuple[float, float]:
+        """Images per second and the share of data wait, without the first quarter."""
+        images = seconds = waited = 0.0
+        for (before, _), (step, values) in zip(self.points, self.points[1:], strict=False):
+            if before >= self.points[-1][0] / 4:
+                took = (step - before) / values["images_per_second"]
+                images, seconds = images + step - before, seconds + took
+                waited += values["data_wait"] * took
+        return images / seconds, waited / seconds
+
+
+def measure(config: ReidConfig, steps: int) -> tuple[float, float, str]:
+    """Train for so many steps: images per second, share of data wait, the device."""
+    total = steps * config.batch_size
+    count = min(total, 2048)
+    config = config.model_copy(
+        update={"epochs": max(1, total // count), "checkpoint_images": 10**9, "weights": "none"}
+    )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, config.height, config.width, 3), dtype=np.uint8)
+    session, rates = Session(1, config.precision), Rates()
+    with tempfile.TemporaryDirectory() as folder:
+        train_reid(
+            config,
+            images,
+            [f"{i % PERSONS:04d}" for i in range(count)],
+            session=session,
+            resume=ResumeState(Path(folder), "benchmark", "x"),
+            tracker=rates,
+            initial=None,
+            validate=None,
+        )
+    return *rates.settled(), session.device.type
+
+
+def operations(config: ReidConfig) -> float:
+    """Floating-point operations to train on one image; a multiplication and an addition are two."""
+    model = new_reid(config, PERSONS)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(2, 3, config.height, config.width)).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def main() -> None:
+    """Measure and print one line per recipe."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--peak-tflops", type=float, help="of the CUDA device in bf16, dense")
+    parser.add_argument("--steps", type=int, help="per recipe; default 12, on CUDA 400")
+    parser.add_argument("--quick", action="store_true", help="tiny images, 4 steps")
+    arguments = parser.parse_args()
+    cuda = torch.cuda.is_available()
+    steps = arguments.steps or (4 if arguments.quick else 400 if cuda else 12)
+
+    configs = {f"{name}, small": config for name, config in recipes(arguments.quick).items()}
+    if cuda and not arguments.quick:
+        for name in ("study", "strong"):
+            config = load_config(ROOT / "profiles" / f"{name}.yaml").reid
+            configs[name] = config.model_copy(update={"batch_size": 64, "micro_batch": 64})
+    print(f"{'recipe':16}{'size':>9}{'batch':>7}{'precision':>11}{'device':>8}", end="")
+    print(f"{'images/s':>10}{'data wait':>11}{'TFLOP/s':>9}{'of peak':>9}")
+    for name, config in configs.items():
+        rate, wait, device = measure(config, steps)
+        teraflops = rate * operations(config) / 1e12
+        share = "-"
+        if device == "cuda" and arguments.peak_tflops and config.precision == "bf16":
+            share = f"{teraflops / arguments.peak_tflops:.1%}"
+        size = f"{config.height}x{config.width}"
+        print(f"{name:16}{size:>9}{config.batch_size:7}{config.precision:>11}{device:>8}", end="")
+        print(f"{rate:10.1f}{wait:11.2%}{teraflops:9.3f}{share:>9}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
