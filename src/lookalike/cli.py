@@ -11,15 +11,20 @@ from typing import Annotated
 
 import typer
 
+from lookalike import cli_deploy, cli_latents
 from lookalike.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
 data_app = typer.Typer(
     no_args_is_help=True, help="Pedestrians: render them, or import Market-1501."
 )
+weights_app = typer.Typer(invoke_without_command=True)
 registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 app.add_typer(registry_app, name="registry")
+app.add_typer(cli_latents.app, name="latents")
+app.add_typer(cli_deploy.app)
 
 PARAMS = Path("params.yaml")
 DATA_FILE = Path("data.dvc")
@@ -214,18 +219,47 @@ def starting_generator(
     train_starting_generator(gan, crops, output, total_images=images, seed=config.seed)
 
 
-@app.command()
-def weights() -> None:
-    """External weights: where each file is published, its digest, its licence, its place."""
+@weights_app.callback()
+def weights(context: typer.Context) -> None:
+    """Weights that others publish: list them, or import NVIDIA's; lists if nothing is asked."""
+    if context.invoked_subcommand is None:
+        weights_list()
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """Where each file is published, its digest, its licence, its place."""
     from rich.console import Console
     from rich.table import Table
 
     from lookalike.weights import FILES, status
 
-    table = Table("weights", "state", "what to do", title="Weights")
+    table = Table("weights", "state", title="Weights")
+    table.add_column("what to do", overflow="fold")  # an address cut short is no address
     for entry in status(FILES, Path()):
         table.add_row(entry.file.name, entry.state, entry.advice)
     Console().print(table)
+
+
+@weights_app.command("import")
+def weights_import(
+    source: Annotated[Path, typer.Argument(help="NVIDIA's StyleGAN3 checkpoint, a .pkl.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Default: in the weights' home, as NAME.safetensors.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, write nothing.")] = False,
+) -> None:
+    """Turn NVIDIA's pickle into safetensors, without running anything that is in it."""
+    from lookalike.progress import say
+    from lookalike.stylegan3.nvidia import import_checkpoint, read_checkpoint
+    from lookalike.weights import NVIDIA_LICENCE, home
+
+    if dry_run:
+        say(f"{source}: {read_checkpoint(source)} (dry run: nothing was written)")
+        return
+    target = output or home(Path()) / f"{source.stem}.safetensors"
+    say(f"{source}: {import_checkpoint(source, target, NVIDIA_LICENCE)}")
+    say(f"wrote {target}; {NVIDIA_LICENCE}")
 
 
 @app.command()
@@ -237,8 +271,8 @@ def doctor() -> None:
 
     from lookalike.doctor import examine
 
-    paths = [path for path in [PARAMS, *sorted(Path("profiles").glob("*.yaml"))] if path.is_file()]
-    rows = examine(Path(), paths)
+    profiles = [path for path in sorted(Path("profiles").glob("*.yaml")) if not path.is_symlink()]
+    rows = examine(Path(), [path for path in [PARAMS, *profiles] if path.is_file()])
     table = Table("", "what", "state", "detail", title="lookalike doctor")
     colours = {"ok": "green", "note": "yellow", "missing": "red"}
     for row in rows:
@@ -333,19 +367,6 @@ def summary() -> None:
 def ui(port: Annotated[int, typer.Option()] = 5000) -> None:
     """Open MLflow's UI on this repository's runs."""
     _mlflow("ui", "--port", str(port))
-
-
-@app.command()
-def serve(
-    port: Annotated[int, typer.Option()] = 5001,
-    version: Annotated[str, typer.Option(help="@champion, or a version number.")] = "@champion",
-) -> None:
-    """Serve the champion over HTTP: POST /invocations with base64 images."""
-    from lookalike.config import load_config
-
-    name = load_config(PARAMS).registry.model
-    model = f"models:/{name}{version if version.startswith('@') else f'/{version}'}"
-    _mlflow("models", "serve", "-m", model, "--env-manager", "local", "--port", str(port))
 
 
 def _mlflow(*arguments: str) -> None:

@@ -275,6 +275,7 @@ class EvaluateConfig(Section):
 
     batch_size: Positive
     flip: bool  # average the embeddings of an image and its mirror image
+    rerank: bool  # also by k-reciprocal neighbours (Zhong et al. 2017), reported beside the rest
     ranks: tuple[Positive, ...]
 
 

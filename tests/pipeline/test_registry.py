@@ -11,7 +11,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from lookalike.config import Config, load_config
 from lookalike.data.loading import decode
+from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.provenance import git_sha, md5_file
+from lookalike.registry.chosen import choose_model
 from lookalike.registry.evidence import Evaluation, Evidence
 from lookalike.registry.gates import failures
 from lookalike.registry.promotion import CHAMPION, ChampionMovedError, Registry
+from lookalike.registry.serving import load_serving_model
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.model import new_reid, save_reid
 from lookalike.tracking import open_run
@@ -207,94 +214,229 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(root: Path, config: Config) -> Iterator[str]:
-    """The address of a server with another model's champion in it."""
+def served(root: Path, config: Config) -> Registry:
+    """Another model's champion; `root / "served"` is where its name is in params.yaml."""
     names = config.registry.model_copy(update={"model": "served"})
     registry = Registry(config.model_copy(update={"registry": names}), root)
     assert registry.promote(register(registry, 0.5)).action == "promoted"
+    params = (root / "params.yaml").read_text()
+    (root / "served").mkdir()
+    renamed = params.replace(f"model: {config.registry.model}", "model: served")
+    (root / "served" / "params.yaml").write_text(renamed)
+    return registry
+
+
+class Server:
+    """`lookalike serve` in a process of its own.
+
+    Attributes:
+        address: where it answers.
+        pid: of the process that answers: a signal to the command must reach the server.
+    """
+
+    def __init__(self, address: str, pid: int):
+        self.address, self.pid = address, pid
+
+    @property
+    def peak_memory(self) -> int:
+        """The most that was ever resident, bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+    def ask(self, *images: object) -> tuple[int, str]:
+        """Status and body of one request with one row per image."""
+        rows = [[image] for image in images]
+        return self.send(json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}))
+
+    def send(self, body: str | bytes | Iterator[bytes]) -> tuple[int, str]:
+        """The same for any body; an iterator is sent in chunks, without a length."""
+        request = urllib.request.Request(
+            f"{self.address}/invocations",
+            body.encode() if isinstance(body, str) else body,
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+
+@contextmanager
+def running(registry: Registry, *command: str | Path) -> Iterator[Server]:
+    """A server, where its model is called so in params.yaml, with a port of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    model = f"models:/{registry.name}@champion"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model]
-    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    log = registry.root / "server.log"
+    beside = str(Path(sys.executable).parent)
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MLFLOW_TRACKING_URI": registry.store.uri,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}",
     }
-    log = root / "server.log"
     with log.open("w") as stream:
         process = subprocess.Popen(
-            command,
-            cwd=root,
+            [*command, "--port", str(port)],
+            cwd=registry.root / "served",
             env=environment,
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        address = f"http://127.0.0.1:{port}"
+        server = Server(f"http://127.0.0.1:{port}", process.pid)
         deadline = time.monotonic() + 400
         while True:
             try:
-                with urllib.request.urlopen(f"{address}/ping", timeout=5):
+                with urllib.request.urlopen(f"{server.address}/ping", timeout=5):
                     break
             except OSError:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.5)
-        yield address
+        yield server
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)  # MLflow's command starts a shell and workers
         process.wait(timeout=60)
 
 
-def ask(address: str, *images: str) -> tuple[int, str]:
-    """Status and body of one request."""
-    body = {"dataframe_split": {"columns": ["image"], "data": [[image] for image in images]}}
-    request = urllib.request.Request(
-        f"{address}/invocations",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+@pytest.fixture(scope="module")
+def server(served: Registry) -> Iterator[Server]:
+    """`lookalike serve` with that champion in it."""
+    with running(served, Path(sys.executable).with_name("lookalike"), "serve") as server:
+        yield server
 
 
 def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def test_embeddings_over_http(server: str, root: Path) -> None:
+def bomb() -> bytes:
+    """400 megapixels in 50 kB."""
+    stream = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_embeddings_over_http(server: Server, root: Path) -> None:
     pictures = [jpeg(1), jpeg(2)]
-    status, body = ask(server, *map(text, pictures))
-    assert status == 200, body
-    served = np.array(json.loads(body)["predictions"])
-    np.testing.assert_allclose(np.linalg.norm(served, axis=1), 1, atol=1e-5)
     images = np.stack([np.asarray(decode(picture)) for picture in pictures])
     expected = Embedder.load(weights(root)).embed(images)
-    assert served.shape == expected.shape
-    np.testing.assert_allclose(served, expected, atol=1e-4)
+    texts = [text(picture) for picture in pictures]
+    for answer in (
+        server.ask(*texts),
+        server.ask(*images.tolist()),
+        server.send(json.dumps({"dataframe_records": [{"image": t} for t in texts]})),
+        server.send(json.dumps({"instances": [{"image": t} for t in texts]})),
+        server.send(json.dumps({"inputs": {"image": texts}})),
+    ):
+        status, body = answer
+        assert status == 200, body
+        embeddings = np.array(json.loads(body)["predictions"])
+        np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+        assert embeddings.shape == expected.shape
+        np.testing.assert_allclose(embeddings, expected, atol=1e-4)
 
 
-def test_what_is_no_picture_is_refused_and_the_next_request_is_fine(server: str) -> None:
-    stream = io.BytesIO()
-    Image.new("1", (20_000, 20_000)).save(stream, "PNG")  # 400 megapixels in 50 kB
-    refused = {
+def test_mlflows_own_command_serves_the_same_model(served: Registry, root: Path) -> None:
+    """Without the guard of `lookalike serve`: the model itself refuses what is no picture."""
+    mlflow = [Path(sys.executable).with_name("mlflow"), "models", "serve", "--env-manager", "local"]
+    expected = Embedder.load(weights(root)).embed(np.asarray(decode(jpeg(1)))[None])
+    with running(served, *mlflow, "--model-uri", "models:/served@champion") as server:
+        status, body = server.ask(text(jpeg(1)))
+        assert status == 200, body
+        np.testing.assert_allclose(json.loads(body)["predictions"], expected, atol=1e-4)
+        status, body = server.ask(text(b"no picture at all"))
+        assert status == 400 and "image in row 0: not a readable image" in body
+        assert server.ask(text(jpeg(1)))[0] == 200
+
+
+def test_what_is_no_picture_is_refused_and_the_next_request_is_fine(
+    server: Server, root: Path
+) -> None:
+    """Row by row, with a message that names the row; files of the server are none."""
+    refused: dict[object, str] = {
         text(b"no picture at all"): "image in row 1: not a readable image",
         text(jpeg()[:300]): "image in row 1: not a readable image",
         "%%%": "image in row 1 is not base64",
-        text(stream.getvalue()): "pixels",
+        str(weights(root)): "image in row 1 is not base64",
+        text(bomb()): "pixels",
+        None: "image in row 1 is neither",
     }
-    for image, message in refused.items():
-        status, body = ask(server, text(jpeg()), image)
+    cases = [*refused.items(), ([[1, 2, 3]], "shape (1, 3)"), ([[[0, 0, 256]]], "0 to 255")]
+    for image, message in cases:
+        status, body = server.ask(text(jpeg()), image)
         assert status == 400, body
         assert message in json.loads(body)["message"]
-    assert ask(server, text(jpeg()))[0] == 200
-    assert ask(server, *["x"] * 257)[0] == 400
+    assert server.ask(text(jpeg()))[0] == 200
+    assert server.ask(*["x"] * 257)[0] == 400
+    assert server.ask()[0] == 400
+
+
+def test_a_crowd_with_hostile_bodies_in_it(server: Server) -> None:
+    """50 clients at a time: who sends a picture gets its embedding, the others a 4xx."""
+    hostile: list[tuple[Callable[[], tuple[int, str]], int]] = [
+        (lambda: server.send(b""), 400),
+        (lambda: server.send(b"[" * 100_000), 400),
+        (lambda: server.send(b"\xff" * 10_000_000), 400),
+        (lambda: server.send(b"\xff" * 100_000_000), 413),
+        (lambda: server.ask("A" * 100_000_000), 413),
+        (lambda: server.send(iter([b" " * 1_000_000] * 100)), 413),
+        (lambda: server.ask(text(bomb())), 400),
+        (lambda: server.ask([[1, 2], [3]]), 400),
+    ]
+    before = server.peak_memory
+    with ThreadPoolExecutor(50) as pool:
+        good = [pool.submit(server.ask, text(jpeg(n % 5))) for n in range(42)]
+        bad = [(pool.submit(request), status) for request, status in hostile]
+        for answer, status in bad:
+            assert answer.result()[0] == status
+            assert len(answer.result()[1]) < 1000, "a refusal does not repeat what was sent"
+        answers = [answer.result() for answer in good]
+    assert {status for status, _ in answers} == {200}
+    embeddings = np.array([json.loads(body)["predictions"][0] for _, body in answers])
+    np.testing.assert_allclose(embeddings[5:], embeddings[:-5], atol=1e-5)
+    assert server.peak_memory - before < 500_000_000
+    assert server.ask(text(jpeg()))[0] == 200
+
+
+def test_local_prediction_takes_files_bytes_and_arrays(served: Registry, tmp_path: Path) -> None:
+    """The registered model itself, without a server."""
+    uri = served.store.client.get_model_version_download_uri("served", "1")
+    with served.store.selected():
+        folder = Path(download_artifacts(uri, dst_path=str(tmp_path)))
+    model = load_serving_model(folder)
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(jpeg(1))
+    array = np.asarray(decode(jpeg(1)))
+    forms = [picture, jpeg(1), text(jpeg(1)), array]
+    embeddings = np.asarray(model.predict(pd.DataFrame({"image": forms})))
+    expected = Embedder.load(weights(served.root)).embed(array[None])
+    np.testing.assert_allclose(embeddings, expected.repeat(4, axis=0), atol=1e-5)
+    for wrong, message in (
+        (str(picture), "not base64"),
+        (tmp_path / "nowhere.jpg", "No such file"),
+        (array.astype(np.float32), "uint8"),
+        (array[..., 0], "H, W, 3"),
+    ):
+        with pytest.raises(MlflowException, match=message):
+            model.predict(pd.DataFrame({"image": [wrong]}))
+
+
+def test_commands_take_the_champion_unless_told_otherwise(served: Registry) -> None:
+    champion = choose_model(served.config, served.root)
+    assert champion.name == "served v1"
+    assert champion.digest == sha256_file(weights(served.root))
+    by_number = choose_model(served.config, served.root, "1")
+    by_path = choose_model(served.config, served.root, str(weights(served.root)))
+    assert champion.description == by_number.description
+    assert by_path.description == {**champion.description, "model": "model.safetensors"}
+    image = np.asarray(decode(jpeg(1)))[None]
+    np.testing.assert_array_equal(champion.embedder.embed(image), by_path.embedder.embed(image))
+    for wrong in ("7", "nowhere.safetensors", "@challenger"):
+        with pytest.raises(UserError):
+            choose_model(served.config, served.root, wrong)
+    names = served.config.registry.model_copy(update={"model": "empty"})
+    with pytest.raises(UserError, match="no champion yet"):
+        choose_model(served.config.model_copy(update={"registry": names}), served.root)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lookalike.cli import main
+from lookalike.weights import FILES
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 HELP = """
@@ -26,7 +27,16 @@ finally:
 def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
     assert "imported: []" in done.stdout
-    for command in ("data", "generate", "doctor", "promote", "rollback", "registry", "summary"):
+    for command in (
+        "data",
+        "generate",
+        "doctor",
+        "promote",
+        "rollback",
+        "registry",
+        "summary",
+        "search",
+    ):
         assert command in done.stdout
 
 
@@ -39,6 +49,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["data", "render", "--seed", "3", "--junk", "0"], "give --train-persons"),
         (["generate", "--input", "a", "--output", "b"], "no parameter file at params.yaml"),
         (["serve"], "no parameter file at params.yaml"),
+        (["weights", "import", "nowhere.pkl"], "no file at nowhere.pkl"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -73,6 +84,22 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code in (0, None)
+
+
+@pytest.mark.parametrize("arguments", [["weights"], ["weights", "list"]])
+def test_weights_are_listed(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    run(monkeypatch, *arguments)
+    printed = capsys.readouterr().out
+    for file in FILES.values():
+        assert file.name in printed
+        assert file.shipped or file.address in printed
 
 
 def test_data_render_takes_options_over_parameters(

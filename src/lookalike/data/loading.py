@@ -22,15 +22,15 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # Pillow's rarer decoders fail in more
 MAX_PIXELS = 64 * 1024 * 1024  # a crop is small; more is a decompression bomb
 
 
-def decode(data: bytes, name: str = "image") -> Image.Image:
+def decode(data: bytes, name: str = "image", max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an encoded image to RGB.
 
     Raises:
-        UserError: not an image, truncated, or more than 64 megapixels.
+        UserError: not an image, truncated, or of more than `max_pixels` pixels.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
+        if image.width * image.height > max_pixels:
             raise UserError(f"{name}: {image.width}x{image.height} pixels are too many for a crop")
         return image.convert("RGB")
     except (
@@ -40,7 +40,9 @@ def decode(data: bytes, name: str = "image") -> Image.Image:
         ValueError,
         Image.DecompressionBombError,
     ) as error:
-        raise UserError(f"{name}: not a readable image ({error})") from error
+        # Pillow would say which object in memory it could not identify.
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"{name}: not a readable image ({reason})") from error
 
 
 def resize(image: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8]:

@@ -52,11 +52,12 @@ def save_serving_model(folder: Path, weights: Path, flip: bool, description: Mod
     """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import Array, ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
     package = Path(lookalike.__file__).parent
     signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "image")]),
+        # Text, bytes, array or path.
+        inputs=Schema([ColSpec(AnyType(), "image")]),  # type: ignore[no-untyped-call]
         outputs=Schema([ColSpec(Array(DataType.double))]),
     )
     with tempfile.TemporaryDirectory() as scratch, _quiet():

@@ -1,23 +1,34 @@
-"""The model that MLflow serves: base64 pictures in, unit-length embeddings out.
+"""The model that MLflow serves: pictures in, unit-length embeddings out.
 
 MLflow runs this file when it loads the model ("models from code"), with the copy of this package
 that was registered beside it, so that later changes of a checkout cannot break a served model and
 nothing is unpickled.
+
+A picture is one of these, in the column `image`, mixed as you like:
+
+- text: base64 of an encoded image (JPEG, PNG, BMP, WebP);
+- `bytes` of an encoded image;
+- an array, uint8 [H, W, 3], RGB; over HTTP nested lists of whole numbers from 0 to 255;
+- a `pathlib.Path`. Text is never taken for a path: JSON has no paths, so nobody can have a server
+  read its own files.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from PIL import Image
 
 from lookalike.data.loading import decode, resize
 from lookalike.errors import UserError
@@ -26,15 +37,17 @@ from lookalike.reid.embedder import Embedder
 COLUMN = "image"
 MAX_IMAGES = 256  # per request
 MAX_BYTES = 8 * 1024 * 1024  # of one encoded picture
+MAX_PIXELS = 32 * 1024 * 1024  # of all pictures of a request: 256 crops of 512x256
 
 
 class EmbeddingModel(PythonModel):
-    """Answers `image` (base64 of JPEG, PNG, ...) with one list of D numbers per picture."""
+    """Answers each picture of the column `image` with a list of D numbers."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights; `flip` as in the evaluation that the gates judged."""
         flip = bool((context.model_config or {}).get("flip", False))
         self.embedder = Embedder.load(Path(context.artifacts["weights"]), flip=flip)
+        self.turn = threading.Lock()
 
     def predict(
         self,
@@ -48,28 +61,79 @@ class EmbeddingModel(PythonModel):
             MlflowException: a picture is none, or the request is too large; the server answers 400
                 with the message, which names the row.
         """
-        texts = list(model_input[COLUMN])
-        if len(texts) > MAX_IMAGES:
-            raise _refused(f"{len(texts)} pictures in a request; send at most {MAX_IMAGES}")
+        pictures = list(model_input[COLUMN])
+        if len(pictures) == 1 and _is_texts(pictures[0]):
+            pictures = pictures[0]  # MLflow makes one row of {"image": [TEXT, TEXT, ...]}
+        if not pictures:
+            raise _refused(f"no pictures: give at least one in the column {COLUMN}")
+        if len(pictures) > MAX_IMAGES:
+            raise _refused(f"{len(pictures)} pictures in a request; send at most {MAX_IMAGES}")
         height, width = self.embedder.model.height, self.embedder.model.width
-        images = np.empty((len(texts), height, width, 3), dtype=np.uint8)
-        for row, text in enumerate(texts):  # one at a time: a large picture is soon small again
-            images[row] = _picture(str(text), row, height, width)
-        embeddings: list[list[float]] = self.embedder.embed(images).astype(float).tolist()
+        images = np.empty((len(pictures), height, width, 3), dtype=np.uint8)
+        pixels_left = MAX_PIXELS
+        for row, picture in enumerate(pictures):  # one at a time: a large one is soon small again
+            name = f"image in row {row}"
+            try:
+                decoded = read_picture(picture, name, pixels_left)
+            except (UserError, OSError) as error:
+                raise _refused(str(error)) from error
+            pixels_left -= decoded.width * decoded.height
+            images[row] = resize(decoded, height, width)
+        # Requests come in threads. One at a time through the network is as fast, and their
+        # activations do not add up.
+        with self.turn:
+            embeddings: list[list[float]] = self.embedder.embed(images).astype(float).tolist()
         return embeddings
 
 
-def _picture(text: str, row: int, height: int, width: int) -> np.ndarray:
-    if len(text) > MAX_BYTES * 4 // 3 + 4:
-        raise _refused(f"image in row {row} is larger than {MAX_BYTES} bytes")
+def read_picture(picture: object, name: str, max_pixels: int) -> Image.Image:
+    """Decode a picture in any of the forms that the model takes.
+
+    Raises:
+        UserError: it is none, or too large; says `name`.
+        OSError: a path that cannot be read.
+    """
+    if isinstance(picture, list | np.ndarray):
+        return Image.fromarray(_array(picture, name, max_pixels))
+    if isinstance(picture, Path):
+        if picture.stat().st_size > MAX_BYTES:
+            raise UserError(f"{name} is larger than {MAX_BYTES} bytes")
+        data = picture.read_bytes()
+    elif isinstance(picture, bytes):
+        data = picture
+    elif isinstance(picture, str):
+        if len(picture) > MAX_BYTES * 4 // 3 + 4:
+            raise UserError(f"{name} is larger than {MAX_BYTES} bytes")
+        try:
+            data = base64.b64decode(picture, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise UserError(f"{name} is not base64: {error}") from error
+    else:
+        raise UserError(f"{name} is neither base64, bytes, an array nor a path")
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{name} is larger than {MAX_BYTES} bytes")
+    return decode(data, name, max_pixels)
+
+
+def _is_texts(cell: object) -> bool:
+    return isinstance(cell, list) and all(isinstance(item, str) for item in cell)
+
+
+def _array(
+    picture: list[Any] | npt.NDArray[Any], name: str, max_pixels: int
+) -> npt.NDArray[np.uint8]:
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _refused(f"image in row {row} is not base64: {error}") from error
-    try:
-        return resize(decode(data, f"image in row {row}"), height, width)
-    except UserError as error:
-        raise _refused(str(error)) from error
+        array = np.asarray(picture)
+    except (ValueError, OverflowError) as error:  # lists of unequal length
+        raise UserError(f"{name} is no array [H, W, 3]: {error}") from error
+    if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        raise UserError(f"{name} has shape {array.shape}; an array must be [H, W, 3]")
+    if array.shape[0] * array.shape[1] > max_pixels:
+        raise UserError(f"{name}: {array.shape[1]}x{array.shape[0]} pixels are too many")
+    whole = array.dtype == np.uint8 or (isinstance(picture, list) and array.dtype.kind == "i")
+    if not whole or array.min() < 0 or array.max() > 255:
+        raise UserError(f"{name} must hold whole numbers from 0 to 255 (uint8), not {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.uint8)
 
 
 def _refused(message: str) -> MlflowException:

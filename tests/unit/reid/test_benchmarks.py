@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "reid_training.py"
 
@@ -21,3 +24,19 @@ def test_reid_training_prints_rates_for_both_recipes() -> None:
         rate, wait, teraflops = line.split()[-4:-1]
         assert float(rate) > 0 and float(teraflops) > 0
         assert 0 <= float(wait.rstrip("%")) < 100
+
+
+def test_serving_prints_latencies_of_both_runtimes() -> None:
+    command = [sys.executable, str(SCRIPT.with_name("serving.py")), "--quick"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, header, *lines, last = done.stdout.splitlines()
+    assert "p50 ms" in header and "p95 ms" in header and "images/s" in header
+    rows = [line.rsplit(maxsplit=5) for line in lines]
+    assert [row[0].split("  ")[-1].strip() for row in rows] == ["PyTorch", "ONNX Runtime"] * 2
+    for _, batch, p50, p95, rate, calls in rows:
+        assert 0 < float(p50) <= float(p95)
+        assert float(rate) == pytest.approx(1000 * int(batch) / float(p50), rel=0.1)
+        assert int(calls) == 2
+    assert float(last.split("differ by ")[1].split()[0]) <= 1e-4

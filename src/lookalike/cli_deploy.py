@@ -1,0 +1,151 @@
+"""Using a model: `lookalike embed`, `search`, `export` and `serve`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lookalike.errors import UserError
+
+if TYPE_CHECKING:
+    from lookalike.registry.chosen import ChosenModel
+    from lookalike.reid.gallery import Gallery
+
+app = typer.Typer()
+
+PARAMS = Path("params.yaml")
+CHAMPION = "@champion"
+QUERIES_SHOWN = 200  # a page with more pictures is no pleasure to open
+Model = Annotated[
+    str, typer.Option("--model", help="@champion, a version's number, or a file of weights.")
+]
+
+
+@app.command()
+def embed(
+    folder: Annotated[Path, typer.Argument(help="Pictures, folders in it included.")],
+    output: Annotated[Path, typer.Option("--output", help="The gallery to write, .npz.")],
+    model: Model = CHAMPION,
+) -> None:
+    """Embed every picture of a folder and save a gallery for `lookalike search`."""
+    from lookalike.progress import say
+
+    chosen = _choose(model)
+    gallery = _embed_folder(folder, chosen)
+    gallery.save(output)
+    say(f"{output}: {len(gallery.files)} pictures embedded with {chosen.name}")
+
+
+@app.command()
+def search(
+    query: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
+    gallery: Annotated[Path, typer.Argument(help="A folder, or what `lookalike embed` wrote.")],
+    output: Annotated[Path, typer.Option("--output", help="The page to write.")] = Path(
+        ".lookalike/search.html"
+    ),
+    top: Annotated[int, typer.Option("--top", min=1, help="Matches per query.")] = 10,
+    model: Model = CHAMPION,
+) -> None:
+    """Find the most similar pictures of a gallery and show them on one HTML page."""
+    from lookalike.progress import say
+    from lookalike.reid.gallery import Gallery, embed_folder, embed_pictures
+    from lookalike.report.search import Match, write_search_page
+
+    if not query.exists():
+        raise UserError(f"no picture or folder at {query}")
+    saved = None if gallery.is_dir() else Gallery.load(gallery)
+    chosen = _choose(model)
+    if saved:
+        saved.check_model(chosen.description, gallery)
+    if query.is_dir():
+        asked, bad = embed_folder(query, chosen.embedder, chosen.description)
+    else:
+        asked, bad = embed_pictures(query.parent, [query.name], chosen.embedder, chosen.description)
+    _name(bad)
+    held = saved or _embed_folder(gallery, chosen)
+    indices, similarities = held.search(asked.embeddings[:QUERIES_SHOWN], top)
+    results = [
+        (
+            asked.folder / name,
+            name,
+            [
+                Match(held.folder / held.files[i], held.files[i], float(similarity))
+                for i, similarity in zip(found, values, strict=True)
+            ],
+        )
+        for name, found, values in zip(asked.files, indices, similarities, strict=False)
+    ]
+    about = f"{len(asked.files)} queries in {len(held.files)} pictures of {held.folder}, "
+    write_search_page(output, results, about=f"{about}embedded with {chosen.name}")
+    if len(results) < len(asked.files):
+        say(f"the page shows the first {len(results)} of {len(asked.files)} queries")
+    best = results[0]
+    say(f"{output}: {best[1]} is most like {best[2][0].name} ({best[2][0].similarity:.3f})")
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", help="The file to write, .onnx.")],
+    model: Model = CHAMPION,
+) -> None:
+    """Write a model as ONNX, preprocessing inside, and compare it with PyTorch."""
+    from lookalike.progress import say
+    from lookalike.reid.onnx_export import export_onnx
+
+    chosen = _choose(model)
+    difference = export_onnx(chosen.embedder, output, chosen.description)
+    say(f"{output}: {chosen.name}, equal to PyTorch within {difference:.1e}")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option()] = 5001,
+    version: Annotated[str, typer.Option(help="@champion, or a version number.")] = CHAMPION,
+    host: Annotated[str, typer.Option(help="0.0.0.0 for all of this machine's addresses.")] = (
+        "127.0.0.1"
+    ),
+) -> None:
+    """Serve the champion over HTTP: POST /invocations with base64 images."""
+    from lookalike.config import load_config
+    from lookalike.tracking import tracking_uri
+
+    name = load_config(PARAMS).registry.model
+    model = f"models:/{name}{version if version.startswith('@') else f'/{version}'}"
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": tracking_uri(Path.cwd()),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    script = Path(__file__).parent / "registry" / "server.py"
+    # -P: this package's folder must not be where modules are looked for. The server takes this
+    # process's place, so that a signal reaches it.
+    command = [sys.executable, "-P", str(script), model, host, str(port)]
+    os.execve(sys.executable, command, environment)
+
+
+def _choose(model: str) -> ChosenModel:
+    from lookalike.config import load_config
+    from lookalike.registry.chosen import choose_model
+
+    return choose_model(load_config(PARAMS), Path.cwd(), model)
+
+
+def _embed_folder(folder: Path, chosen: ChosenModel) -> Gallery:
+    from lookalike.reid.gallery import embed_folder
+
+    gallery, bad = embed_folder(folder, chosen.embedder, chosen.description)
+    _name(bad)
+    return gallery
+
+
+def _name(bad: Mapping[str, str]) -> None:
+    from lookalike.progress import say
+
+    for name, reason in bad.items():
+        say(f"left out {name}: {reason}")

@@ -1,0 +1,88 @@
+"""The model that a command works with: the champion, another version, or a file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lookalike.config import Config
+from lookalike.data.manifest import sha256_file
+from lookalike.errors import UserError
+from lookalike.registry.promotion import CHAMPION, Registry
+from lookalike.reid.embedder import Embedder
+
+CHOICE = f"@{CHAMPION}"  # what commands take unless told otherwise
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """An embedder, and where it is from.
+
+    Attributes:
+        embedder: with the flip averaging that it was evaluated with.
+        name: for people, say "lookalike-reid v3".
+        digest: sha256 of the weights; with `embedder.flip` it decides about embeddings.
+    """
+
+    embedder: Embedder
+    name: str
+    digest: str
+
+    @property
+    def description(self) -> dict[str, str]:
+        """What is kept with embeddings and exports."""
+        flip = str(self.embedder.flip).lower()
+        return {"model": self.name, "weights_sha256": self.digest, "flip": flip}
+
+
+def choose_model(config: Config, root: Path, choice: str = CHOICE) -> ChosenModel:
+    """Load a model.
+
+    Args:
+        config: names the registered model; its `evaluate.flip` holds for a file.
+        root: the repository root.
+        choice: "@champion", a version's number, or the path of a file of re-ID weights.
+
+    Raises:
+        UserError: there is no champion, version or file, or the file holds no re-ID model.
+    """
+    path = Path(choice)
+    if choice != CHOICE and not choice.isdecimal():
+        if not path.is_file():
+            raise UserError(f"no model {choice}: give {CHOICE}, a version or a file of weights")
+        embedder = Embedder.load(path, config.evaluate.batch_size, config.evaluate.flip)
+        return ChosenModel(embedder, path.name, sha256_file(path))
+    registry = Registry(config, root)
+    version = registry.champion() if choice == CHOICE else int(choice)
+    if version is None:
+        raise UserError(
+            f"{registry.name} has no champion yet; run `dvc repro`, or give --model a version "
+            "or a file of weights"
+        )
+    with _packed(registry, version) as (weights, flip):
+        embedder = Embedder.load(weights, config.evaluate.batch_size, flip)
+        return ChosenModel(embedder, f"{registry.name} v{version}", sha256_file(weights))
+
+
+@contextmanager
+def _packed(registry: Registry, version: int) -> Iterator[tuple[Path, bool]]:
+    """A version's weights in a folder for a while, and its flip averaging."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    store = registry.store
+    with TemporaryDirectory() as scratch:
+        try:
+            uri = store.client.get_model_version_download_uri(registry.name, str(version))
+            with store.selected():
+                folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+        except MlflowException as error:
+            reason = " ".join(error.message.split())
+            raise UserError(f"cannot load {registry.name} v{version}: {reason}") from error
+        settings = Model.load(folder).flavors["python_function"].get("config") or {}
+        (weights,) = (folder / "artifacts").glob("*.safetensors")
+        yield weights, bool(settings.get("flip", False))

@@ -1,0 +1,153 @@
+"""MLflow's scoring server behind a guard, which bounds what a request can cost.
+
+MLflow's server reads bodies of any size, repeats a body that is not JSON in its answer, and answers
+500 to some malformed ones. The guard stands in front of it as ASGI middleware: it takes JSON only,
+reads at most `MAX_BODY` bytes within `BODY_SECONDS`, lets `READERS` bodies be read and `WORKERS`
+requests be computed at a time, and makes the others wait, their bodies still in the network.
+
+`lookalike serve` runs this file as a script (`python -P server.py MODEL HOST PORT`). It imports
+nothing of this package, so that the code registered with the model is the code that runs.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+MAX_BODY = 16 * 1024 * 1024  # bytes: a picture of 8 MiB in base64, or hundreds of crops
+BODY_SECONDS = 30  # to send a body
+READERS = 32  # bodies in memory
+WORKERS = 4  # bodies decoded and embedded
+CONNECTIONS = 512  # open at once; more get a 503 from uvicorn
+REQUEST_SECONDS = 300  # to decode and embed; MLflow answers 504 afterwards
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class RefusedError(Exception):
+    """A request that the guard answers itself."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class Guard:
+    """ASGI middleware; see the module."""
+
+    def __init__(self, app: App):
+        self.app = app
+        self.readers = asyncio.Semaphore(READERS)
+        self.workers = asyncio.Semaphore(WORKERS)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Check a POST before the application sees it; pass on everything else."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        try:
+            headers = {key.lower(): value for key, value in scope["headers"]}
+            check_headers(headers)
+            async with self.readers:
+                try:
+                    body = await asyncio.wait_for(read_body(receive), BODY_SECONDS)
+                except TimeoutError:
+                    raise RefusedError(408, f"the body took more than {BODY_SECONDS} s") from None
+                if body is None:  # the client has gone
+                    return
+                async with self.workers:
+                    await asyncio.to_thread(check_json, body)
+                    await self.app(scope, replay(body, receive), send)
+        except RefusedError as refused:
+            if refused.status in (413, 415):  # the client may still be sending, and not listening
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(discard(receive), BODY_SECONDS)
+            await answer(send, refused)
+
+
+def check_headers(headers: dict[bytes, bytes]) -> None:
+    """Refuse what needs no reading: another type than JSON, or too many bytes announced."""
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if kind != b"application/json":
+        raise RefusedError(415, "send Content-Type: application/json")
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > MAX_BODY:
+        raise RefusedError(413, f"send at most {MAX_BODY} bytes")
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The whole body; None if the client went away before its end."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:  # sent in chunks, without a length
+            raise RefusedError(413, f"send at most {MAX_BODY} bytes")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def discard(receive: Receive) -> None:
+    """Read the rest of a body, and keep nothing of it."""
+    while (await receive()).get("more_body", False):
+        pass
+
+
+def check_json(body: bytes) -> None:
+    """Refuse what MLflow would repeat in its answer, or answer with a 500."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise RefusedError(400, f"the body is not JSON ({reason})") from None
+    if not isinstance(content, dict):
+        raise RefusedError(400, "the body must be a JSON object")
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body once more, then what the client does next."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return again
+
+
+async def answer(send: Send, refused: RefusedError) -> None:
+    """Send the refusal in the form of MLflow's own errors."""
+    code = "RESOURCE_EXHAUSTED" if refused.status == 413 else "BAD_REQUEST"
+    content = json.dumps({"error_code": code, "message": refused.message}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def main(model: str, host: str, port: str) -> None:
+    """Load the model, then answer until told to stop."""
+    import uvicorn
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc import load_model, scoring_server
+
+    os.environ.setdefault("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
+    try:
+        loaded = load_model(model)
+    except MlflowException as error:
+        sys.exit(f"error: cannot load {model}: {' '.join(error.message.split())}")
+    app = Guard(scoring_server.init(loaded))
+    uvicorn.run(app, host=host, port=int(port), limit_concurrency=CONNECTIONS, access_log=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

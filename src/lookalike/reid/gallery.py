@@ -1,0 +1,181 @@
+"""A folder of pictures as embeddings: made once, saved with its model's digest, searched often."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike.data.loading import Images, decode, resize
+from lookalike.errors import UserError
+from lookalike.progress import Progress
+from lookalike.reid.embedder import SHOW_PROGRESS_FROM, Embedder
+from lookalike.reid.ranking import top_matches
+
+FORMAT = "lookalike-gallery 1"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+AT_ONCE = 128  # pictures decoded at once
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures that a model has seen.
+
+    Attributes:
+        folder: where the pictures are.
+        files: N paths below it, sorted, with forward slashes.
+        embeddings: float32 [N, D] of unit length.
+        model: `ChosenModel.description`, which embeddings must share to be compared.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    embeddings: npt.NDArray[np.float32]
+    model: Mapping[str, str]
+
+    def save(self, path: Path) -> None:
+        """Write an npz file: `embeddings`, `files` and `about`, text in JSON with the digests.
+
+        The file is complete or not there. It opens with `numpy.load` and holds no pickle.
+        """
+        files = np.array(self.files, dtype=np.str_)
+        about = {
+            "format": FORMAT,
+            "folder": str(self.folder.resolve()),
+            **self.model,
+            "sha256": _digest(self.embeddings, self.files),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.partial")
+        with partial.open("wb") as stream:
+            np.savez(stream, embeddings=self.embeddings, files=files, about=json.dumps(about))
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: missing, damaged, changed, or something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                about = json.loads(str(content["about"]))
+                embeddings = content["embeddings"]
+                files = tuple(str(name) for name in content["files"])
+            if about.pop("format") != FORMAT:
+                raise ValueError("another format")
+            if about.pop("sha256") != _digest(embeddings, files):
+                raise ValueError("its digest does not fit its content")
+            return cls(Path(about.pop("folder")), files, embeddings, about)
+        except FileNotFoundError as error:
+            raise UserError(f"no gallery at {path}; make one with `lookalike embed`") from error
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path} is no gallery: {reason}; make it anew") from error
+
+    def check_model(self, model: Mapping[str, str], path: Path) -> None:
+        """Refuse to compare embeddings of different models.
+
+        Raises:
+            UserError: it was made with other weights, or another flip averaging.
+        """
+        for key in ("weights_sha256", "flip"):
+            if self.model.get(key) != model[key]:
+                raise UserError(
+                    f"{path} was made with {self.model.get('model')}, not with {model['model']} "
+                    f"({key} differs); embed the folder anew, or give --model that one"
+                )
+
+    def search(
+        self, queries: npt.NDArray[np.float32], k: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """The most similar pictures of each query.
+
+        Args:
+            queries: float32 [Q, D].
+            k: how many; fewer where the gallery is smaller.
+
+        Returns:
+            Indices into `files` and cosine similarities, both [Q, k], best first.
+        """
+        k = min(k, len(self.files))
+        # Nobody is known: one label for all queries and another for the gallery leave nothing out.
+        asked, held = ["query"] * len(queries), ["gallery"] * len(self.files)
+        top = top_matches(queries, self.embeddings, asked, held, asked, held, k)
+        return top.indices, top.similarities
+
+
+def embed_folder(
+    folder: Path, embedder: Embedder, model: Mapping[str, str]
+) -> tuple[Gallery, dict[str, str]]:
+    """Embed every picture of a folder and the folders in it.
+
+    Args:
+        folder: pictures are its JPEG, PNG, BMP and WebP files, by suffix.
+        embedder: the model.
+        model: `ChosenModel.description`.
+
+    Returns:
+        The gallery, and the pictures that were left out with the reason.
+
+    Raises:
+        UserError: no such folder, or no readable picture in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}")
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    return embed_pictures(folder, names, embedder, model)
+
+
+def embed_pictures(
+    folder: Path, names: Sequence[str], embedder: Embedder, model: Mapping[str, str]
+) -> tuple[Gallery, dict[str, str]]:
+    """Embed files of a folder by name; otherwise as `embed_folder`."""
+    good: list[str] = []
+    bad: dict[str, str] = {}
+    parts: list[npt.NDArray[np.float32]] = []
+    visible = len(names) >= SHOW_PROGRESS_FROM
+    with Progress(f"embed {folder}", len(names), visible=visible) as progress:
+        for start in range(0, len(names), AT_ONCE):
+            some = names[start : start + AT_ONCE]
+            images, refused = _read(folder, some, embedder)
+            parts.append(embedder.embed(images))
+            good += [name for name in some if name not in refused]
+            bad |= refused
+            progress.advance(len(some))
+    if not good:
+        first = f": {next(iter(bad))}, {next(iter(bad.values()))}" if bad else ""
+        raise UserError(f"{folder} holds no readable picture; {len(bad)} left out{first}")
+    return Gallery(folder, tuple(good), np.concatenate(parts), dict(model)), bad
+
+
+def _read(folder: Path, names: Sequence[str], embedder: Embedder) -> tuple[Images, dict[str, str]]:
+    """The readable pictures in the network's size, uint8 [N, H, W, 3], and why others are not."""
+    height, width = embedder.model.height, embedder.model.width
+    images, bad = [], {}
+    for name in names:
+        try:
+            images.append(resize(decode((folder / name).read_bytes(), name), height, width))
+        except (UserError, OSError) as error:
+            bad[name] = " ".join(str(error).removeprefix(f"{name}: ").split())
+    return np.array(images, dtype=np.uint8).reshape(-1, height, width, 3), bad
+
+
+def _digest(embeddings: npt.NDArray[np.float32], files: Sequence[str]) -> str:
+    if embeddings.dtype != np.float32 or embeddings.ndim != 2 or len(embeddings) != len(files):
+        raise ValueError("embeddings and files do not fit together")
+    digest = hashlib.sha256(embeddings.tobytes())
+    digest.update(json.dumps([embeddings.shape, list(files)]).encode())
+    return digest.hexdigest()

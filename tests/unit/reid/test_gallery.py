@@ -1,0 +1,101 @@
+"""Galleries: saved and loaded, checked, searched; bad pictures named and left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lookalike.config import ReidConfig
+from lookalike.data.loading import Images, encode_jpeg
+from lookalike.errors import UserError
+from lookalike.reid.embedder import Embedder
+from lookalike.reid.gallery import Gallery, embed_folder
+from lookalike.reid.model import new_reid
+
+MODEL = {"model": "test v1", "weights_sha256": "ab", "flip": "false"}
+Crops = tuple[Images, list[str]]
+
+
+@pytest.fixture
+def embedder(config: ReidConfig) -> Embedder:
+    torch.manual_seed(0)
+    return Embedder(new_reid(config, 3))
+
+
+@pytest.fixture
+def folder(crops: Crops, tmp_path: Path) -> Path:
+    """Eight pictures, one in a folder of its own, and what is none."""
+    folder = tmp_path / "pictures [of] people"
+    (folder / "më").mkdir(parents=True)
+    for index, image in enumerate(crops[0]):
+        place = folder / "më" if index == 7 else folder
+        (place / f"{index}.jpg").write_bytes(encode_jpeg(image))
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "cut.PNG").write_bytes((folder / "0.jpg").read_bytes()[:200])
+    (folder / "notes.txt").write_text("not a picture, and not meant to be one")
+    return folder
+
+
+def test_bad_pictures_are_named_and_left_out(embedder: Embedder, folder: Path) -> None:
+    gallery, bad = embed_folder(folder, embedder, MODEL)
+    assert gallery.files == (*(f"{n}.jpg" for n in range(7)), "më/7.jpg")
+    assert set(bad) == {"broken.jpg", "cut.PNG"}
+    assert bad["broken.jpg"] == "not a readable image (unknown format)"
+    np.testing.assert_allclose(np.linalg.norm(gallery.embeddings, axis=1), 1, atol=1e-5)
+    for name in gallery.files:
+        (folder / name).unlink()
+    with pytest.raises(UserError, match=r"no readable picture; 2 left out: broken\.jpg"):
+        embed_folder(folder, embedder, MODEL)
+    with pytest.raises(UserError, match="no folder"):
+        embed_folder(folder / "nowhere", embedder, MODEL)
+
+
+def test_saved_loaded_and_searched(embedder: Embedder, folder: Path, tmp_path: Path) -> None:
+    gallery, _ = embed_folder(folder, embedder, MODEL)
+    path = tmp_path / "new" / "gallery.npz"
+    gallery.save(path)
+    loaded = Gallery.load(path)
+    assert (loaded.files, loaded.model) == (gallery.files, MODEL)
+    assert loaded.folder == folder
+    np.testing.assert_array_equal(loaded.embeddings, gallery.embeddings)
+
+    indices, similarities = loaded.search(gallery.embeddings, 3)
+    np.testing.assert_array_equal(indices[:, 0], np.arange(8))
+    expected = np.sort(gallery.embeddings @ gallery.embeddings.T, axis=1)[:, ::-1][:, :3]
+    np.testing.assert_allclose(similarities, expected, atol=1e-5)
+    assert loaded.search(gallery.embeddings[:1], 99)[0].shape == (1, 8)
+
+    loaded.check_model({**MODEL, "model": "another name"}, path)
+    with pytest.raises(UserError, match="weights_sha256 differs"):
+        loaded.check_model({**MODEL, "weights_sha256": "cd"}, path)
+    with pytest.raises(UserError, match="flip differs"):
+        loaded.check_model({**MODEL, "flip": "true"}, path)
+
+
+def test_what_is_damaged_or_changed_is_refused(
+    embedder: Embedder, folder: Path, tmp_path: Path
+) -> None:
+    gallery, _ = embed_folder(folder, embedder, MODEL)
+    path = tmp_path / "gallery.npz"
+    gallery.save(path)
+    whole = path.read_bytes()
+    with np.load(path) as content:
+        parts = dict(content)
+    with pytest.raises(UserError, match="no gallery at"):
+        Gallery.load(tmp_path / "nowhere.npz")
+    for damage in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(damage)
+        with pytest.raises(UserError, match="is no gallery"):
+            Gallery.load(path)
+    for change in ({"files": parts["files"][::-1]}, {"embeddings": -parts["embeddings"]}):
+        np.savez(path, **{**parts, **change})
+        with pytest.raises(UserError, match="digest does not fit"):
+            Gallery.load(path)
+    np.savez(path, files=parts["files"])
+    with pytest.raises(UserError, match="is no gallery"):
+        Gallery.load(path)
+    path.write_bytes(whole)
+    assert Gallery.load(path).files == gallery.files

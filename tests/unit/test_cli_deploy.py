@@ -1,0 +1,104 @@
+"""`lookalike embed`, `search` and `export` on a file of weights; the champion has its own test."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lookalike.cli import main
+from lookalike.config import load_config
+from lookalike.data.loading import encode_jpeg
+from lookalike.reid.gallery import Gallery
+from lookalike.reid.model import new_reid, save_reid
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+WEIGHTS = ("--model", "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with parameters, weights, and six pictures in `people/`, one of them broken."""
+    place = tmp_path_factory.mktemp("deploy")
+    shutil.copy(PARAMS, place)
+    config = load_config(PARAMS).reid
+    torch.manual_seed(0)
+    save_reid(place / "model.safetensors", new_reid(config, 2), config, ["0001", "0002"])
+    rng = np.random.default_rng(0)
+    (place / "people").mkdir()
+    for index in range(5):
+        picture = rng.integers(0, 256, (128, 64, 3), dtype=np.uint8)
+        (place / "people" / f"{index}.jpg").write_bytes(encode_jpeg(picture))
+    (place / "people" / "broken.jpg").write_bytes(b"no picture")
+    unit = np.eye(5, 256, dtype=np.float32)
+    model = {"model": "another", "weights_sha256": "ab", "flip": "false"}
+    Gallery(place / "people", tuple("01234"), unit, model).save(place / "other.npz")
+    return place
+
+
+@pytest.fixture
+def place(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(prepared)
+    return prepared
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lookalike", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+def test_embed_then_search(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "embed", "people", "--output", "out/g.npz", *WEIGHTS) == 0
+    said = capsys.readouterr().err
+    assert "left out broken.jpg: not a readable image" in said
+    assert "out/g.npz: 5 pictures embedded with model.safetensors" in said
+
+    found = ["search", "people/3.jpg", "out/g.npz", "--top", "2", *WEIGHTS]
+    assert run(monkeypatch, *found) == 0
+    assert ".lookalike/search.html: 3.jpg is most like 3.jpg (1.000)" in capsys.readouterr().err
+    page = (place / ".lookalike" / "search.html").read_text()
+    assert page.count("<section>") == 1
+    assert page.count("<img") == 3, "the query and two matches"
+
+    # Folders on both sides, without a saved gallery.
+    found = ["search", "people", "people", "--output", "p.html", "--top", "9", *WEIGHTS]
+    assert run(monkeypatch, *found) == 0
+    page = (place / "p.html").read_text()
+    assert page.count("<section>") == 5
+    assert page.count("<img") == 5 * 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "nowhere", "people"], "no picture or folder at nowhere"),
+        (["search", "people", "nowhere.npz"], "no gallery at nowhere.npz"),
+        (["search", "people/broken.jpg", "people"], "broken.jpg, not a readable image"),
+        (["embed", "nowhere", "--output", "g.npz"], "no folder at nowhere"),
+        (["search", "people", "other.npz"], "made with another, not with model.safetensors"),
+        (["embed", "people", "--output", "x", "--model", "lost"], "no model lost"),
+        (["export", "--output", "x", "--model", "people/0.jpg"], "people/0.jpg"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    arguments: list[str],
+    message: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = sorted(place.iterdir())
+    model = () if "--model" in arguments else WEIGHTS
+    assert run(monkeypatch, *arguments, *model) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert sorted(place.iterdir()) == before
