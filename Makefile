@@ -17,7 +17,7 @@ install: .venv/installed
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' requirements.lock)"
 	$(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --requirement requirements.lock
-	$(BIN)/python -m uv pip install --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 data: install
