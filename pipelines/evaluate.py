@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from lookalike.config import load_config
-from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.progress import say
 from lookalike.registry.evidence import evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
-from lookalike.reid.evaluation import Evaluation, Side, evaluate
+from lookalike.reid.evaluation import measure
 from lookalike.report.figures import ranked_lists
 from lookalike.training.session import Session
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, run
@@ -25,27 +24,25 @@ SHOWN_QUERIES, SHOWN_MATCHES = 12, 10
 
 def work(stage: Stage, arm: str) -> None:
     """Measure on validation persons (to choose by) and on test persons (to report)."""
-    config = stage.config
+    config, session = stage.config, Session(stage.config.seed)
     folder = ARTIFACTS / "train_reid" / arm
     embedder = Embedder.load(
         folder / "model.safetensors",
         config.evaluate.batch_size,
         config.evaluate.flip,
-        Session(config.seed).device,
+        session.device,
     )
     manifest = read_manifest(MANIFEST)
-
-    def measure(rows: tuple[pd.DataFrame, pd.DataFrame]) -> Evaluation:
-        size = config.generate.height, config.generate.width
-        query, gallery = (Side(side, load_images(side, stage.root, *size)) for side in rows)
-        return evaluate(embedder, query, gallery)
-
     ranks = config.evaluate.ranks
-    validation = measure(validation_protocol(manifest)).ranking.summary(ranks)
-    test = measure(test_protocol(manifest))
+    chosen_by = measure(embedder, validation_protocol(manifest), stage.root, config, session)
+    validation = chosen_by.summary(ranks)
+    test = measure(embedder, test_protocol(manifest), stage.root, config, session)
+    if not session.is_main:
+        return
+    summary = test.summary(ranks)
     trained_on = read_manifest(folder / "trained_on.parquet")
     metrics = {
-        **test.ranking.summary(ranks),
+        **summary,
         "per_camera": {
             camera: {"rank_1": value} for camera, value in test.ranking.rank_1_by_camera().items()
         },
@@ -53,7 +50,9 @@ def work(stage: Stage, arm: str) -> None:
         "train_images": len(trained_on),
         "train_persons": int(trained_on["person_id"].nunique()),
         "synthetic_images": int((trained_on["origin"] != "real").sum()),
-        "settings": embedder.settings,
+        # Crops are decoded at the stored size before they are resized for the network.
+        "settings": embedder.settings
+        | {"decoded_at": [config.generate.height, config.generate.width]},
         # Gates compare two models only where these are equal.
         "fingerprint": evaluation_fingerprint(manifest, config.evaluate),
     }
@@ -79,7 +78,7 @@ def work(stage: Stage, arm: str) -> None:
         stage.tracker.artifact(stage.folder / name)
     stage.tracker.params({"evaluate": config.evaluate.model_dump(), "arm": arm})
     stage.tracker.metrics(
-        test.ranking.summary(ranks)
+        summary
         | {f"validation_{key}": value for key, value in validation.items()}
         | {f"camera_{c}_rank_1": v for c, v in test.ranking.rank_1_by_camera().items()}
     )

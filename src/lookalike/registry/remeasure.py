@@ -6,29 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lookalike.config import Config
-from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.registry.evidence import Evaluation, evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
-from lookalike.reid.evaluation import Side, evaluate
+from lookalike.reid.evaluation import measure
+from lookalike.training.session import Session
 
 
 def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Evaluation]:
     """A function from a file of re-ID weights to its evaluation on the manifest's test split."""
 
-    def measure(weights: Path) -> Evaluation:
+    def again(weights: Path) -> Evaluation:
         rows = read_manifest(manifest)
-        size = (config.generate.height, config.generate.width)
-        query, gallery = (
-            Side(side, load_images(side, root, *size, description="decode test"))
-            for side in test_protocol(rows)
-        )
-        embedder = Embedder.load(weights, config.evaluate.batch_size, config.evaluate.flip)
-        ranking = evaluate(embedder, query, gallery).ranking
+        settings = config.evaluate
+        device = Session(config.seed).device
+        embedder = Embedder.load(weights, settings.batch_size, settings.flip, device)
+        found = measure(embedder, test_protocol(rows), root, config)
         return Evaluation(
-            evaluation_fingerprint(rows, config.evaluate),
-            ranking.summary(config.evaluate.ranks),
-            per_query_frame(query.rows, ranking.ap, ranking.first_match_rank),
+            evaluation_fingerprint(rows, settings),
+            found.summary(settings.ranks),
+            per_query_frame(found.query.rows, found.ranking.ap, found.ranking.first_match_rank),
         )
 
-    return measure
+    return again

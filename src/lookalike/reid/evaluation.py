@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from accelerate.utils import gather_object
 
-from lookalike.data.loading import Images
+from lookalike.config import Config
+from lookalike.data.loading import Images, load_images
 from lookalike.reid.embedder import Embedder
-from lookalike.reid.ranking import Ranking, TopMatches, rank, top_matches
+from lookalike.reid.ranking import Ranking, TopMatches, join, rank, rank_distances, top_matches
+from lookalike.reid.reranking import rerank
+from lookalike.reid.trial import JUNK
+from lookalike.training.session import Session
+
+Rows = tuple[pd.DataFrame, pd.DataFrame]  # manifest rows of queries and gallery
 
 
 @dataclass(frozen=True)
@@ -26,13 +35,29 @@ class Side:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one query set and gallery."""
+    """One model on one query set and gallery.
+
+    Attributes:
+        query_features, gallery_features: float32 [Q, D] and [G, D].
+        ranking: by cosine similarity.
+        reranked: by k-reciprocal neighbours; None where that was not asked for.
+    """
 
     query: Side
     gallery: Side
     query_features: npt.NDArray[np.float32]
     gallery_features: npt.NDArray[np.float32]
     ranking: Ranking
+    reranked: Ranking | None = None
+
+    def summary(self, ranks: Sequence[int]) -> dict[str, float]:
+        """`Ranking.summary`, and beside it that of the re-ranking as `rank_1_reranked`, ..."""
+        summary = self.ranking.summary(ranks)
+        if self.reranked is not None:
+            again = self.reranked.summary(ranks)
+            counts = ("queries", "invalid_queries")
+            summary |= {f"{k}_reranked": v for k, v in again.items() if k not in counts}
+        return summary
 
     def lists(self, positions: npt.NDArray[np.intp], k: int) -> TopMatches:
         """The `k` best matches of the queries at `positions`."""
@@ -49,20 +74,72 @@ class Evaluation:
         )
 
 
-def evaluate(embedder: Embedder, query: Side, gallery: Side) -> Evaluation:
-    """Embed both sides and rank the gallery for every query.
+def measure(
+    embedder: Embedder, rows: Rows, root: Path, config: Config, session: Session | None = None
+) -> Evaluation:
+    """Decode the crops of a protocol at the stored size and `evaluate` as the configuration says.
+
+    Args:
+        embedder: the model, with the configuration's settings.
+        rows: of queries and gallery.
+        root: what their paths are relative to.
+        config: `evaluate`, and `generate` for the size.
+        session: see `evaluate`.
 
     Raises:
-        UserError: no query has a match; says why.
+        UserError: images cannot be read, or no query has a match; says why.
     """
-    query_features = embedder.embed(query.images)
-    gallery_features = embedder.embed(gallery.images)
-    ranking = rank(
-        query_features,
-        gallery_features,
+    size = config.generate.height, config.generate.width
+    query, gallery = (Side(side, load_images(side, root, *size)) for side in rows)
+    return evaluate(embedder, query, gallery, rerank_too=config.evaluate.rerank, session=session)
+
+
+def evaluate(
+    embedder: Embedder,
+    query: Side,
+    gallery: Side,
+    *,
+    rerank_too: bool = False,
+    session: Session | None = None,
+) -> Evaluation:
+    """Embed both sides and rank the gallery for every query.
+
+    Args:
+        embedder: the model.
+        query: every image to be looked for.
+        gallery: where to look, junk and distractors included.
+        rerank_too: also rank by k-reciprocal neighbours.
+        session: its processes share the work, and all get the whole result, which is the one
+            that a single process gets. None works alone.
+
+    Raises:
+        UserError: features are not finite, or no query has a match; says why.
+    """
+    index, count = (session.rank, session.world) if session else (0, 1)
+    query_features = _embed(embedder, query.images, index, count)
+    gallery_features = _embed(embedder, gallery.images, index, count)
+    labels = (
         query.rows["person_id"].to_numpy(),
         gallery.rows["person_id"].to_numpy(),
         query.rows["camera_id"].to_numpy(),
         gallery.rows["camera_id"].to_numpy(),
     )
-    return Evaluation(query, gallery, query_features, gallery_features, ranking)
+    share = rank(query_features, gallery_features, *labels, part=(index, count))
+    ranking = join(gather_object([share])) if count > 1 else share
+    reranked = None
+    if rerank_too:
+        kept = labels[1] != JUNK
+        distances = np.full((len(query_features), len(kept)), 2, dtype=np.float32)
+        distances[:, kept] = rerank(query_features, gallery_features[kept])
+        reranked = rank_distances(distances, *labels)
+    return Evaluation(query, gallery, query_features, gallery_features, ranking, reranked)
+
+
+def _embed(embedder: Embedder, images: Images, index: int, count: int) -> npt.NDArray[np.float32]:
+    """All embeddings, each process making a share of the batches that one process would make."""
+    if count == 1:
+        return embedder.embed(images)
+    batches = -(-len(images) // embedder.batch_size)
+    edges = [embedder.batch_size * (batches * i // count) for i in range(count)] + [len(images)]
+    share = embedder.embed(images[edges[index] : edges[index + 1]])
+    return np.concatenate(gather_object([share]))

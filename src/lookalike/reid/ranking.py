@@ -2,31 +2,42 @@
 
 Only a query's own matches matter for the metrics, and there are few of them, so their ranks are
 found by counting the gallery images that come before them. Nothing is sorted, and only a block of
-similarities is in memory at a time. Every comparison is made on the same float32 numbers, so that
-counting gives exactly what a stable sort by decreasing similarity would give.
-
-Per query, gallery images of the same person seen by the same camera are left out, and so is junk
-(person "-1"). Distractors (person "0000") are ordinary negatives.
+similarities is in memory at a time. The result does not depend on how the work is cut: see
+`lookalike.reid.counting`.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from threadpoolctl import ThreadpoolController
+from torch import Tensor
 
 from lookalike.errors import UserError
+from lookalike.reid.counting import count_ranks
+from lookalike.reid.trial import Indices, Labels, Trial
 
-JUNK = "-1"
 CMC_RANKS = 50  # length of the CMC curve
-BLOCK_BYTES = 32 * 1024 * 1024  # of similarities held at once
+BLOCK_BYTES = 768 * 1024 * 1024  # of similarities held at once by all threads
+# Queries per block on a CPU: enough for the full speed of the product, few enough to stay near the
+# cache. The smaller number counts where the gallery is huge.
+MIN_ROWS, MAX_ROWS = 128, 512
+DOTS = 4096  # exact similarities computed at once
+NORMALISED = 1024  # features brought to unit length at once: what stays in the cache
 
-Features = npt.NDArray[np.float32]
+Features = npt.NDArray[np.float32] | Tensor
 Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
-Labels = Sequence[object] | npt.NDArray[np.generic]  # any ids; compared as text
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ class TopMatches:
     """
 
     indices: Indices
-    similarities: Features
+    similarities: npt.NDArray[np.float32]
     correct: npt.NDArray[np.bool_]
 
 
@@ -105,8 +116,13 @@ def rank(
     gallery_persons: Labels,
     query_cameras: Labels,
     gallery_cameras: Labels,
+    *,
+    part: tuple[int, int] = (0, 1),
 ) -> Ranking:
     """Rank the gallery by cosine similarity for each query; ties keep the gallery's order.
+
+    Equal gallery images tie, and so does whatever else is equally similar in float64. Tensors on
+    a GPU are ranked there. The result is the same wherever, and however many processes share it.
 
     Args:
         query: features [Q, D]; any length, only their direction counts.
@@ -115,29 +131,44 @@ def rank(
         gallery_persons: G person ids; "-1" is junk.
         query_cameras: Q camera ids.
         gallery_cameras: G camera ids.
+        part: (i, n) ranks only the i-th of n parts of the queries, the share of process i; `join`
+            makes the whole from the parts.
 
     Raises:
-        ValueError: shapes do not fit together, or features are not finite.
-        UserError: no query has a match; says what is wrong with the split or the cameras.
+        ValueError: shapes do not fit together.
+        UserError: features are not finite; or no query has a match: says what is wrong with the
+            split or the cameras.
     """
-    trial = _Trial(query, gallery, query_persons, gallery_persons, query_cameras, gallery_cameras)
-    problem = trial.explain_invalid()
-    count = len(query)
-    ap, trapezoidal, inp = (np.full(count, np.nan) for _ in range(3))
-    first = np.full(count, -1, dtype=np.int64)
-    for number, row, matches in trial.rows():
-        if len(matches) == 0:
-            continue
-        ranks = np.sort([_rank_of(row, match) for match in matches])
-        hits = np.arange(1, len(ranks) + 1)
-        precision = hits / ranks
-        # Just before rank 1 nothing has been seen yet: precision 1, as in the MATLAB code.
-        before = np.where(ranks > 1, (hits - 1) / np.maximum(ranks - 1, 1), 1.0)
-        ap[number] = precision.mean()
-        trapezoidal[number] = (precision + before).mean() / 2
-        inp[number] = len(ranks) / ranks[-1]
-        first[number] = ranks[0]
-    return Ranking(ap, trapezoidal, inp, first, _text(query_cameras), problem)
+    trial = Trial(query_persons, gallery_persons, query_cameras, gallery_cameras)
+    with _one_thread_each() as threads:
+        return _rank(trial, Cosines(query, gallery, trial), part, threads)
+
+
+def rank_distances(
+    distances: npt.NDArray[np.float32],
+    query_persons: Labels,
+    gallery_persons: Labels,
+    query_cameras: Labels,
+    gallery_cameras: Labels,
+) -> Ranking:
+    """`rank` by given distances, float32 [Q, G]; smaller is better, equal ones tie."""
+    trial = Trial(query_persons, gallery_persons, query_cameras, gallery_cameras)
+    with _one_thread_each() as threads:
+        return _rank(trial, _Distances(distances, trial), (0, 1), threads)
+
+
+def join(parts: Sequence[Ranking]) -> Ranking:
+    """One ranking of all queries from those of its parts, in order."""
+    assert len({part.problem for part in parts}) == 1, "parts of different trials"
+
+    return Ranking(
+        np.concatenate([part.ap for part in parts]),
+        np.concatenate([part.ap_trapezoidal for part in parts]),
+        np.concatenate([part.inp for part in parts]),
+        np.concatenate([part.first_match_rank for part in parts]),
+        np.concatenate([part.query_cameras for part in parts]),
+        parts[0].problem,
+    )
 
 
 def top_matches(
@@ -153,129 +184,234 @@ def top_matches(
 
     Queries without a match get their list all the same.
     """
-    trial = _Trial(query, gallery, query_persons, gallery_persons, query_cameras, gallery_cameras)
-    indices = np.full((len(query), k), -1, dtype=np.int64)
-    similarities = np.full((len(query), k), np.nan, dtype=np.float32)
-    correct = np.zeros((len(query), k), dtype=np.bool_)
-    for number, row, matches in trial.rows():
-        # All that tie with the k-th stay in, so that the stable order decides between them.
-        bound = np.partition(row, -k)[-k] if len(row) > k else -np.inf
-        candidates = np.flatnonzero((row >= bound) & (row > -np.inf))
-        best = candidates[np.argsort(-row[candidates], kind="stable")][:k]
-        indices[number, : len(best)] = trial.kept[best]
-        similarities[number, : len(best)] = row[best]
-        correct[number, : len(best)] = np.isin(best, matches)
+    trial = Trial(query_persons, gallery_persons, query_cameras, gallery_cameras)
+    cosines = Cosines(query, gallery, trial)
+    indices = np.full((len(trial), k), -1, dtype=np.int64)
+    similarities = np.full((len(trial), k), np.nan, dtype=np.float32)
+    correct = np.zeros((len(trial), k), dtype=np.bool_)
+    for block in _blocks(range(len(trial)), len(trial.kept), cosines.device, threads=1):
+        product, (rows, columns) = _block(trial, cosines, block)
+        for number, row in enumerate(product):
+            allowed = torch.nonzero(row > -torch.inf)[:, 0]
+            if len(allowed) > k:
+                # All that may tie with the k-th stay in: exact values decide between them.
+                last = torch.topk(row, k).values[-1:]
+                allowed = torch.nonzero(row >= last - cosines.margin(last))[:, 0]
+            value = cosines.exact(block, torch.full_like(allowed, number), allowed)
+            order = torch.argsort(value, descending=True, stable=True)[:k]
+            best = allowed[order].cpu().numpy()
+            place = block.start + number, slice(len(best))
+            indices[place] = trial.kept[best]
+            similarities[place] = value[order].cpu().numpy()
+            correct[place] = np.isin(best, columns[rows == number])
     return TopMatches(indices, similarities, correct)
 
 
-def _rank_of(row: Features, match: int) -> int:
-    """The rank (from 1) that a stable sort by decreasing similarity gives to position `match`."""
-    value = row[match]
-    before = np.count_nonzero(row[:match] >= value)
-    return int(1 + before + np.count_nonzero(row[match:] > value))
+class Similarities(Protocol):
+    """What a gallery is ranked by; larger is better."""
+
+    device: torch.device
+
+    def block(self, queries: range) -> Tensor:
+        """Float32 [len(queries), G]; the caller's own until its thread calls again."""
+
+    def margin(self, values: Tensor) -> Tensor:
+        """How far from each of these float32 numbers another one may be and yet tie with it."""
+
+    def exact(self, queries: range, rows: Tensor, columns: Tensor) -> Tensor:
+        """Float64 [P] for rows of a block and gallery positions; the same everywhere."""
 
 
-class _Trial:
-    """Queries against a gallery without junk; `kept` maps its positions to the caller's gallery."""
+class Cosines:
+    """Cosine similarities of queries and the gallery without junk, block by block."""
 
-    def __init__(
-        self,
-        query: Features,
-        gallery: Features,
-        query_persons: Labels,
-        gallery_persons: Labels,
-        query_cameras: Labels,
-        gallery_cameras: Labels,
-    ):
+    def __init__(self, query: Features, gallery: Features, trial: Trial):
         if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
             raise ValueError(
-                f"features must be [Q, D] and [G, D], not {query.shape} and {gallery.shape}"
+                f"features must be [Q, D] and [G, D], not {tuple(query.shape)} "
+                f"and {tuple(gallery.shape)}"
             )
-        for side, features, persons, cameras in (
-            ("query", query, query_persons, query_cameras),
-            ("gallery", gallery, gallery_persons, gallery_cameras),
-        ):
-            if not len(features) == len(persons) == len(cameras):
-                raise ValueError(
-                    f"{side}: {len(features)} features, {len(persons)} persons and "
-                    f"{len(cameras)} cameras; there must be one of each per image"
-                )
-            if not np.isfinite(features).all():
-                raise ValueError(f"{side}: features hold NaN or infinity; the model has diverged")
-        persons = _text(gallery_persons)
-        self.kept = np.flatnonzero(persons != JUNK)
-        self.query, self.gallery = _unit(query), _unit(gallery[self.kept])
-        self.query_persons, self.gallery_persons = _text(query_persons), persons[self.kept]
-        self.query_cameras = _text(query_cameras)
-        self.gallery_cameras = _text(gallery_cameras)[self.kept]
-        # Gallery positions grouped by person, ascending within each.
-        self._order = np.argsort(self.gallery_persons, kind="stable")
-        grouped = self.gallery_persons[self._order]
-        self._starts = np.searchsorted(grouped, self.query_persons, side="left")
-        self._ends = np.searchsorted(grouped, self.query_persons, side="right")
+        trial.check(len(query), len(gallery))
+        self.query = unit(query, "query")
+        self.gallery = unit(gallery, "gallery", trial.kept)
+        self.device = self.gallery.device
+        self._buffers = threading.local()
 
-    def same_person(self, number: int) -> tuple[Indices, Indices]:
-        """Gallery positions of a query's person: those that count, and those left out."""
-        own = self._order[self._starts[number] : self._ends[number]]
-        same_camera = self.gallery_cameras[own] == self.query_cameras[number]
-        return own[~same_camera], own[same_camera]
-
-    def rows(self) -> Iterator[tuple[int, Features, Indices]]:
-        """Per query: its number, its similarities (-inf where left out), its matches."""
-        block = max(1, BLOCK_BYTES // max(4 * len(self.gallery), 1))
-        for start in range(0, len(self.query), block):
-            similarities = self.query[start : start + block] @ self.gallery.T
-            for number, row in enumerate(similarities, start):
-                matches, left_out = self.same_person(number)
-                row[left_out] = -np.inf
-                yield number, row, matches
-
-    def explain_invalid(self) -> str:
-        """Why queries have no match; empty if all have one.
-
-        Raises:
-            UserError: none has one.
-        """
-        total = len(self.query)
-        if total == 0:
-            raise UserError("there are no query images; check the split")
-        if len(self.gallery) == 0:
-            raise UserError("the gallery is empty or all junk (person -1); check the split")
-        absent = self._starts == self._ends
-        valid = np.array([len(self.same_person(n)[0]) > 0 for n in range(total)])
-        same_camera = int((~valid & ~absent).sum())
-        if valid.all():
-            return ""
-        parts = []
-        if absent.any():
-            example = self.query_persons[absent][0]
-            parts.append(
-                f"{int(absent.sum())} because their person has no gallery image (such as {example})"
-            )
-        if same_camera:
-            example = self.query_persons[~valid & ~absent][0]
-            parts.append(
-                f"{same_camera} because their person's gallery images all come from the query's "
-                f"own camera (such as {example})"
-            )
-        problem = f"{int((~valid).sum())} of {total} queries have no match: " + ", ".join(parts)
-        if valid.any():
-            return problem
-        if len(np.unique(np.concatenate([self.query_cameras, self.gallery_cameras]))) == 1:
-            advice = "every image has the same camera id; give the images their real cameras"
-        elif same_camera:
-            advice = "give the images their real cameras, or draw queries from other cameras"
+    def block(self, queries: range) -> Tensor:
+        """The product of a block of queries and the whole gallery."""
+        query = self.query[queries.start : queries.stop]
+        buffer = getattr(self._buffers, "block", None)
+        if buffer is None or len(buffer) < len(query):
+            buffer = torch.empty(len(query), len(self.gallery), device=self.device)
+            self._buffers.block = buffer
+        out = buffer[: len(query)]
+        if self.device.type == "cpu":
+            # OpenBLAS, which NumPy brings, is up to twice as fast as torch's MKL on AMD.
+            np.matmul(query.numpy(), self.gallery.numpy().T, out=out.numpy())
         else:
-            advice = "queries and gallery must show the same persons; check the split"
-        raise UserError(f"{problem}; {advice}")
+            with _full_precision(self.device):
+                torch.matmul(query, self.gallery.T, out=out)
+        return out
+
+    def margin(self, values: Tensor) -> Tensor:
+        """Six standard deviations of what rounding makes of the difference of two products.
+
+        D roundings of partial sums that grow to about |s| + 1 / sqrt(D), each of a relative
+        half unit in the last place (the probabilistic bound of Higham and Mary 2019).
+        """
+        dims = self.gallery.shape[1]
+        return 2 * 2.0**-24 * (math.sqrt(dims) * values.abs() + 1)
+
+    def exact(self, queries: range, rows: Tensor, columns: Tensor) -> Tensor:
+        """Products in float64, where those of float32 numbers are exact; one sum per pair."""
+        query = self.query[queries.start : queries.stop]
+        values = torch.empty(len(rows), dtype=torch.float64, device=self.device)
+        for start in range(0, len(rows), DOTS):
+            window = slice(start, start + DOTS)
+            products = query[rows[window]].double() * self.gallery[columns[window]]
+            values[window] = products.sum(1)
+        return values
 
 
-def _text(labels: Labels) -> npt.NDArray[np.str_]:
-    return np.asarray([str(label) for label in labels], dtype=np.str_)
+class _Distances:
+    """Given distances as similarities; equal numbers tie."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, distances: npt.NDArray[np.float32], trial: Trial):
+        trial.check(*distances.shape)
+        if not np.isfinite(distances.sum(axis=1)).all():
+            raise UserError("distances hold NaN or infinity; the model has diverged")
+        self._distances, self._kept = distances, trial.kept
+
+    def block(self, queries: range) -> Tensor:
+        rows = self._distances[queries.start : queries.stop].take(self._kept, axis=1)
+        return torch.from_numpy(np.negative(rows, out=rows))
+
+    def margin(self, values: Tensor) -> Tensor:
+        return torch.zeros_like(values)
+
+    def exact(self, queries: range, rows: Tensor, columns: Tensor) -> Tensor:
+        values = -self._distances[queries.start + rows.numpy(), self._kept[columns.numpy()]]
+        return torch.from_numpy(values.astype(np.float64))
 
 
-def _unit(features: Features) -> Features:
-    """Float32 rows of unit length; a zero row stays zero and is equally far from everything."""
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(norms, np.finfo(np.float32).tiny))
+def unit(features: Features, name: str, kept: Indices | None = None) -> Tensor:
+    """A float32 copy of `features[kept]` with rows of unit length.
+
+    A zero row stays zero and is equally far from everything.
+
+    Raises:
+        UserError: features are not finite; `name` says whose.
+    """
+    device = features.device if isinstance(features, Tensor) else torch.device("cpu")
+    count = len(features) if kept is None else len(kept)
+    out = torch.empty(count, features.shape[1], device=device)
+    for start in range(0, count, NORMALISED):
+        window = slice(start, min(start + NORMALISED, count))
+        chosen = np.arange(window.start, window.stop) if kept is None else kept[window]
+        chunk = torch.as_tensor(features[chosen]).detach().to(device, torch.float32)
+        norms = torch.linalg.vector_norm(chunk, dim=1, keepdim=True, dtype=torch.float64)
+        if not bool(torch.isfinite(norms).all()):
+            raise UserError(f"{name}: features hold NaN or infinity; the model has diverged")
+        out[window] = chunk / norms.clamp(min=torch.finfo(torch.float32).tiny).float()
+    return out
+
+
+def _rank(trial: Trial, similarities: Similarities, part: tuple[int, int], threads: int) -> Ranking:
+    problem = trial.explain_invalid()
+    index, parts = part
+    queries = range(len(trial) * index // parts, len(trial) * (index + 1) // parts)
+
+    def work(block: range) -> tuple[Indices, Indices]:
+        values, (numbers, columns) = _block(trial, similarities, block)
+        rows, places = (torch.from_numpy(x).to(values.device) for x in (numbers, columns))
+        exact = partial(similarities.exact, block)
+        ranks = count_ranks(values, rows, places, similarities.margin, exact)
+        return numbers + (block.start - queries.start), ranks.cpu().numpy()
+
+    threads = threads if similarities.device.type == "cpu" else 1
+    blocks = _blocks(queries, len(trial.kept), similarities.device, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        done = list(pool.map(work, blocks))
+    numbers, ranks = (np.concatenate(side) for side in zip(*done, strict=True))
+    return _metrics(numbers, ranks, trial.query_cameras[queries.start : queries.stop], problem)
+
+
+def _blocks(queries: range, gallery: int, device: torch.device, threads: int) -> list[range]:
+    """Consecutive queries that are worked on together; the threads get equally many."""
+    rows = max(1, BLOCK_BYTES // (4 * threads * gallery))
+    if device.type == "cpu":
+        rows = min(max(rows, MIN_ROWS), MAX_ROWS)
+    count = max(1, math.ceil(len(queries) / (rows * threads))) * threads
+    edges = [queries.start + len(queries) * i // count for i in range(count + 1)]
+    return [range(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+def _block(
+    trial: Trial, similarities: Similarities, block: range
+) -> tuple[Tensor, tuple[Indices, Indices]]:
+    """The similarities of consecutive queries, -inf where left out, and their matches."""
+    values = similarities.block(block)
+    matches, left_out = trial.pairs(block)
+    rows, columns = (torch.from_numpy(x).to(values.device) for x in left_out)
+    values[rows, columns] = -torch.inf
+    return values, matches
+
+
+def _metrics(
+    numbers: Indices, ranks: Indices, query_cameras: npt.NDArray[np.str_], problem: str
+) -> Ranking:
+    """From the ranks of all matches, `numbers` being their queries, ascending."""
+    count = len(query_cameras)
+    ranks = ranks[np.lexsort((ranks, numbers))]
+    matches = np.bincount(numbers, minlength=count)
+    valid, last = matches > 0, np.cumsum(matches)
+    hits = np.arange(1, len(ranks) + 1) - np.repeat(last - matches, matches)
+    precision = hits / ranks
+    # Just before rank 1 nothing has been seen yet: precision 1, as in the MATLAB code.
+    before = np.where(ranks > 1, (hits - 1) / np.maximum(ranks - 1, 1), 1.0)
+
+    def mean(values: Floats) -> Floats:
+        sums = np.bincount(numbers, values, minlength=count)
+        return np.where(valid, sums / np.maximum(matches, 1), np.nan)
+
+    inp, first = np.full(count, np.nan), np.full(count, -1, dtype=np.int64)
+    inp[valid] = matches[valid] / ranks[last[valid] - 1]
+    first[valid] = ranks[(last - matches)[valid]]
+    trapezoidal = mean((precision + before) / 2)
+    return Ranking(mean(precision), trapezoidal, inp, first, query_cameras, problem)
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Float32 products as such: no autocast, no TF32, whatever the caller has allowed."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """What sets the threads of NumPy's products; finding them takes milliseconds."""
+    return ThreadpoolController()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """How many threads may share the blocks; meanwhile what each of them calls uses one core.
+
+    So cores wait for each other once, at the end. Threads inside a product or a comparison would
+    wait after every one of them, and spin meanwhile.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _blas().limit(limits=1, user_api="blas"):
+            yield threads
+    finally:
+        torch.set_num_threads(threads)

@@ -6,14 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lookalike.stylegan3.filtered_lrelu import Resampler, build_upsampler
 from lookalike.stylegan3.layers import (
     ACTIVATION_CLAMP,
     EPSILON,
     LRELU_GAIN,
     LRELU_SLOPE,
+    REDUCED_OCTAVES,
     Linear,
+    full_precision,
 )
+from lookalike.stylegan3.resampling import Resampler, build_upsampler
 
 FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8
 IMAGE_CHANNELS = 3
@@ -24,20 +26,28 @@ FINAL_SIDE = 4
 class Blur(nn.Module):
     """Low-pass filter [1, 3, 3, 1] with zero padding; optionally keeps every second sample."""
 
-    rows: Tensor
-    columns: Tensor
+    kernel: Tensor
 
     def __init__(self, size: tuple[int, int], padding: int, down: int = 1) -> None:
         super().__init__()
         blur = build_upsampler(FIR, size, 1, (padding,) * 4)
-        rows, columns = blur.rows[0, ::down].float(), blur.columns[0, ::down].float()
-        self.register_buffer("rows", rows.contiguous(), persistent=False)
-        self.register_buffer("columns", columns.contiguous(), persistent=False)
+        self.resampler = Resampler(blur.rows[:, ::down], blur.columns[:, ::down]).float()
+        self.padding, self.down = padding, down
+        kernel = torch.from_numpy(np.outer(FIR, FIR)).float()
+        self.register_buffer("kernel", kernel[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter [N, C, *size]."""
-        planes = Resampler(self.rows[None], self.columns[None])(x.flatten(0, 1))
+        if x.is_cuda:
+            return self.convolve(x)
+        planes: Tensor = self.resampler(x.flatten(0, 1))
         return planes.view(*x.shape[:2], *planes.shape[1:])
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """The same, tap by tap: sixteen are fewer than a matrix has, and a GPU waits for memory."""
+        channels = x.shape[1]
+        kernel = self.kernel.to(x.dtype).repeat(channels, 1, 1, 1)
+        return nn.functional.conv2d(x, kernel, None, self.down, self.padding, groups=channels)
 
 
 class Conv(nn.Module):
@@ -181,8 +191,12 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images to logits [N, 1]: large for real ones."""
         x = self.from_rgb(images)
-        for block in self.blocks:
+        for block in self.blocks[:REDUCED_OCTAVES]:
             x = block(x)
-        x = self.conv(self.minibatch_std(x))
-        logits: Tensor = self.out(self.fc(x.flatten(1)))
+        with full_precision(images):
+            x = x.to(self.out.weight.dtype)
+            for block in self.blocks[REDUCED_OCTAVES:]:
+                x = block(x)
+            x = self.conv(self.minibatch_std(x))
+            logits: Tensor = self.out(self.fc(x.flatten(1)))
         return logits

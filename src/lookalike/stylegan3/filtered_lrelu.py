@@ -1,101 +1,26 @@
 """The filtered nonlinearity: upsample, leaky ReLU, downsample (Karras et al. 2021, section 3.1).
 
-Both resampling steps are products with small banded matrices, ``rows @ x @ columns.T``. On a CPU
-the planes go through in groups small enough for the cache: the signal at the temporary rate, by
-far the largest tensor of a layer, never reaches main memory, and the backward pass computes it
-again instead of keeping it.
+On a CPU the planes go through in groups small enough for the cache: the signal at the temporary
+rate, by far the largest tensor of a layer, never reaches main memory. What the backward pass needs
+of it, one of three slopes per sample, is kept as one byte.
 """
 
-from typing import Any, NamedTuple
+import importlib.util
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from lookalike.stylegan3.filters import (
-    Array,
-    downsample_matrix,
-    separable_terms,
-    upsample_matrix,
-)
-from lookalike.stylegan3.layers import full_precision
+from lookalike.stylegan3.filters import Array
+from lookalike.stylegan3.resampling import Resampler, build_downsampler, build_upsampler
 
 CHUNK_ELEMENTS = 2**19
 """Elements at the temporary rate per group of planes: 2 MiB in float32."""
-
-
-class Resampler(NamedTuple):
-    """A linear map of planes: the sum over terms of ``rows[t] @ plane @ columns[t].T``.
-
-    Separable filters have one term, radial ones a few.
-    """
-
-    rows: Tensor
-    """[terms, out_height, in_height]"""
-    columns: Tensor
-    """[terms, out_width, in_width]"""
-
-    @property
-    def transposed(self) -> "Resampler":
-        """The adjoint map, from output planes to input planes."""
-        return Resampler(self.rows.mT, self.columns.mT)
-
-    def __call__(self, planes: Tensor) -> Tensor:
-        """Map planes [count, in_height, in_width] to [count, out_height, out_width]."""
-        with full_precision(planes):
-            total = _resample(planes, self.rows[0], self.columns[0])
-            for rows, columns in zip(self.rows[1:], self.columns[1:], strict=True):
-                total += _resample(planes, rows, columns)
-        return total
-
-
-def _resample(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    count, in_height, in_width = planes.shape
-    rows, columns = rows.to(planes.dtype), columns.to(planes.dtype)
-    out_height, out_width = rows.shape[0], columns.shape[0]
-    # The expanded matrix keeps bmm from copying the planes, as matmul's broadcasting would.
-    rows = rows.expand(count, -1, -1)
-    rows_first_cost = out_height * in_width * (in_height + out_width)
-    columns_first_cost = in_height * out_width * (in_width + out_height)
-    if rows_first_cost <= columns_first_cost:
-        partial = torch.bmm(rows, planes)
-        return (partial.view(-1, in_width) @ columns.T).view(count, out_height, out_width)
-    partial = planes.reshape(-1, in_width) @ columns.T
-    return torch.bmm(rows, partial.view(count, in_height, out_width))
-
-
-def build_upsampler(
-    kernel: Array,
-    size: tuple[int, int],
-    up: int,
-    padding: tuple[int, int, int, int],
-    gain: float = 1.0,
-) -> Resampler:
-    """Zero-insertion, padding and filtering of planes of ``size`` (height, width), in float64.
-
-    ``padding`` is (left, right, top, bottom) in upsampled samples, negative to crop. ``gain``
-    multiplies the result; the up^2 that zero-insertion calls for is not included.
-    """
-    left, right, top, bottom = padding
-    terms = separable_terms(kernel)
-    return _stack(
-        [upsample_matrix(row, size[0], up, (top, bottom), gain) for row, _ in terms],
-        [upsample_matrix(column, size[1], up, (left, right)) for _, column in terms],
-    )
-
-
-def build_downsampler(kernel: Array, size: tuple[int, int], down: int) -> Resampler:
-    """Filtering and decimation of planes of ``size`` (height, width), in float64."""
-    terms = separable_terms(kernel)
-    return _stack(
-        [downsample_matrix(row, size[0], down) for row, _ in terms],
-        [downsample_matrix(column, size[1], down) for _, column in terms],
-    )
-
-
-def _stack(rows: list[Array], columns: list[Array]) -> Resampler:
-    return Resampler(torch.from_numpy(np.stack(rows)), torch.from_numpy(np.stack(columns)))
 
 
 def filtered_lrelu(
@@ -120,13 +45,17 @@ def filtered_lrelu(
     """
     size = (x.shape[2], x.shape[3])
     upsampler = build_upsampler(_as_kernel(fu), size, up, padding, gain=up**2 * gain)
-    tmp_size = (upsampler.rows.shape[1], upsampler.columns.shape[1])
-    downsampler = build_downsampler(_as_kernel(fd), tmp_size, down)
-    if b is not None:
-        x = x + b[:, None, None]
-    upsampler = Resampler(*(matrix.to(x.device) for matrix in upsampler))
-    downsampler = Resampler(*(matrix.to(x.device) for matrix in downsampler))
-    return resampled_lrelu(x, upsampler, downsampler, slope, clamp)
+    downsampler = build_downsampler(_as_kernel(fd), upsampler.out_size, down)
+    precise = x.new_empty(0, dtype=torch.promote_types(x.dtype, torch.float32))
+    return resampled_lrelu(
+        x,
+        precise.new_ones(x.shape[:2]),
+        precise.new_zeros(x.shape[1]) if b is None else b,
+        upsampler.to(precise),
+        downsampler.to(precise),
+        slope,
+        clamp,
+    )
 
 
 def _as_kernel(taps: Tensor | None) -> Array:
@@ -135,20 +64,33 @@ def _as_kernel(taps: Tensor | None) -> Array:
 
 def resampled_lrelu(
     x: Tensor,
-    upsampler: Resampler,
-    downsampler: Resampler,
+    scale: Tensor,
+    bias: Tensor,
+    up: Resampler,
+    down: Resampler,
     slope: float = 0.2,
     clamp: float | None = None,
 ) -> Tensor:
-    """Upsample, leaky ReLU, clamp to +-``clamp``, downsample; differentiable to any order.
+    """Scale, bias, upsample, leaky ReLU, clamp to +-``clamp``, downsample.
 
-    ``x`` is [N, C, H, W]. A gain of the nonlinearity belongs into the upsampler: the leaky ReLU
-    commutes with positive factors.
+    ``x`` is [N, C, *up.in_size], ``scale`` [N, C], ``bias`` [C]; the result [N, C, *down.out_size]
+    has the precision of ``x``, which may be lower than that of ``scale``, in which all of this is
+    computed. Differentiable to any order. A gain of the nonlinearity belongs into ``up``: the
+    leaky ReLU commutes with positive factors.
     """
+    if x.is_cuda and x.dtype != torch.float64 and _triton_is_there():
+        from lookalike.stylegan3.filtered_lrelu_triton import fused_lrelu
+
+        return fused_lrelu(x, scale, bias, up, down, slope, clamp)
     y: Tensor = _ResampledLrelu.apply(  # type: ignore[no-untyped-call]
-        x, *upsampler, *downsampler, slope, clamp
+        x, scale, bias, up, down, slope, clamp
     )
     return y
+
+
+@cache
+def _triton_is_there() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 class _ResampledLrelu(Function):
@@ -156,84 +98,151 @@ class _ResampledLrelu(Function):
     def forward(
         ctx: Any,
         x: Tensor,
-        up_rows: Tensor,
-        up_columns: Tensor,
-        down_rows: Tensor,
-        down_columns: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        up: Resampler,
+        down: Resampler,
         slope: float,
         clamp: float | None,
     ) -> Tensor:
-        up, down = Resampler(up_rows, up_columns), Resampler(down_rows, down_columns)
-        ctx.save_for_backward(x, *up, *down)
-        ctx.constants = slope, clamp
-        y = x.new_empty(*x.shape[:2], down.rows.shape[1], down.columns.shape[1])
+        x = x.contiguous()
+        y = x.new_empty(*x.shape[:2], *down.out_size)
+        slopes = None
+        if any(ctx.needs_input_grad[:3]):
+            slopes = x.new_empty(x.shape[0] * x.shape[1], *up.out_size, dtype=torch.int8)
         planes, out = x.flatten(0, 1), y.flatten(0, 1)
-        for group in _groups(planes, up):
-            signal = torch.nn.functional.leaky_relu_(up(planes[group]), slope)
-            if clamp is not None:
-                signal.clamp_(-clamp, clamp)
-            out[group] = down(signal)
+        gain = scale.reshape(-1, 1, 1)
+        offset = bias.repeat(len(x)).view(-1, 1, 1)
+
+        def filter_planes(group: slice) -> None:
+            lines = _empty_lines(planes[group], scale.dtype)
+            torch.addcmul(offset[group], planes[group], gain[group], out=lines.transpose(0, 1))
+            signal = up.resample(lines)
+            limit = clamp if _exceeds(signal, slope, clamp) else None
+            if slopes is not None:
+                slopes[group].view(signal.shape).copy_(_slope_codes(signal, slope, limit))
+            torch.nn.functional.leaky_relu_(signal, slope)
+            if limit is not None:
+                signal.clamp_(-limit, limit)
+            out[group] = down.resample(signal).transpose(0, 1)
+
+        _for_groups(filter_planes, planes, up)
+        ctx.save_for_backward(x, scale, slopes)
+        ctx.constants = up, down, slope
         return y
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
-        slope, clamp = ctx.constants
-        grad_x = _Linearised.apply(  # type: ignore[no-untyped-call]
-            grad_y, *ctx.saved_tensors, slope, clamp, True
+        x, scale, slopes = ctx.saved_tensors
+        grad: Tensor = _Linearised.apply(  # type: ignore[no-untyped-call]
+            grad_y.to(scale.dtype), slopes, *ctx.constants, True
         )
-        return grad_x, None, None, None, None, None, None
+        flat = (-1, x.shape[2] * x.shape[3])
+        # A product of rows, where (grad * x).sum((2, 3)) would write an image-sized tensor.
+        grad_scale = torch.bmm(
+            grad.view(flat).unsqueeze(1), x.to(grad.dtype).view(flat).unsqueeze(2)
+        )
+        return (
+            (grad * scale[:, :, None, None]).to(x.dtype),
+            grad_scale.view(scale.shape),
+            grad.sum((0, 2, 3)),
+            *[None] * 4,
+        )
 
 
 class _Linearised(Function):
-    """The nonlinearity's derivative at ``x`` applied to a tangent, or its adjoint to a gradient.
+    """The nonlinearity's derivative applied to a tangent, or its adjoint to a gradient.
 
     Linear in its first argument, and each direction is the other's derivative; the derivative
-    with respect to ``x`` vanishes almost everywhere.
+    with respect to the slopes vanishes almost everywhere.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         v: Tensor,
-        x: Tensor,
-        up_rows: Tensor,
-        up_columns: Tensor,
-        down_rows: Tensor,
-        down_columns: Tensor,
+        slopes: Tensor,
+        up: Resampler,
+        down: Resampler,
         slope: float,
-        clamp: float | None,
         adjoint: bool,
     ) -> Tensor:
-        up, down = Resampler(up_rows, up_columns), Resampler(down_rows, down_columns)
-        ctx.save_for_backward(x, *up, *down)
-        ctx.constants = slope, clamp, adjoint
-        first, last = (down.transposed, up.transposed) if adjoint else (up, down)
-        result = x.new_empty(*x.shape[:2], last.rows.shape[1], last.columns.shape[1])
-        planes, tangents, out = x.flatten(0, 1), v.flatten(0, 1), result.flatten(0, 1)
-        for group in _groups(planes, up):
-            signal = up(planes[group])
-            tangent = torch.ops.aten.leaky_relu_backward(
-                first(tangents[group]), signal, slope, False
-            )
-            if clamp is not None:
-                # The activation leaves the clamp's range above at clamp, below at clamp/slope.
-                tangent = torch.ops.aten.hardtanh_backward(tangent, signal, -clamp / slope, clamp)
-            out[group] = last(tangent)
+        ctx.save_for_backward(slopes)
+        ctx.constants = up, down, slope, adjoint
+        first, last = (down, up) if adjoint else (up, down)
+        result = v.new_empty(*v.shape[:2], *(last.in_size if adjoint else last.out_size))
+        planes, out = v.flatten(0, 1), result.flatten(0, 1)
+
+        def filter_planes(group: slice) -> None:
+            lines = _empty_lines(planes[group], v.dtype)
+            lines.transpose(0, 1).copy_(planes[group])
+            signal = first.resample(lines, adjoint)
+            codes = slopes[group].view(signal.shape).to(signal.dtype)
+            # Code -1 stands for the slope, 0 and 1 for themselves.
+            signal.mul_(torch.nn.functional.leaky_relu_(codes, -slope))
+            out[group] = last.resample(signal, adjoint).transpose(0, 1)
+
+        _for_groups(filter_planes, planes, up)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        slope, clamp, adjoint = ctx.constants
         grad_v = _Linearised.apply(  # type: ignore[no-untyped-call]
-            grad, *ctx.saved_tensors, slope, clamp, not adjoint
+            grad, *ctx.saved_tensors, *ctx.constants[:-1], not ctx.constants[-1]
         )
-        return grad_v, None, None, None, None, None, None, None, None
+        return grad_v, *[None] * 5
 
 
-def _groups(planes: Tensor, up: Resampler) -> list[slice]:
-    """Planes that go through together: all of them, or on a CPU what fits its cache."""
+def _exceeds(signal: Tensor, slope: float, clamp: float | None) -> bool:
+    """Whether the clamp has anything to do; always, where finding out takes longer than doing."""
+    if clamp is None or not signal.is_cpu or not signal.numel():
+        return True
+    low, high = signal.aminmax()
+    # The leaky ReLU leaves the clamp's range above at clamp, below at clamp / slope.
+    return not (-clamp / slope < low.item() and high.item() < clamp)
+
+
+def _slope_codes(signal: Tensor, slope: float, clamp: float | None) -> Tensor:
+    """1 where the clamped leaky ReLU has slope 1, -1 where it has ``slope``, 0 where it is flat."""
+    # By arithmetic: comparisons yield booleans, which PyTorch handles four times slower.
+    codes = signal.sign()
+    if clamp is not None:
+        codes = torch.ops.aten.hardtanh_backward(codes, signal, -clamp / slope, clamp)
+    return codes
+
+
+def _empty_lines(planes: Tensor, dtype: torch.dtype) -> Tensor:
+    """Room for planes [count, height, width] in the order in which ``Resampler`` takes them."""
+    count, height, width = planes.shape
+    return planes.new_empty(height, count, width, dtype=dtype)
+
+
+def _for_groups(work: Callable[[slice], None], planes: Tensor, up: Resampler) -> None:
+    """Do ``work`` on groups of planes: on all at once, or on a CPU on what fits its cache.
+
+    There every thread takes groups of its own. To share a group is slower: its matrix products
+    last for microseconds. The groups do not depend on the threads, and so neither does the result.
+    """
     count = len(planes)
-    step = count
-    if planes.device.type == "cpu":
-        step = max(1, CHUNK_ELEMENTS // (up.rows.shape[1] * up.columns.shape[1]))
-    return [slice(start, min(start + step, count)) for start in range(0, count, max(step, 1))]
+    if not planes.is_cpu:
+        return work(slice(0, count))
+    step = max(1, CHUNK_ELEMENTS // (up.out_size[0] * up.out_size[1]))
+    groups = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    threads = min(torch.get_num_threads(), len(groups))
+    inference = torch.is_inference_mode_enabled()
+
+    def share(first: int) -> None:
+        # Modes belong to threads.
+        with torch.inference_mode(inference), torch.no_grad():
+            for group in groups[first::threads]:
+                work(group)
+
+    if threads <= 1:
+        return share(0)
+    all_threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(share, range(threads)))
+    finally:
+        # The setting of a new thread is also the default of those to come.
+        torch.set_num_threads(all_threads)

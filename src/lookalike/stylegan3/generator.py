@@ -14,22 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from lookalike.stylegan3.design import GeneratorConfig, InputDesign, LayerDesign, build_design
-from lookalike.stylegan3.filtered_lrelu import (
-    Resampler,
-    build_downsampler,
-    build_upsampler,
-    resampled_lrelu,
-)
+from lookalike.stylegan3.filtered_lrelu import resampled_lrelu
 from lookalike.stylegan3.filters import design_lowpass, design_radial_lowpass
 from lookalike.stylegan3.layers import (
     ACTIVATION_CLAMP,
     EPSILON,
     LRELU_GAIN,
     LRELU_SLOPE,
+    REDUCED_OCTAVES,
     Linear,
     full_precision,
+    reduced_dtype,
     rms_normalize,
 )
+from lookalike.stylegan3.resampling import Resampler, build_downsampler, build_upsampler
 
 MAPPING_LR_MUL = 0.01
 MAGNITUDE_HALF_LIFE = 20_000
@@ -141,17 +139,18 @@ def _inverse_rigid_transform(affine: Tensor) -> Tensor:
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated convolution and filtered nonlinearity (section 3.2, figure 4b)."""
+    """Modulated convolution and filtered nonlinearity (section 3.2, figure 4b).
+
+    ``reduced`` layers follow the caller's autocast in their convolution and in what they read and
+    write; styles and filters, and all of the other layers, keep their parameters' precision.
+    """
 
     magnitude_ema: Tensor
-    up_rows: Tensor
-    up_columns: Tensor
-    down_rows: Tensor
-    down_columns: Tensor
 
-    def __init__(self, design: LayerDesign, w_dim: int) -> None:
+    def __init__(self, design: LayerDesign, w_dim: int, reduced: bool) -> None:
         super().__init__()
         self.design = design
+        self.reduced = reduced
         k = design.conv_kernel
         self.affine = Linear(w_dim, design.in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(design.out_channels, design.in_channels, k, k))
@@ -159,32 +158,23 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("magnitude_ema", torch.ones([]))
         self.pending: Tensor | None = None
         if not design.is_torgb:
-            up, down = _resamplers(design)
-            # Recomputed from the design, never stored: sizes differ between canvases.
-            self.register_buffer("up_rows", up.rows.float(), persistent=False)
-            self.register_buffer("up_columns", up.columns.float(), persistent=False)
-            self.register_buffer("down_rows", down.rows.float(), persistent=False)
-            self.register_buffer("down_columns", down.columns.float(), persistent=False)
+            self.up, self.down = (resampler.float() for resampler in _resamplers(design))
 
     def forward(self, x: Tensor, w: Tensor, collect_statistics: bool = False) -> Tensor:
         """Map x [N, in_channels, *in_size] and w [N, w_dim] to [N, out_channels, *out_size]."""
+        full = self.weight.dtype
+        dtype = reduced_dtype(self.weight) if self.reduced else full
         if collect_statistics:
-            self.pending = x.detach().square().mean()
+            self.pending = x.detach().to(full).square().mean()
         with full_precision(w):
             if self.design.is_torgb:
-                return self._to_rgb(x, w)
+                return self._to_rgb(x.to(full), w)
             style, output_gain, weight = self._modulation(w)
-        x = nn.functional.conv2d(
-            x * style[:, :, None, None], weight, padding=self.design.conv_kernel - 1
-        )
-        x = torch.addcmul(self.bias[:, None, None], x, output_gain[:, :, None, None])
-        return resampled_lrelu(
-            x,
-            Resampler(self.up_rows, self.up_columns),
-            Resampler(self.down_rows, self.down_columns),
-            LRELU_SLOPE,
-            ACTIVATION_CLAMP,
-        )
+            x = x.to(dtype) * style.to(dtype)[:, :, None, None]
+            x = nn.functional.conv2d(x, weight.to(dtype), padding=self.design.conv_kernel - 1)
+            return resampled_lrelu(
+                x, output_gain, self.bias, self.up, self.down, LRELU_SLOPE, ACTIVATION_CLAMP
+            )
 
     def _modulation(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Input scales [N, in_channels], output scales [N, out_channels], the shared weight."""
@@ -217,9 +207,8 @@ def _resamplers(design: LayerDesign) -> tuple[Resampler, Resampler]:
         design.padding,
         gain=design.up_factor**2 * LRELU_GAIN,
     )
-    tmp_size = (up.rows.shape[1], up.columns.shape[1])
-    down = build_downsampler(down_kernel, tmp_size, design.down_factor)
-    assert (down.rows.shape[1], down.columns.shape[1]) == design.out_size
+    down = build_downsampler(down_kernel, up.out_size, design.down_factor)
+    assert down.out_size == design.out_size
     return up, down
 
 
@@ -230,8 +219,10 @@ class Synthesis(nn.Module):
         super().__init__()
         self.design = build_design(config)
         self.input = FourierInput(self.design.input, config.w_dim)
+        side = max(config.height, config.width)
         self.layers = nn.ModuleList(
-            SynthesisLayer(layer, config.w_dim) for layer in self.design.layers
+            SynthesisLayer(layer, config.w_dim, layer.out_sampling_rate * 2**REDUCED_OCTAVES > side)
+            for layer in self.design.layers
         )
 
     def forward(

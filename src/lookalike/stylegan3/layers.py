@@ -7,6 +7,9 @@ LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
 ACTIVATION_CLAMP = 256.0
 EPSILON = 1e-8
+REDUCED_OCTAVES = 4
+"""Under autocast, layers of the last so many octaves of resolution compute in reduced precision:
+they are nearly all of the work (Karras et al. 2020-ada, appendix D)."""
 
 
 def rms_normalize(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -17,9 +20,16 @@ def rms_normalize(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 def full_precision(x: Tensor) -> torch.autocast:
     """Context in which tensors keep their own precision, whatever autocast the caller runs.
 
-    For what is cheap or sensitive: phases, styles, filters. Convolutions stay outside.
+    For what is cheap or sensitive: phases, styles, filters, layers at low resolution.
     """
     return torch.autocast(x.device.type, enabled=False)
+
+
+def reduced_dtype(x: Tensor) -> torch.dtype:
+    """The precision that the caller's autocast asks for, without one that of ``x``."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype
 
 
 class Linear(nn.Module):

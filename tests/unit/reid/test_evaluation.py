@@ -47,6 +47,32 @@ def test_the_same_picture_is_the_best_match(
     assert shifted.ranking.summary()["rank_1"] == 0
 
 
+def test_reranking_is_reported_beside_the_ranking(
+    embedder: Embedder, crops: tuple[Images, list[str]]
+) -> None:
+    images = crops[0]
+    persons = [f"{number:04d}" for number in range(7)] + ["-1"]
+    query, gallery = side(images[:3], persons[:3], camera=1), side(images, persons, camera=2)
+    plain = evaluate(embedder, query, gallery)
+    both = evaluate(embedder, query, gallery, rerank_too=True)
+    assert plain.reranked is None and both.reranked is not None
+    alone, beside = plain.summary((1, 5)), both.summary((1, 5))
+    assert alone == plain.ranking.summary((1, 5))
+    again = {k.removesuffix("_reranked"): v for k, v in beside.items() if k not in alone}
+    assert again == {k: v for k, v in both.reranked.summary((1, 5)).items() if "queries" not in k}
+    assert {"rank_1_reranked", "mAP_reranked"} <= beside.keys()
+
+
+def test_a_diverged_model_is_an_error_in_one_line(
+    embedder: Embedder, crops: tuple[Images, list[str]]
+) -> None:
+    with torch.no_grad():
+        embedder.model.embedding.weight.fill_(torch.nan)
+    images, persons = crops[0], [f"{number:04d}" for number in range(8)]
+    with pytest.raises(UserError, match="the model has diverged"):
+        evaluate(embedder, side(images, persons, camera=1), side(images, persons, camera=2))
+
+
 def test_sides_that_cannot_be_ranked(embedder: Embedder, crops: tuple[Images, list[str]]) -> None:
     images, persons = crops
     with pytest.raises(AssertionError):

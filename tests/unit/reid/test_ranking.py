@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike.errors import UserError
 from lookalike.reid import ranking
-from lookalike.reid.ranking import Ranking, rank, top_matches
+from lookalike.reid.ranking import Cosines, Ranking, join, rank, rank_distances, top_matches
+from lookalike.reid.trial import Trial
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "ranking_a.npz"
 seeds = st.integers(0, 2**32 - 1)
@@ -188,10 +190,99 @@ def test_a_far_distractor_changes_nothing_and_a_near_one_costs_rank_1(seed: int)
     assert near.ap[0] < plain.ap[0]
 
 
+@given(seeds, st.integers(1, 14))
+@settings(max_examples=25, deadline=None)
+def test_processes_that_share_the_queries_get_what_one_gets(seed: int, processes: int) -> None:
+    arguments = trial(seed)
+    parts = [rank(**arguments, part=(i, processes)) for i in range(processes)]
+    whole, joined = rank(**arguments), join(parts)
+    assert_same(whole, joined)
+    np.testing.assert_array_equal(whole.query_cameras, joined.query_cameras)
+    assert whole.problem == joined.problem
+
+
+@given(seeds)
+@settings(max_examples=10, deadline=None)
+def test_rounding_of_the_product_does_not_matter(seed: int) -> None:
+    """A crowded gallery, and products whose last bits differ as between libraries and devices."""
+    rng = np.random.default_rng(seed)
+    gallery = rng.normal(size=(1500, 8)).astype(np.float32)
+    gallery[1000:] = gallery[:500]  # ties
+    gallery[500:1000] = gallery[:500] + rng.normal(size=(500, 8)).astype(np.float32) * 1e-7
+    persons, cameras = rng.integers(0, 40, 1500), rng.integers(0, 3, 1500)
+    labels = (np.arange(40), persons, np.full(40, 3), cameras)
+    query = rng.normal(size=(40, 8)).astype(np.float32)
+
+    class Rounded(Cosines):
+        def block(self, queries: range) -> torch.Tensor:
+            exact = self.query[queries.start : queries.stop].double() @ self.gallery.double().T
+            noise = torch.from_numpy(rng.uniform(-1, 1, tuple(exact.shape)))
+            return (exact * (1 + 1e-7 * noise)).float()
+
+    chosen = Trial(*labels)
+    noisy = ranking._rank(chosen, Rounded(query, gallery, chosen), (0, 1), 1)
+    assert_same(rank(query, gallery, *labels), noisy)
+    # The order of a stable sort by the exact products, which is what the ranks must follow.
+    sides = Cosines(query, gallery, chosen)
+    exact = sides.query.double().numpy() @ sides.gallery.double().numpy().T
+    for number in range(40):
+        order = np.argsort(-np.round(exact[number], 13), kind="stable")
+        hits = np.flatnonzero(persons[order] == number) + 1
+        assert noisy.first_match_rank[number] == hits[0]
+        assert noisy.ap[number] == pytest.approx((np.arange(1, len(hits) + 1) / hits).mean())
+
+
+def test_equal_images_keep_the_order_of_the_gallery_wherever_they_stand() -> None:
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(997, 48)).astype(np.float32)
+    query = rng.normal(size=(1, 48)).astype(np.float32)
+    for match in (0, 3, 500, 996):
+        gallery[:] = rng.normal(size=gallery.shape)
+        twins = np.r_[np.arange(0, 997, 7), match, 996]
+        gallery[twins] = query[0] + 0.1 * gallery[1]
+        persons = np.where(np.arange(997) == match, 1, 2)
+        result = rank(query, gallery, [1], persons, [0], np.ones(997))
+        assert result.first_match_rank[0] == 1 + (np.unique(twins) < match).sum()
+
+
+def test_a_collapsed_model_ranks_by_the_order_of_the_gallery() -> None:
+    features = np.ones((300, 4), dtype=np.float32)
+    for value in (features, 0 * features):
+        result = rank(value[:2], value, [7, 8], np.arange(300), [0, 0], np.ones(300))
+        np.testing.assert_array_equal(result.first_match_rank, [8, 9])
+
+
+def test_tensors_and_doubles_rank_as_arrays() -> None:
+    arguments, _ = golden_trial()
+    tensors = dict(arguments)
+    for name in ("query", "gallery"):
+        tensors[name] = torch.from_numpy(arguments[name]).double().requires_grad_()
+    assert_same(rank(**arguments), rank(**tensors))
+
+
+def test_given_distances_rank_like_the_features_they_come_from() -> None:
+    arguments, _ = golden_trial()
+    labels = {k: v for k, v in arguments.items() if k not in ("query", "gallery")}
+    # Multiples of 1/8: ties everywhere.
+    coarse = np.round(8 * (1 - arguments["query"] @ arguments["gallery"].T)) / 8
+    coarse = coarse.astype(np.float32)
+    result = rank_distances(coarse, **labels)
+    for number in np.flatnonzero(result.valid):
+        person, camera = labels["query_persons"][number], labels["query_cameras"][number]
+        same = labels["gallery_persons"] == person
+        kept = (labels["gallery_persons"] != -1) & ~(same & (labels["gallery_cameras"] == camera))
+        order = np.argsort(coarse[number][kept], kind="stable")
+        assert result.first_match_rank[number] == same[kept][order].argmax() + 1
+    broken = coarse.copy()
+    broken[3, 4] = np.nan
+    with pytest.raises(UserError, match="distances hold NaN"):
+        rank_distances(broken, **labels)
+
+
 def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments, _ = golden_trial()
     whole = rank(**arguments)
-    monkeypatch.setattr(ranking, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(ranking, "MAX_ROWS", 1)
     assert_same(whole, rank(**arguments))
 
 
@@ -250,5 +341,5 @@ def test_bad_input_is_named() -> None:
         rank(**{**arguments, "gallery_persons": arguments["gallery_persons"][1:]})
     broken = arguments["query"].copy()
     broken[0, 0] = np.nan
-    with pytest.raises(ValueError, match="query: features hold NaN"):
+    with pytest.raises(UserError, match="query: features hold NaN"):
         rank(**{**arguments, "query": broken})

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lookalike.stylegan3.discriminator import Discriminator
+from lookalike.stylegan3.discriminator import Blur, Discriminator
 from lookalike.stylegan3.loss import r1_penalty
 
 from .golden import assert_close, discriminator_state, load
@@ -13,6 +13,40 @@ def test_logits_and_r1_equal_the_recorded_ones() -> None:
     discriminator.load_state_dict(discriminator_state(arrays))
     assert_close(discriminator(arrays["x"]), arrays["logits"])
     assert_close(r1_penalty(discriminator, arrays["x"]), arrays["r1_penalty"])
+
+
+@pytest.mark.parametrize("down", [1, 2])
+def test_blur_by_matrices_equals_blur_by_convolution(down: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 12, 6, requires_grad=True)
+    blur = Blur((12, 6), padding=2 // down, down=down)
+    results = []
+    for way in (blur, blur.convolve):
+        y = way(x)
+        (gradient,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(gradient.square().sum(), x)
+        results.append((y, gradient, second))
+    for ours, reference in zip(*results, strict=True):
+        torch.testing.assert_close(ours, reference)
+
+
+def test_autocast_leaves_low_resolutions_alone() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(128, 64, channel_base=512, channel_max=8)
+    seen: dict[str, torch.dtype] = {}
+    for name, module in discriminator.named_modules():
+        if (name.startswith("blocks.") and name.count(".") == 1) or name in ("conv", "fc"):
+            module.register_forward_hook(
+                lambda _, __, y, name=name: seen.__setitem__(name, y.dtype)
+            )
+    images = torch.randn(4, 3, 128, 64)
+    full = discriminator(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = discriminator(images)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, full, rtol=0.05, atol=0.05)
+    reduced = {name for name, dtype in seen.items() if dtype == torch.bfloat16}
+    assert reduced == {f"blocks.{i}" for i in range(4)} < seen.keys()
 
 
 def test_rectangle_differs_in_the_fully_connected_layer_only() -> None:

@@ -154,12 +154,26 @@ def test_nothing_is_collected_unasked(small: Generator) -> None:
     assert small.pending_statistics() == {}
 
 
-def test_autocast_only_reaches_convolutions(small: Generator) -> None:
-    z = torch.randn(2, SMALL.z_dim)
-    full = small(z)
+def test_autocast_reaches_the_last_octaves_only() -> None:
+    torch.manual_seed(0)
+    generator = Generator(
+        GeneratorConfig(
+            256, 16, z_dim=16, w_dim=16, channel_base=512, channel_max=8, num_layers=8, margin=2
+        )
+    )
+    seen: list[torch.dtype] = []
+    for layer in generator.synthesis.layers:
+        layer.register_forward_hook(lambda _, __, y: seen.append(y.dtype))
+    z = torch.randn(2, 16)
+    full = generator(z)
+    seen.clear()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = small(z)
+        mixed = generator(z)
     mixed.sum().backward()
-    assert mixed.dtype == torch.float32
     assert (mixed - full).std() < 0.05 * full.std()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in small.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
+    # Sampled at 16, 16, 32, ... per side of 256: four octaves are 256 to 32. ToRGB is float32.
+    rates = [layer.out_sampling_rate for layer in generator.synthesis.design.layers[:-1]]
+    assert rates[:3] == [16, 16, 32]
+    assert [dtype == torch.bfloat16 for dtype in seen] == [rate >= 32 for rate in rates] + [False]
+    assert mixed.dtype == torch.float32

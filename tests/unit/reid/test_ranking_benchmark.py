@@ -1,0 +1,26 @@
+"""The benchmark of ranking runs and prints what it promises."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "ranking.py"
+
+
+def test_it_prints_seconds_memory_and_ratios_last() -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--quick"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    title, seconds, ratios = done.stdout.strip().split("\n\n")
+    assert title.startswith("60 queries, 32 dimensions, 1 threads")
+    assert len(seconds.splitlines()) == 1 + 9
+    values = [float(line.split()[-1]) for line in ratios.splitlines()[1:]]
+    assert len(values) == 7 and all(value > 0 for value in values[:3])
