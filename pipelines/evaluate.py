@@ -54,7 +54,7 @@ def work(stage: Stage, arm: str) -> None:
         "settings": embedder.settings
         | {"decoded_at": [config.generate.height, config.generate.width]},
         # Gates compare two models only where these are equal.
-        "fingerprint": evaluation_fingerprint(manifest, config.evaluate),
+        "fingerprint": evaluation_fingerprint(manifest, config),
     }
     (stage.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     per_query = per_query_frame(test.query.rows, test.ranking.ap, test.ranking.first_match_rank)

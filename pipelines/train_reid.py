@@ -56,10 +56,13 @@ def work(stage: Stage, name: str) -> None:
         }
     )
     stage.dataset(rows, "training")
-    initial = None
+    initial, start = None, ""
     if reid.weights != "none":
-        initial = read_state(find(reid.weights, stage.root))
-    resume = stage.resume(reid, config.seed, content(rows))
+        path = find(reid.weights, stage.root)
+        initial, start = read_state(path), content(path)
+    # What decides which weights are best counts too: flip and the validation persons.
+    held_out = content(manifest[manifest["split"] == "val"])
+    resume = stage.resume(reid, config.seed, content(rows), start, config.evaluate.flip, held_out)
     model = train_reid(
         reid,
         images,

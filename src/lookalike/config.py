@@ -190,6 +190,15 @@ class GanConfig(Section):
     checkpoint_images: Positive
     precision: Literal["no", "bf16"]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.micro_batch > 4 and self.micro_batch % 4:
+            raise ValueError(
+                "micro_batch must be at most 4 or a multiple of 4: the discriminator compares "
+                "images in groups of four"
+            )
+        return self
+
 
 class EncoderConfig(Section):
     """ReStyle-pSp on the frozen generator (Alaluf et al. 2021; Richardson et al. 2021)."""

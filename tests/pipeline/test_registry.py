@@ -178,6 +178,12 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
     better = register(registry, 0.6, "test-set-2")
     assert "relative.mAP" in failures(registry.promote(better, dry_run=True).gates)
 
+    def of_an_older_format(path: Path) -> Evaluation:
+        raise UserError(f"{path} does not fit this version")
+
+    unmeasured = registry.promote(better, dry_run=True, remeasure=of_an_older_format)
+    assert "relative.mAP" in failures(unmeasured.gates)
+
     def somebody_else_promotes(path: Path) -> Evaluation:
         assert path.stat().st_size == weights(registry.root).stat().st_size
         client.set_registered_model_alias(name, CHAMPION, str(worse))

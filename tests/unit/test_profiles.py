@@ -13,7 +13,8 @@ def test_every_profile_is_complete_and_named_after_its_file(path):
 
 
 def test_the_shipped_parameters_are_the_embedded_profile():
-    assert load_config(ROOT / "params.yaml") == load_config(ROOT / "profiles" / "embedded.yaml")
+    shipped = (ROOT / "params.yaml").read_bytes()
+    assert shipped == (ROOT / "profiles" / "embedded.yaml").read_bytes()
 
 
 def test_market1501_is_the_real_thing():

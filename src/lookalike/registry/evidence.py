@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from lookalike.config import EvaluateConfig
+from lookalike.config import Config
 from lookalike.data.manifest import test_protocol
 from lookalike.errors import UserError
 
@@ -113,17 +113,18 @@ class Evidence:
             raise UserError(f"{folder} holds no evidence of lookalike: {error}") from error
 
 
-def evaluation_fingerprint(manifest: pd.DataFrame, config: EvaluateConfig) -> str:
+def evaluation_fingerprint(manifest: pd.DataFrame, config: Config) -> str:
     """Twelve hexadecimal digits for the test images, their labels and how they are measured.
 
-    `batch_size` is left out: it does not change the result.
+    Of the settings, those count that change what the gates compare: flip averaging and the size
+    that images are decoded at.
     """
     digest = hashlib.sha256()
     for frame in test_protocol(manifest):
         columns = ["image_id", "person_id", "camera_id", "split", "sha256"]
         digest.update(frame[columns].to_csv(index=False).encode())
-    settings = config.model_dump(mode="json", exclude={"batch_size"})
-    digest.update(json.dumps(settings, sort_keys=True).encode())
+    settings = (config.evaluate.flip, config.generate.height, config.generate.width)
+    digest.update(json.dumps(settings).encode())
     return digest.hexdigest()[:12]
 
 

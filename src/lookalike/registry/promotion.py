@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lookalike.config import Config
 from lookalike.errors import UserError
+from lookalike.progress import say
 from lookalike.registry.evidence import EVIDENCE, METRICS, Evaluation, Evidence
 from lookalike.registry.gates import Gate, evaluate_gates, failures
 from lookalike.registry.model_card import model_card
@@ -308,7 +309,12 @@ class Registry:
             return recorded
         with self._downloaded(champion, model=True) as place:
             (weights,) = (place / MODEL / "artifacts").glob("*.safetensors")
-            return remeasure(weights)
+            try:
+                return remeasure(weights)
+            except UserError as error:  # say, of an older format
+                # The evaluations differ, so the relative gates refuse; nothing is lost.
+                say(f"the champion, {self.name} v{champion}, cannot be measured again: {error}")
+                return recorded
 
     def _compare_and_set(self, before: int | None, after: int, tags: Mapping[str, str]) -> None:
         """Move the alias from `before` to `after`, unless somebody else moved it."""

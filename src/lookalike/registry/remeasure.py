@@ -23,7 +23,7 @@ def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Ev
         embedder = Embedder.load(weights, settings.batch_size, settings.flip, device)
         found = measure(embedder, test_protocol(rows), root, config)
         return Evaluation(
-            evaluation_fingerprint(rows, settings),
+            evaluation_fingerprint(rows, config),
             found.summary(settings.ranks),
             per_query_frame(found.query.rows, found.ranking.ap, found.ranking.first_match_rank),
         )

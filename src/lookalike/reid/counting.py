@@ -10,6 +10,7 @@ the exact similarity, whatever computed the product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,12 +22,14 @@ Margin = Callable[[Tensor], Tensor]  # float32 [P] -> float32 [P]
 Exact = Callable[[Tensor, Tensor], Tensor]  # (rows, columns), int64 [P] each -> float64 [P]
 
 CHUNK_BYTES = 64 * 1024 * 1024  # of rows copied at once on a GPU
-# On a CPU a query's row is compared piece by piece with some of its bounds, so that the outcome
-# (one byte each) stays in a core's second-level cache: 32 x 16,320 bytes.
-BOUNDS = 16
+# On a CPU the outcome of a comparison, a byte per similarity and bound, stays in a core's
+# second-level cache: so many bounds at once, with so many similarities.
+BOUNDS = 32
 LANE = 8 * 255  # truth values: the sum of 255 words of eight does not carry from byte to byte
 PIECE = 8 * LANE
-FEW = 1 / 8  # of a piece above the lowest bound: worth picking out before the comparisons
+FEW = 0.3  # of a row above its lowest bound: picking them out is faster than comparing all
+# Rows of which no more than that is left are compared together, so many at once.
+NARROW, TOGETHER = LANE, 8
 
 
 def count_ranks(
@@ -52,7 +55,7 @@ def count_ranks(
     ranks: Tensor = above + 1
     length = similarities.shape[1]
     crowded = torch.nonzero(level - above > 1)[:, 0]
-    cells = PIECE * BOUNDS if similarities.device.type == "cpu" else CHUNK_BYTES // 4
+    cells = PIECE * 16 if similarities.device.type == "cpu" else CHUNK_BYTES // 4
     for crowd in torch.split(crowded, max(1, cells // length)):
         member, column = _between(similarities, rows[crowd], low[crowd], high[crowd])
         # Each pair of images once, also where it is near to several matches.
@@ -91,28 +94,83 @@ def _count_on_cpu(
     rows: npt.NDArray[np.int64],
     bounds: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.int64]:
-    """By NumPy, whose loops are the fastest for this; uses one core."""
+    """By NumPy, whose loops are the fastest for this; uses one core.
+
+    In most rows only few similarities are above the lowest bound, where the model is any good.
+    Those are picked out and compared for several rows at once, because each of NumPy's calls costs
+    more than comparing them.
+    """
     counts = np.zeros(bounds.shape, dtype=np.int64)
     starts = np.searchsorted(rows, np.arange(len(similarities) + 1))
-    above = np.zeros((2 * BOUNDS, PIECE), dtype=np.bool_)
-    words = above.view(np.uint64).reshape(2 * BOUNDS, -1, LANE // 8)
-    possible = np.empty(PIECE, dtype=np.bool_)
-    for number in range(len(similarities)):
-        for start in range(starts[number], starts[number + 1], BOUNDS):
-            pairs = slice(start, min(start + BOUNDS, starts[number + 1]))
-            limits = bounds[:, pairs].reshape(-1, 1)
-            lowest = limits.min()
-            for left in range(0, similarities.shape[1], PIECE):
-                piece = similarities[number, left : left + PIECE]
-                candidates = np.greater(piece, lowest, out=possible[: len(piece)])
-                if np.count_nonzero(candidates) < FEW * len(piece):
-                    piece = piece[candidates]
-                size, lanes = len(limits), -(-len(piece) // LANE)
-                np.greater(piece, limits, out=above[:size, : len(piece)])
-                above[:size, len(piece) : lanes * LANE] = False
-                sums = np.add.reduce(words[:size, :lanes], axis=2).view(np.uint8)
-                counts[:, pairs] += np.add.reduce(sums, axis=1, dtype=np.int64).reshape(2, -1)
+    tally = _Tally()
+    picked: list[tuple[slice, npt.NDArray[np.float32]]] = []
+    possible = np.empty(similarities.shape[1], dtype=np.bool_)
+    for number, row in enumerate(similarities):
+        pairs = slice(starts[number], starts[number + 1])
+        if pairs.start == pairs.stop:
+            continue
+        np.greater(row, bounds[:, pairs].min(), out=possible)
+        above = np.count_nonzero(possible)
+        some = row[possible] if above < FEW * len(row) else row
+        if len(some) <= NARROW:
+            picked.append((pairs, some))
+        else:
+            limits = bounds[:, pairs].reshape(1, -1)
+            counts[:, pairs] = tally(some[None], limits).reshape(2, -1)
+    picked.sort(key=lambda some: len(some[1]))  # equally many together: little padding
+    for first in range(0, len(picked), TOGETHER):
+        _count_picked(picked[first : first + TOGETHER], bounds, counts, tally)
     return counts
+
+
+def _count_picked(
+    picked: list[tuple[slice, npt.NDArray[np.float32]]],
+    bounds: npt.NDArray[np.float32],
+    counts: npt.NDArray[np.int64],
+    tally: _Tally,
+) -> None:
+    """Count for some rows, each given by its pairs and its similarities; both are padded."""
+    width = max(len(values) for _, values in picked)
+    most = max(pairs.stop - pairs.start for pairs, _ in picked)
+    values = np.full((len(picked), width), -np.inf, dtype=np.float32)
+    limits = np.full((len(picked), 2, most), np.inf, dtype=np.float32)
+    for number, (pairs, some) in enumerate(picked):
+        values[number, : len(some)] = some
+        limits[number, :, : pairs.stop - pairs.start] = bounds[:, pairs]
+    found = tally(values, limits.reshape(len(picked), -1)).reshape(len(picked), 2, most)
+    for (pairs, _), count in zip(picked, found, strict=True):
+        counts[:, pairs] = count[:, : pairs.stop - pairs.start]
+
+
+class _Tally:
+    """Counts, for some rows at once, how many values of a row are above each of its limits."""
+
+    def __init__(self) -> None:
+        self._above = np.zeros(BOUNDS * PIECE, dtype=np.bool_)
+
+    def __call__(
+        self, values: npt.NDArray[np.float32], limits: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.int64]:
+        """Int64 [R, B] of values [R, W] and limits [R, B], R being 1 or W at most `NARROW`."""
+        counts = np.zeros(limits.shape, dtype=np.int64)
+        width = min(values.shape[1], PIECE)
+        lanes = -(-width // LANE)
+        padded = lanes * LANE if lanes > 1 else -(-width // 8) * 8
+        if not padded:
+            return counts
+        bounds = max(1, len(self._above) // (len(values) * padded))
+        for first in range(0, limits.shape[1], bounds):
+            some = limits[:, first : first + bounds]
+            shape = (len(values), some.shape[1], padded)
+            above = self._above[: math.prod(shape)].reshape(shape)
+            words = above.view(np.uint64).reshape(*shape[:2], lanes, -1)
+            for left in range(0, values.shape[1], PIECE):
+                piece = values[:, left : left + PIECE]
+                np.greater(piece[:, None], some[:, :, None], out=above[:, :, : piece.shape[1]])
+                above[:, :, piece.shape[1] :] = False
+                sums = np.add.reduce(words, axis=3).view(np.uint8)
+                counts[:, first : first + bounds] += np.add.reduce(sums, axis=2, dtype=np.int64)
+        return counts
 
 
 def _between(

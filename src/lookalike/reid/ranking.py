@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +22,8 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from lookalike.errors import UserError
 from lookalike.reid.counting import count_ranks
+from lookalike.reid.similarities import Cosines, Distances, Features, Similarities
 from lookalike.reid.trial import Indices, Labels, Trial
 
 CMC_RANKS = 50  # length of the CMC curve
@@ -33,10 +31,7 @@ BLOCK_BYTES = 768 * 1024 * 1024  # of similarities held at once by all threads
 # Queries per block on a CPU: enough for the full speed of the product, few enough to stay near the
 # cache. The smaller number counts where the gallery is huge.
 MIN_ROWS, MAX_ROWS = 128, 512
-DOTS = 4096  # exact similarities computed at once
-NORMALISED = 1024  # features brought to unit length at once: what stays in the cache
 
-Features = npt.NDArray[np.float32] | Tensor
 Floats = npt.NDArray[np.float64]
 
 
@@ -154,7 +149,7 @@ def rank_distances(
     """`rank` by given distances, float32 [Q, G]; smaller is better, equal ones tie."""
     trial = Trial(query_persons, gallery_persons, query_cameras, gallery_cameras)
     with _one_thread_each() as threads:
-        return _rank(trial, _Distances(distances, trial), (0, 1), threads)
+        return _rank(trial, Distances(distances, trial), (0, 1), threads)
 
 
 def join(parts: Sequence[Ranking]) -> Ranking:
@@ -205,117 +200,6 @@ def top_matches(
             similarities[place] = value[order].cpu().numpy()
             correct[place] = np.isin(best, columns[rows == number])
     return TopMatches(indices, similarities, correct)
-
-
-class Similarities(Protocol):
-    """What a gallery is ranked by; larger is better."""
-
-    device: torch.device
-
-    def block(self, queries: range) -> Tensor:
-        """Float32 [len(queries), G]; the caller's own until its thread calls again."""
-
-    def margin(self, values: Tensor) -> Tensor:
-        """How far from each of these float32 numbers another one may be and yet tie with it."""
-
-    def exact(self, queries: range, rows: Tensor, columns: Tensor) -> Tensor:
-        """Float64 [P] for rows of a block and gallery positions; the same everywhere."""
-
-
-class Cosines:
-    """Cosine similarities of queries and the gallery without junk, block by block."""
-
-    def __init__(self, query: Features, gallery: Features, trial: Trial):
-        if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-            raise ValueError(
-                f"features must be [Q, D] and [G, D], not {tuple(query.shape)} "
-                f"and {tuple(gallery.shape)}"
-            )
-        trial.check(len(query), len(gallery))
-        self.query = unit(query, "query")
-        self.gallery = unit(gallery, "gallery", trial.kept)
-        self.device = self.gallery.device
-        self._buffers = threading.local()
-
-    def block(self, queries: range) -> Tensor:
-        """The product of a block of queries and the whole gallery."""
-        query = self.query[queries.start : queries.stop]
-        buffer = getattr(self._buffers, "block", None)
-        if buffer is None or len(buffer) < len(query):
-            buffer = torch.empty(len(query), len(self.gallery), device=self.device)
-            self._buffers.block = buffer
-        out = buffer[: len(query)]
-        if self.device.type == "cpu":
-            # OpenBLAS, which NumPy brings, is up to twice as fast as torch's MKL on AMD.
-            np.matmul(query.numpy(), self.gallery.numpy().T, out=out.numpy())
-        else:
-            with _full_precision(self.device):
-                torch.matmul(query, self.gallery.T, out=out)
-        return out
-
-    def margin(self, values: Tensor) -> Tensor:
-        """Six standard deviations of what rounding makes of the difference of two products.
-
-        D roundings of partial sums that grow to about |s| + 1 / sqrt(D), each of a relative
-        half unit in the last place (the probabilistic bound of Higham and Mary 2019).
-        """
-        dims = self.gallery.shape[1]
-        return 2 * 2.0**-24 * (math.sqrt(dims) * values.abs() + 1)
-
-    def exact(self, queries: range, rows: Tensor, columns: Tensor) -> Tensor:
-        """Products in float64, where those of float32 numbers are exact; one sum per pair."""
-        query = self.query[queries.start : queries.stop]
-        values = torch.empty(len(rows), dtype=torch.float64, device=self.device)
-        for start in range(0, len(rows), DOTS):
-            window = slice(start, start + DOTS)
-            products = query[rows[window]].double() * self.gallery[columns[window]]
-            values[window] = products.sum(1)
-        return values
-
-
-class _Distances:
-    """Given distances as similarities; equal numbers tie."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, distances: npt.NDArray[np.float32], trial: Trial):
-        trial.check(*distances.shape)
-        if not np.isfinite(distances.sum(axis=1)).all():
-            raise UserError("distances hold NaN or infinity; the model has diverged")
-        self._distances, self._kept = distances, trial.kept
-
-    def block(self, queries: range) -> Tensor:
-        rows = self._distances[queries.start : queries.stop].take(self._kept, axis=1)
-        return torch.from_numpy(np.negative(rows, out=rows))
-
-    def margin(self, values: Tensor) -> Tensor:
-        return torch.zeros_like(values)
-
-    def exact(self, queries: range, rows: Tensor, columns: Tensor) -> Tensor:
-        values = -self._distances[queries.start + rows.numpy(), self._kept[columns.numpy()]]
-        return torch.from_numpy(values.astype(np.float64))
-
-
-def unit(features: Features, name: str, kept: Indices | None = None) -> Tensor:
-    """A float32 copy of `features[kept]` with rows of unit length.
-
-    A zero row stays zero and is equally far from everything.
-
-    Raises:
-        UserError: features are not finite; `name` says whose.
-    """
-    device = features.device if isinstance(features, Tensor) else torch.device("cpu")
-    count = len(features) if kept is None else len(kept)
-    out = torch.empty(count, features.shape[1], device=device)
-    for start in range(0, count, NORMALISED):
-        window = slice(start, min(start + NORMALISED, count))
-        chosen = np.arange(window.start, window.stop) if kept is None else kept[window]
-        chunk = torch.as_tensor(features[chosen]).detach().to(device, torch.float32)
-        norms = torch.linalg.vector_norm(chunk, dim=1, keepdim=True, dtype=torch.float64)
-        if not bool(torch.isfinite(norms).all()):
-            raise UserError(f"{name}: features hold NaN or infinity; the model has diverged")
-        out[window] = chunk / norms.clamp(min=torch.finfo(torch.float32).tiny).float()
-    return out
 
 
 def _rank(trial: Trial, similarities: Similarities, part: tuple[int, int], threads: int) -> Ranking:
@@ -381,18 +265,6 @@ def _metrics(
     first[valid] = ranks[(last - matches)[valid]]
     trapezoidal = mean((precision + before) / 2)
     return Ranking(mean(precision), trapezoidal, inp, first, query_cameras, problem)
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Float32 products as such: no autocast, no TF32, whatever the caller has allowed."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 @cache

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from lookalike.reid.ranking import Features, unit
+from lookalike.reid.similarities import Features, unit
 from lookalike.reid.trial import Indices
 
 BLOCK_BYTES = 64 * 1024 * 1024  # of distances held at once

@@ -51,12 +51,11 @@ class Trial:
                     "one of each per image"
                 )
         self.query_cameras = np.asarray([str(camera) for camera in query_cameras], dtype=np.str_)
-        self._names = [str(person) for person in query_persons]
+        self._names = query_persons
         self._gallery = len(gallery_persons)
         persons = _codes(query_persons, gallery_persons)
         cameras = _codes(query_cameras, gallery_cameras)
-        junk = np.array([str(person) == JUNK for person in gallery_persons], dtype=np.bool_)
-        self.kept: Indices = np.flatnonzero(~junk)
+        self.kept: Indices = np.flatnonzero(~_is_junk(gallery_persons))
         self._one_camera = len(np.unique(np.concatenate([cameras[0], cameras[1][self.kept]]))) == 1
         self._query_persons, self._query_cameras = persons[0], cameras[0]
         gallery_codes, self._gallery_cameras = persons[1][self.kept], cameras[1][self.kept]
@@ -146,8 +145,19 @@ class Trial:
         raise UserError(f"{problem}; {advice}")
 
 
+def _is_junk(persons: Labels) -> npt.NDArray[np.bool_]:
+    if isinstance(persons, np.ndarray) and persons.dtype.kind == "i":
+        return np.asarray(persons == int(JUNK))
+    return np.array([str(person) == JUNK for person in persons], dtype=np.bool_)
+
+
 def _codes(*sides: Labels) -> list[Indices]:
     """Each label's text as a number, the same on all sides."""
+    whole = [x for x in sides if isinstance(x, np.ndarray) and x.dtype.kind == "i"]
+    if len(whole) == len(sides):
+        # The same outcome as by text, many times faster.
+        _, codes = np.unique(np.concatenate(whole), return_inverse=True)
+        return np.split(codes.astype(np.int64), np.cumsum([len(x) for x in whole])[:-1])
     numbers: dict[str, int] = {}
     return [
         np.array([numbers.setdefault(str(label), len(numbers)) for label in side], dtype=np.int64)

@@ -5,7 +5,7 @@ rate, by far the largest tensor of a layer, never reaches main memory. What the 
 of it, one of three slopes per sample, is kept as one byte.
 """
 
-import importlib.util
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -75,22 +75,46 @@ def resampled_lrelu(
 
     ``x`` is [N, C, *up.in_size], ``scale`` [N, C], ``bias`` [C]; the result [N, C, *down.out_size]
     has the precision of ``x``, which may be lower than that of ``scale``, in which all of this is
-    computed. Differentiable to any order. A gain of the nonlinearity belongs into ``up``: the
+    computed. Differentiable to any order on a CPU, once in the fused kernel on CUDA (the generator
+    needs no more). A gain of the nonlinearity belongs into ``up``: the
     leaky ReLU commutes with positive factors.
     """
-    if x.is_cuda and x.dtype != torch.float64 and _triton_is_there():
-        from lookalike.stylegan3.filtered_lrelu_triton import fused_lrelu
-
-        return fused_lrelu(x, scale, bias, up, down, slope, clamp)
+    fused = fused_kernel(x)
+    if fused is not None:
+        return fused(x, scale, bias, up, down, slope, clamp)
     y: Tensor = _ResampledLrelu.apply(  # type: ignore[no-untyped-call]
         x, scale, bias, up, down, slope, clamp
     )
     return y
 
 
+def fused_kernel(x: Tensor) -> Callable[..., Tensor] | None:
+    """The Triton kernel where it can run on ``x``: Ampere GPUs and newer, up to float32."""
+    if not x.is_cuda or x.dtype == torch.float64:
+        return None
+    return _load_kernel(torch.cuda.get_device_capability(x.device))
+
+
 @cache
-def _triton_is_there() -> bool:
-    return importlib.util.find_spec("triton") is not None
+def _load_kernel(capability: tuple[int, int]) -> Callable[..., Tensor] | None:
+    why = "the GPU is older than Ampere"
+    if capability >= (8, 0):
+        try:
+            from triton.runtime import driver
+
+            from lookalike.stylegan3.filtered_lrelu_triton import fused_lrelu
+
+            # Builds Triton's launcher, for which it needs a C compiler (not CUDA's).
+            driver.active.get_current_target()
+        except Exception as error:  # Triton's errors have no common base
+            why = f"Triton does not work here ({error})"
+        else:
+            return fused_lrelu
+    warnings.warn(
+        f"filtered lrelu: {why}; matrix products do its work, slower and with more memory",
+        stacklevel=2,
+    )
+    return None
 
 
 class _ResampledLrelu(Function):
@@ -237,7 +261,9 @@ def _for_groups(work: Callable[[slice], None], planes: Tensor, up: Resampler) ->
             for group in groups[first::threads]:
                 work(group)
 
-    if threads <= 1:
+    if threads == 0:
+        return None
+    if threads == 1:
         return share(0)
     all_threads = torch.get_num_threads()
     try:

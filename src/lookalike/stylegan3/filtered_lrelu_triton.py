@@ -1,4 +1,4 @@
-"""The filtered nonlinearity as one GPU kernel each way, in Triton: no compiler on the machine.
+"""The filtered nonlinearity as one GPU kernel each way, in Triton: no CUDA compiler is needed.
 
 A program makes one square tile of the result for a few planes. It loads the part of the plane that
 the tile depends on, applies the upsampling, leaky ReLU and downsampling to it on the chip, and
@@ -6,8 +6,10 @@ writes the tile: the signal at the temporary rate never reaches the memory. The 
 matrices of ``Resampler``, cut to the tile's band; as products of small matrices they run on tensor
 cores. The backward kernel computes the signal's slopes again instead of reading them.
 
-Float32 planes are multiplied in float32, half-precision ones in TF32, which keeps the filters three
-bits more precise than the planes' bfloat16; sums are float32.
+Sums are float32. Factors of half-precision planes are TF32, which keeps the filters three bits more
+precise than bfloat16; those of float32 planes are each split into two TF32 values, whose products
+have float32's precision. (Plain float32 products would not run on tensor cores, and at this size
+they do not fit into the registers.)
 """
 
 # Kernels are not Python, however much they look like it.
@@ -214,7 +216,7 @@ class Tiling(NamedTuple):
 def plan_tiles(
     rows: list[tuple[int, Spans]], columns: list[tuple[int, Spans]], device: torch.device
 ) -> Tiling:
-    """The tiling with the fewest multiplications per result.
+    """The tiling with the least to multiply and to move.
 
     ``rows`` and ``columns`` describe the stages on which a result depends: the temporary rate
     first, then what is loaded. Each is the index of the stage that it hangs on, 0 for the result
@@ -229,7 +231,8 @@ def plan_tiles(
         if signal > MAX_SIGNAL or max(sources) > MAX_SOURCE:
             continue
         # Every other stage is mapped to or from the temporary rate by two products.
-        cost = sum(s * signal * (s + signal) + MOVE_COST * s**2 for s in sources) / tile**2
+        cost = sum(s * signal * (s + signal) + MOVE_COST * s**2 for s in sources)
+        cost *= len(row_starts[0]) * len(column_starts[0])
         if cost < best_cost:
             best_cost = cost
             starts = [
@@ -359,4 +362,4 @@ def _grid(x: Tensor, tiling: Tiling) -> tuple[int, int]:
 
 
 def _precision(x: Tensor) -> str:
-    return "ieee" if x.dtype == torch.float32 else "tf32"
+    return "tf32x3" if x.dtype == torch.float32 else "tf32"

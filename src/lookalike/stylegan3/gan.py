@@ -59,6 +59,7 @@ def _networks(config: GanConfig) -> Gan:
         channel_base=config.discriminator_channel_base,
         channel_max=config.discriminator_channel_max,
     )
+    list(discriminator.trainable_parameters(config.freeze_discriminator))  # are there so many?
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     return Gan(generator, discriminator, average)
 

@@ -6,12 +6,14 @@ without a download. `lookalike starting-generator` makes it again.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
 
 from lookalike.config import GanConfig
 from lookalike.data.loading import Images
+from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet
@@ -49,22 +51,29 @@ def train_starting_generator(
     session = Session(seed)
     gan = build_gan(config, seed)
     transferred, legs = config.start != "none", list[dict[str, int]]()
+    start_digest, licence = "", ""
     if transferred:
         start = Path(config.start)
         if not start.is_file():
             raise UserError(f"no checkpoint at {start} to go on from; give --start a file, or none")
-        say(str(transfer(start, gan.generator, gan.discriminator)))
+        report = transfer(start, gan.generator, gan.discriminator)
+        start_digest, licence = sha256_file(start), report.licence
+        if session.is_main:
+            say(str(report))
         gan.average.load_state_dict(gan.generator.state_dict())
         legs = load_weights(start)[1].get("provenance", {}).get("legs", [])
     legs.append({"images": total_images, "batch_size": config.batch_size, "seed": seed})
 
     def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
-        sheet = sample_images(generator, SHEET, seed)
-        contact_sheet(sheet, output.with_suffix(".png"), columns=16)
+        if session.is_main:
+            sheet = sample_images(generator, SHEET, seed)
+            contact_sheet(sheet, output.with_suffix(".png"), columns=16)
         return {}
 
     resume = ResumeState(
-        Path(".lookalike/resume"), "starting", fingerprint(config, seed, images.shape, images.sum())
+        Path(".lookalike/resume"),
+        "starting",
+        fingerprint(config, seed, start_digest, hashlib.sha256(images.tobytes()).hexdigest()),
     )
     train_gan(
         config,
@@ -89,6 +98,7 @@ def train_starting_generator(
                 "crops": len(images),
                 "images_seen": sum(leg["images"] for leg in legs),
                 "legs": legs,
+                **({"licence": licence} if licence else {}),
             },
             dtype=torch.float16,
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookalike.config import EvaluateConfig
+from lookalike.config import load_config
 from lookalike.data.manifest import new_manifest
 from lookalike.errors import UserError
 from lookalike.registry.evidence import (
@@ -74,11 +74,18 @@ def test_each_way_to_leak(row: pd.DataFrame, leak: str) -> None:
 
 
 def test_fingerprint_follows_data_and_settings_only() -> None:
-    config = EvaluateConfig(batch_size=64, flip=False, ranks=(1, 5))
+    config = load_config(Path(__file__).parents[3] / "params.yaml")
+
+    def changed_to(section: str, **values: object) -> str:
+        part = getattr(config, section).model_copy(update=values)
+        return evaluation_fingerprint(MANIFEST, config.model_copy(update={section: part}))
+
     mark = evaluation_fingerprint(MANIFEST, config)
     assert evaluation_fingerprint(MANIFEST.iloc[::-1], config) == mark
-    assert evaluation_fingerprint(MANIFEST, config.model_copy(update={"batch_size": 8})) == mark
-    assert evaluation_fingerprint(MANIFEST, config.model_copy(update={"flip": True})) != mark
+    for same in ({"batch_size": 8}, {"rerank": True}, {"ranks": (1, 2, 3)}):
+        assert changed_to("evaluate", **same) == mark
+    assert changed_to("evaluate", flip=True) != mark
+    assert changed_to("generate", height=256) != mark
     changed = MANIFEST.assign(sha256=MANIFEST["sha256"].replace("sha-g1", "other"))
     assert evaluation_fingerprint(changed, config) != mark
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lookalike.errors import UserError
 from lookalike.reid import ranking
-from lookalike.reid.ranking import Cosines, Ranking, join, rank, rank_distances, top_matches
+from lookalike.reid.ranking import Ranking, join, rank, rank_distances, top_matches
+from lookalike.reid.similarities import Cosines
 from lookalike.reid.trial import Trial
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "ranking_a.npz"
