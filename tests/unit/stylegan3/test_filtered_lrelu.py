@@ -85,6 +85,47 @@ def test_groups_of_planes_do_not_change_the_result(monkeypatch: pytest.MonkeyPat
         torch.testing.assert_close(gradient, results[0][1], rtol=1e-5, atol=1e-4)
 
 
+def test_threads_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_ELEMENTS", 3000)
+    torch.manual_seed(0)
+    x = torch.randn(3, 5, 12, 10, requires_grad=True)
+    taps = torch.randn(12)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            y = filtered_lrelu(
+                x, None, taps, taps, up=2, down=2, padding=(11, 10, 11, 10), clamp=1.0
+            )
+            results.append((y, *torch.autograd.grad(y.square().sum(), x)))
+            assert torch.get_num_threads() == threads
+            with torch.inference_mode():
+                again = filtered_lrelu(
+                    x, None, taps, taps, up=2, down=2, padding=(11, 10, 11, 10), clamp=1.0
+                )
+            assert torch.equal(again, y)
+    finally:
+        torch.set_num_threads(before)
+    for one, many in zip(*results, strict=True):
+        assert torch.equal(one, many)
+
+
+def test_half_precision_planes_are_filtered_in_full() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 12, 10, requires_grad=True)
+    b = torch.randn(3, requires_grad=True)
+    taps = torch.rand(12) / 12
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        # The same values in both: bfloat16's.
+        planes = x.bfloat16().to(dtype)
+        y = filtered_lrelu(planes, b, taps, taps, up=2, down=2, padding=(11, 10, 11, 10))
+        assert y.dtype == dtype
+        results.append((y.float(), *torch.autograd.grad(y, (x, b), torch.ones_like(y))))
+    for full, half in zip(*results, strict=True):
+        torch.testing.assert_close(half, full, rtol=2**-7, atol=2**-9)
+
+
 def test_empty_batch() -> None:
     y = filtered_lrelu(torch.empty(0, 3, 8, 8), fu=torch.ones(2), up=2, padding=(1, 0, 1, 0))
     assert y.shape == (0, 3, 16, 16)
