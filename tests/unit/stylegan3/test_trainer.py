@@ -193,8 +193,8 @@ def test_freeze_d_leaves_the_first_blocks_alone(
     assert still
     assert moved == names - still
     too_many = config.model_copy(update={"freeze_discriminator": 9})
-    with pytest.raises(ValueError, match="cannot freeze 9 blocks"):
-        train(too_many, images, tmp_path / "b")
+    with pytest.raises(UserError, match="cannot freeze 9 blocks"):
+        build_gan(too_many, 1)
 
 
 def test_samples_depend_on_the_seed_and_not_on_the_batch(config: GanConfig) -> None:
