@@ -16,6 +16,7 @@ from lookalike.config import Config, load_config
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.progress import say
+from lookalike.provenance import md5_file
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
 
@@ -47,8 +48,8 @@ class Stage:
         )
 
     def dataset(self, frame: pd.DataFrame, context: str, path: Path = MANIFEST) -> None:
-        """Record the rows that the stage works on, under the digest of their manifest."""
-        self.tracker.dataset(frame, path.parent.name, sha256_file(path)[:32], context)
+        """Record the rows that the stage works on, under DVC's digest of their manifest."""
+        self.tracker.dataset(frame, path.parent.name, md5_file(path), context)
 
 
 def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:

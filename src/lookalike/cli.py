@@ -306,7 +306,9 @@ def promote(
 
     config = load_config(PARAMS)
     measure = remeasure(config, Path("artifacts/validate/manifest.parquet"), Path.cwd())
-    decision = Registry(config, Path.cwd()).promote(version, dry_run=dry_run, remeasure=measure)
+    decision = Registry(config, Path.cwd()).promote(
+        version, dry_run=dry_run, by_hand=True, remeasure=measure
+    )
     if decision.gates:
         gates = gates_table([gate.as_dict() for gate in decision.gates])
         Console().print(gates.select(*GATE_COLUMNS).rich("Gates"))
@@ -366,6 +368,10 @@ def summary() -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option()] = 5000) -> None:
     """Open MLflow's UI on this repository's runs."""
+    from lookalike.config import load_config
+    from lookalike.tracking import connect, reconcile
+
+    reconcile(connect(load_config(PARAMS), Path.cwd()))  # what kill -9 left as running
     _mlflow("ui", "--port", str(port))
 
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import socket
 import time
 import warnings
@@ -118,6 +119,11 @@ def tracking_uri(root: Path) -> str:
     return chosen or f"sqlite:///{(root / 'mlruns' / 'mlflow.db').resolve()}"
 
 
+def _without_password(text: str) -> str:
+    """Addresses in a message without what stands before an @: it may be a secret."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """One process of this checkout at a time: MLflow cannot create its schema twice at once."""
@@ -132,26 +138,34 @@ def connect(config: Config, root: Path) -> Store:
     """Open the store; creates database and experiment where they are missing.
 
     Raises:
-        UserError: the experiment was deleted.
+        UserError: the store does not answer, or the experiment was deleted.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     uri, name = tracking_uri(root), config.registry.experiment
-    with locked(root):
-        client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            # A server knows its own place for artifacts; ours lie beside the database. As a URI,
-            # because MLflow would unquote a percent sign in a plain path.
-            local = not os.environ.get("MLFLOW_TRACKING_URI")
-            place = (root / "mlruns" / "artifacts").resolve().as_uri() if local else None
-            experiment_id = client.create_experiment(name, artifact_location=place)
-            experiment = client.get_experiment(experiment_id)
-        client.search_registered_models(max_results=1)  # the registry's part of the schema
+    try:
+        with locked(root):
+            client = MlflowClient(uri)
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                # A server knows its own place for artifacts; ours lie beside the database. As a
+                # URI, because MLflow would unquote a percent sign in a plain path.
+                local = not os.environ.get("MLFLOW_TRACKING_URI")
+                place = (root / "mlruns" / "artifacts").resolve().as_uri() if local else None
+                experiment_id = client.create_experiment(name, artifact_location=place)
+                experiment = client.get_experiment(experiment_id)
+            client.search_registered_models(max_results=1)  # the registry's part of the schema
+    except MlflowException as error:
+        reason = _without_password(" ".join(error.message.split()))[:300]
+        raise UserError(
+            f"MLflow's store {_without_password(uri)} does not answer ({reason}); start it, or "
+            "unset MLFLOW_TRACKING_URI to use the one in mlruns/"
+        ) from error
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
             f"experiment {name} is deleted; restore it with `mlflow experiments restore`"
@@ -237,7 +251,7 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
 
     The parent stands for one commit with one params.yaml. Both runs are RUNNING meanwhile, then
     FINISHED; FAILED after an exception; KILLED after SIGTERM or an interrupt. What SIGKILL left as
-    RUNNING is set to KILLED when the next stage starts.
+    RUNNING is set to KILLED when the next stage starts, or when somebody looks (`lookalike ui`).
 
     Args:
         stage: DVC's name of it, say `train_reid@baseline`.
@@ -258,12 +272,14 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
     if dirty:
         common["lookalike.uncommitted"] = ", ".join(dirty)[:5000]
     with locked(root):
-        _reconcile(store)
+        reconcile(store)
         parent = _newest(store, f"tags.`lookalike.pipeline` = '{digest}' and {IS_PARENT}")
         if parent is None:
             tags = {**common, "lookalike.kind": "pipeline"}
             name = f"{config.profile} {digest}"
             parent = client.create_run(store.experiment_id, tags=tags, run_name=name)
+            # All of them, so that two pipelines can be compared; stages record their own parts.
+            MlflowTracker(store, parent.info.run_id, "", root).params(config.model_dump())
         else:
             client.update_run(parent.info.run_id, status="RUNNING")
             for key, value in common.items():
@@ -329,7 +345,7 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
-def _reconcile(store: Store) -> None:
+def reconcile(store: Store) -> None:
     """Set runs to KILLED that a dead process of this host left as RUNNING."""
     mine = f"tags.`lookalike.host` = '{socket.gethostname()}'"
     filter_string = f"attributes.status = 'RUNNING' and {mine}"

@@ -218,6 +218,16 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
     with pytest.raises(UserError, match="replaced no champion"):
         registry.rollback()
 
+    # No pipeline brings back what was rolled back; a person may.
+    def again(_: Path) -> Evaluation:
+        return evaluation(0.5, "test-set-2")
+
+    refused = registry.promote(better, remeasure=again)
+    assert list(failures(refused.gates)) == ["integrity.not_rolled_back"]
+    assert registry.champion() == first and len(decisions(registry)) == 4
+    assert registry.promote(better, by_hand=True, remeasure=again).action == "promoted"
+    assert registry.champion() == better
+
 
 @pytest.fixture(scope="module")
 def served(root: Path, config: Config) -> Registry:

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from lookalike.config import Config, load_config
+from lookalike.errors import UserError
 from lookalike.provenance import dvc_digests, git_sha, md5_file, pipeline_digest, uncommitted
 from lookalike.tracking import MlflowTracker, connect, open_run, write_run_json
 
@@ -63,7 +64,9 @@ def test_what_is_logged_can_be_read_back(root: Path, config: Config) -> None:
     artifact.write_text("hello")
     with open_run("train_gan", config, root) as tracker:
         client = tracker.store.client
-        assert client.get_run(tracker.parent_run_id).info.status == "RUNNING"
+        parent = client.get_run(tracker.parent_run_id)
+        assert parent.info.status == "RUNNING"
+        assert parent.data.params["gan.batch_size"] == str(config.gan.batch_size)
         tracker.params({"gan": {"batch_size": 16, "nested": {"lr": 0.1}}, "list": [1, 2]})
         tracker.params({f"many.{i}": i for i in range(150)})
         tracker.metrics({"a": np.float32(0.5), "b": torch.tensor(2.0), "c": 3}, step=320)
@@ -173,6 +176,16 @@ def test_a_killed_run_does_not_stay_running(
     tags = store.client.get_run(tracker.run_id).data.tags
     assert tags["lookalike.resumed_from"] == run_id
     assert children(tracker, "RUNNING") == []
+
+
+def test_a_store_that_does_not_answer_is_one_line(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9 does not answer") as caught:
+        connect(config, tmp_path)
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_three_processes_open_a_fresh_store(tmp_path: Path, config: Config) -> None:

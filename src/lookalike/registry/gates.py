@@ -22,6 +22,7 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95  # one-sided
 BOOTSTRAP_SEED = 20
 UNIT_TOLERANCE = 1e-3  # of an embedding's length; JSON rounds little, bf16 more
+REGISTER_AGAIN = "`dvc repro --force --single-item register`"
 TRAINED = ("gan", "encoder", "reid")
 KINDS = ("persons", "variations")
 RELATIVE_METRICS = ("rank_1", "mAP")
@@ -99,12 +100,13 @@ def _equal(name: str, value: str | None, bound: str, otherwise: str) -> Gate:
     return Gate(name, value, bound, passed, reason)
 
 
-def integrity(evidence: Evidence, loads_safely: bool) -> list[Gate]:
+def integrity(evidence: Evidence, loads_safely: bool, rolled_back: bool) -> list[Gate]:
     """The model is the one that the pipeline made, from committed code and validated data.
 
     Args:
         evidence: what registration recorded.
         loads_safely: whether the registered files loaded with pickle forbidden.
+        rolled_back: whether somebody took the alias from this version, and nobody asks for it now.
     """
     files = ", ".join(evidence.uncommitted)
     return [
@@ -126,7 +128,7 @@ def integrity(evidence: Evidence, loads_safely: bool) -> list[Gate]:
             evidence.git_sha,
             "a commit without changes",
             evidence.git_sha not in ("", "unknown") and not files,
-            f"not committed: {files or 'no git repository'}"
+            f"not committed: {files or 'no git repository'}; commit, then {REGISTER_AGAIN}"
             if files or evidence.git_sha in ("", "unknown")
             else "everything is committed",
         ),
@@ -135,6 +137,15 @@ def integrity(evidence: Evidence, loads_safely: bool) -> list[Gate]:
             str(loads_safely).lower(),
             "true",
             "the registered model does not load with pickle forbidden",
+        ),
+        Gate(
+            "integrity.not_rolled_back",
+            "rolled back" if rolled_back else "no",
+            "no",
+            not rolled_back,
+            "was rolled back; `lookalike promote` takes it nevertheless"
+            if rolled_back
+            else "nobody rolled it back, or it is asked for by name",
         ),
     ]
 
@@ -243,12 +254,13 @@ def evaluate_gates(
     champion: Evaluation | None,
     check: ServingCheck,
     loads_safely: bool,
+    rolled_back: bool,
     config: GatesConfig,
 ) -> list[Gate]:
     """All gates, in a fixed order; `champion` is None where there is none."""
     candidate = evidence.evaluation
     return [
-        *integrity(evidence, loads_safely),
+        *integrity(evidence, loads_safely, rolled_back),
         *leakage(evidence),
         *absolute(evidence, config),
         *relative(candidate, champion, config),

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lookalike.config import Config
 from lookalike.errors import UserError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 FOLDER = "candidate"  # the run's artifact folder with evidence and pictures
 PICTURES = "pictures"  # in that folder
+ROLLED_BACK: Final = "rolled back"
 MODEL = "model"  # the packed model, where it is downloaded
 Action = Literal["promoted", "refused", "unchanged", "rolled back"]
 
@@ -151,6 +152,7 @@ class Registry:
         version: int,
         *,
         dry_run: bool = False,
+        by_hand: bool = False,
         remeasure: Callable[[Path], Evaluation] | None = None,
     ) -> Decision:
         """Judge a version by all gates, and make it champion if every one passes.
@@ -161,6 +163,8 @@ class Registry:
         Args:
             version: of the registered model.
             dry_run: decide, and write nothing.
+            by_hand: a person asks for this version; a pipeline must not promote again what
+                somebody rolled back.
             remeasure: measures the champion's weights file on the current evaluation data; used
                 where the champion was measured on other data. Without it such a candidate is
                 refused.
@@ -176,7 +180,11 @@ class Registry:
             champion = self._champion_evaluation(before, evidence.evaluation, remeasure)
             pictures = [path.read_bytes() for path in sorted((folder / PICTURES).iterdir())]
             check, loads_safely = check_serving(place / MODEL, pictures)
-        gates = tuple(evaluate_gates(evidence, champion, check, loads_safely, self.config.gates))
+        tags = self._version(version).tags
+        rolled_back = not by_hand and tags.get("lookalike.decision") == ROLLED_BACK
+        gates = tuple(
+            evaluate_gates(evidence, champion, check, loads_safely, rolled_back, self.config.gates)
+        )
         passed = not failures(gates)
         action: Action = "promoted" if passed else "refused"
         after = version if passed else before
@@ -188,8 +196,8 @@ class Registry:
         if passed:
             # First the way back, then the change: a crash in between loses nothing.
             self._compare_and_set(before, version, {"lookalike.predecessor": str(before or "")})
-        elif self._version(version).tags.get("lookalike.decision_key") == decision.key:
-            return decision  # refused again for the same reasons: nothing new to keep
+        elif rolled_back or tags.get("lookalike.decision_key") == decision.key:
+            return decision  # refused again for the same reasons, or still rolled back
         self._keep(decision)
         return decision
 
@@ -209,7 +217,7 @@ class Registry:
         after = int(predecessor)
         self._version(after)  # it may have been deleted
         self._compare_and_set(before, after, {})
-        decision = Decision("rolled back", before, before, after, (), _now())
+        decision = Decision(ROLLED_BACK, before, before, after, (), _now())
         self._keep(decision)
         return decision
 

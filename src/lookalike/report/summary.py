@@ -60,7 +60,12 @@ def outcome(results: Results, champion: int | None) -> str:
     passed = sum(bool(gate["passed"]) for gate in gates)
     name = verdict["model"]
     candidate = f"{name} version {verdict['version']}, from arm {verdict['winner']}"
-    holder = (
-        "There is no champion." if champion is None else f"Champion: {name} version {champion}."
-    )
+    holder = "There is no champion."
+    if champion is not None:
+        holder = f"Champion: {name} version {champion}."
+    elif verdict["promoted"]:
+        holder += (
+            " The results came without their registry (mlruns/ stays on its machine); "
+            "`dvc repro --force --single-item register` registers them here."
+        )
     return f"{candidate}: {verdict['reason']}; {passed} of {len(gates)} gates passed. {holder}"

@@ -66,9 +66,12 @@ def judge(
     check: gates.ServingCheck | None = None,
     loads: bool = True,
     config: GatesConfig = CONFIG,
+    rolled_back: bool = False,
 ) -> set[str]:
     """Names of the gates that fail; every gate must give a reason and be valid JSON."""
-    verdicts = gates.evaluate_gates(ev or evidence(), champion, check or serving(), loads, config)
+    verdicts = gates.evaluate_gates(
+        ev or evidence(), champion, check or serving(), loads, rolled_back, config
+    )
     assert all(g.reason and g.bound for g in verdicts)
     assert len({g.name for g in verdicts}) == len(verdicts)
     json.dumps([g.as_dict() for g in verdicts], allow_nan=False)
@@ -83,6 +86,10 @@ def with_metrics(**values: float) -> Evidence:
 def test_all_pass_without_and_with_a_champion() -> None:
     assert judge() == set()
     assert judge(champion=evaluation()) == set()
+
+
+def test_what_was_rolled_back_stays_so() -> None:
+    assert judge(rolled_back=True) == {"integrity.not_rolled_back"}
 
 
 @pytest.mark.parametrize(

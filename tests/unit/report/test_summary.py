@@ -1,5 +1,7 @@
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -27,6 +29,15 @@ def test_summary_shows_arms_filters_gates_champion_and_what_to_do_next(artifacts
 
 def test_summary_speaks_of_the_champion_of_now_not_of_registration(artifacts: Path) -> None:
     assert "Champion: lookalike-reid version 7." in summarise(artifacts, ["baseline"], champion=7)
+
+
+def test_summary_says_where_a_registry_is_that_did_not_come_along(
+    artifacts: Path, verdict: dict[str, Any]
+) -> None:
+    promoted = verdict | {"promoted": True}
+    (artifacts / "register" / "verdict.json").write_text(json.dumps(promoted))
+    text = " ".join(summarise(artifacts, ["baseline"], champion=None).split())
+    assert "`dvc repro --force --single-item register` registers them here" in text
 
 
 def test_summary_names_what_is_missing(artifacts: Path) -> None:
