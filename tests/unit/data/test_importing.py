@@ -5,25 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.data.importing import import_dataset
+from lookalike.data.importing import import_dataset, layout_named
 from lookalike.data.layouts.layout import Count
 from lookalike.data.layouts.market1501 import MARKET1501
 from lookalike.errors import UserError
 
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def zip_folder(source: Path, archive: Path, prefix: str) -> Path:
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in tree(source).items():
-            file.writestr(f"{prefix}{name}", data)
-    return archive
+from .relaid import relay, tree, zip_folder
 
 
 @pytest.mark.parametrize("prefix", ["", "Market-1501-v15.09.15/"])
@@ -80,3 +67,49 @@ def test_import_says_what_it_wants(tmp_path: Path) -> None:
         import_dataset(tmp_path / "empty", tmp_path / "data", MARKET1501, any_counts=True)
     with pytest.raises(UserError, match="nothing at"):
         import_dataset(tmp_path / "missing.zip", tmp_path / "data", MARKET1501, any_counts=True)
+
+
+@pytest.mark.parametrize("layout", ["dukemtmc", "msmt17", "csv", "folders"])
+def test_every_layout_is_imported_from_a_zip_and_found_there_again(
+    rendered: Path, tmp_path: Path, layout: str
+) -> None:
+    laid = relay(rendered, layout, tmp_path / "laid")
+    archive = zip_folder(laid, tmp_path / "it.zip", "Download v2/")
+    with zipfile.ZipFile(archive, "a") as file:
+        for extra in ("readme.txt", ".hidden/train/p/1/x.jpg", "__MACOSX/query/x.jpg"):
+            file.writestr(extra, b"left behind")
+        file.writestr("Download v2/readme.txt", b"left behind")
+    data = tmp_path / "repo" / "data"
+    counts = import_dataset(archive, data, layout_named(layout), any_counts=True)
+    assert tree(data) == tree(laid)
+    assert counts["train"].persons == 5 and counts["gallery"].persons == 3
+    import_dataset(laid, data, layout_named(layout), any_counts=True)  # the same: nothing to do
+
+
+def test_main_and_other_data_sets_leave_each_other_alone(rendered: Path, tmp_path: Path) -> None:
+    laid = {one: relay(rendered, one, tmp_path / one) for one in ("csv", "folders")}
+    data = tmp_path / "repo" / "data"
+    for name, layout in (("town", "csv"), ("hall-2", "folders"), ("", "csv"), ("town", "csv")):
+        import_dataset(laid[layout], data, layout_named(layout), name=name)
+    assert tree(data / "others" / "town") == tree(laid["csv"])
+    assert tree(data / "others" / "hall-2") == tree(laid["folders"])
+    main = {name: x for name, x in tree(data).items() if not name.startswith("others/")}
+    assert main == tree(laid["csv"])
+    with pytest.raises(UserError, match="holds other data"):
+        import_dataset(laid["folders"], data, layout_named("folders"))
+    with pytest.raises(UserError, match="no name for a data set"):
+        import_dataset(laid["csv"], data, layout_named("csv"), name="../up")
+    assert [path.name for path in (tmp_path / "repo").iterdir()] == ["data"]
+
+
+def test_a_dry_run_counts_and_writes_nothing(rendered: Path, tmp_path: Path) -> None:
+    archive = zip_folder(relay(rendered, "csv", tmp_path / "csv"), tmp_path / "csv.zip", "")
+    data = tmp_path / "repo" / "data"
+    counts = import_dataset(archive, data, layout_named("csv"), dry_run=True)
+    assert counts["distractor"] == Count(2, 1)
+    assert list((tmp_path / "repo").iterdir()) == []
+
+
+def test_an_unknown_layout_is_one_line() -> None:
+    with pytest.raises(UserError, match="give --as market1501, dukemtmc, msmt17, csv, folders"):
+        layout_named("rendered")

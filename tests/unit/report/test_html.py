@@ -53,6 +53,16 @@ def test_report_escapes_everything_from_outside_and_stays_balanced(artifacts: Pa
     assert opened == []
 
 
+def test_report_says_what_is_wrong_with_the_test_set(artifacts: Path) -> None:
+    assert "Test set:" not in report(artifacts)
+    for arm in ("baseline", "persons"):
+        path = artifacts / "evaluate" / arm / "metrics.json"
+        problem = {"problem": "3 of 9 queries have no match: <why>"}
+        path.write_text(json.dumps(json.loads(path.read_text()) | problem))
+    page = report(artifacts)
+    assert page.count("Test set: 3 of 9 queries have no match: &lt;why&gt;.") == 1
+
+
 def test_report_of_nothing_names_what_is_missing(tmp_path: Path) -> None:
     page = report(tmp_path / "artifacts")
     assert "Nothing was registered yet." in page

@@ -71,7 +71,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             )
         rows = [(reader.line_num, {name: row[name] for name in COLUMNS}) for row in reader]
     except csv.Error as error:
-        raise UserError(f"{path} line {reader.line_num} is not CSV: {error}") from error
+        raise UserError(f"{path} is not CSV after line {reader.line_num}: {error}") from error
     if not rows:
         raise UserError(f"{path} names no image")
     return rows
