@@ -207,13 +207,13 @@ def _without_match(manifest: pd.DataFrame) -> Iterator[Problem]:
     """Queries that no gallery image can answer."""
     queries = manifest[manifest["split"] == "query"]
     gallery = manifest[manifest["split"] == "gallery"]
-    cause = ""
-    if not set(queries["person_id"]) & set(gallery["person_id"]):
+    present, cause = set(gallery["person_id"]), ""
+    if present.isdisjoint(queries["person_id"]):
         cause = "; queries and gallery have no person in common: is the split right?"
     elif pd.concat([queries["camera_id"], gallery["camera_id"]]).nunique() == 1:
         cause = "; all test images have the same camera: give them their real ones"
     for row in queries[matches(queries, gallery) == 0].itertuples():
-        if (gallery["person_id"] == row.person_id).any():
+        if row.person_id in present:
             detail = (
                 f"the gallery has person {row.person_id} from camera {row.camera_id} only{cause}"
             )
