@@ -50,6 +50,7 @@ def work(stage: Stage, arm: str) -> None:
         "train_images": len(trained_on),
         "train_persons": int(trained_on["person_id"].nunique()),
         "synthetic_images": int((trained_on["origin"] != "real").sum()),
+        "problem": test.ranking.problem,  # in words; empty if every query has a match
         # Crops are decoded at the stored size before they are resized for the network.
         "settings": embedder.settings
         | {"decoded_at": [config.generate.height, config.generate.width]},

@@ -15,7 +15,7 @@ from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
 from lookalike.reid.model import ReidNet, read_state, save_reid
 from lookalike.reid.trainer import train_reid
-from lookalike.synthesis.arms import select
+from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, content, run
@@ -30,7 +30,7 @@ def work(stage: Stage, name: str) -> None:
     """Train the arm `name`, measuring on the validation persons along the way."""
     config, reid, arm = stage.config, stage.config.reid, stage.config.arms[name]
     manifest = read_manifest(MANIFEST)
-    rows = manifest[manifest["split"] == "train"]
+    rows = real_rows(manifest, arm)
     if arm.images != "none":
         added = select(read_manifest(filtered_manifest(arm.images)), arm)
         rows = pd.concat([rows, added], ignore_index=True)

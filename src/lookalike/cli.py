@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,23 +10,19 @@ from typing import Annotated
 
 import typer
 
-from lookalike import cli_deploy, cli_latents
+from lookalike import cli_data, cli_deploy, cli_latents
 from lookalike.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
-data_app = typer.Typer(
-    no_args_is_help=True, help="Pedestrians: render them, or import Market-1501."
-)
 weights_app = typer.Typer(invoke_without_command=True)
 registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
-app.add_typer(data_app, name="data")
+app.add_typer(cli_data.app, name="data")
 app.add_typer(weights_app, name="weights")
 app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
 
 PARAMS = Path("params.yaml")
-DATA_FILE = Path("data.dvc")
 
 
 def main() -> None:
@@ -41,130 +36,6 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _program(name: str) -> str:
-    """A command of this environment, else of the PATH."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise UserError(f"{name} is not installed here; run `make install`")
-    return found
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        said = lines[-1] if lines else f"exit status {done.returncode}"
-        raise UserError(f"`{Path(command[0]).name} {' '.join(command[1:])}` failed: {said}")
-    return done.stdout
-
-
-@data_app.command("render")
-def data_render(
-    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
-    seed: Annotated[int | None, typer.Option(min=0, help="Other seeds give other persons.")] = None,
-    train_persons: Annotated[int | None, typer.Option(min=1)] = None,
-    test_persons: Annotated[int | None, typer.Option(min=1)] = None,
-    images_per_person: Annotated[int | None, typer.Option(min=4, help="Mean.")] = None,
-    distractors: Annotated[int | None, typer.Option(min=0)] = None,
-    junk: Annotated[int | None, typer.Option(min=0)] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core.")] = None,
-) -> None:
-    """Render pedestrians in Market-1501's layout; the same bytes on every machine.
-
-    What is not given comes from data.rendered in params.yaml. The folder that data.dvc describes
-    is checked against it afterwards.
-    """
-    from lookalike.config import RenderedConfig, load_config
-    from lookalike.data.population import render_population
-    from lookalike.progress import say
-
-    config = load_config(PARAMS).data if PARAMS.is_file() else None
-    is_versioned = output.resolve() == Path("data").resolve()
-    given = {
-        "seed": seed,
-        "train_persons": train_persons,
-        "test_persons": test_persons,
-        "images_per_person": images_per_person,
-        "distractors": distractors,
-        "junk": junk,
-    }
-    asked = any(value is not None for value in given.values())
-    if is_versioned and not asked and config is not None and config.source != "rendered":
-        say(f"data.source is {config.source}: nothing to render; `lookalike data import` brings it")
-        return
-    if config is not None and config.rendered is not None:
-        given = {k: getattr(config.rendered, k) if v is None else v for k, v in given.items()}
-    absent = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is None]
-    if absent:
-        raise UserError(f"no data.rendered in params.yaml to read from: give {', '.join(absent)}")
-    size = RenderedConfig.model_validate(given)
-    if is_versioned and DATA_FILE.is_file() and not asked and not _difference_from_versioned():
-        say(f"{output} is what {DATA_FILE} describes; nothing to do")
-        return
-    counts = render_population(
-        output,
-        seed=size.seed,
-        train_persons=size.train_persons,
-        test_persons=size.test_persons,
-        images_per_person=size.images_per_person,
-        distractors=size.distractors,
-        junk=size.junk,
-        workers=workers,
-    )
-    say(f"{output}: " + ", ".join(f"{kind} {number}" for kind, number in counts.items()))
-    if is_versioned:
-        _check_versioned(output)
-
-
-def _difference_from_versioned() -> list[str]:
-    """What DVC says of data/ compared with data.dvc: nothing, deleted, modified, not in cache."""
-    import json
-
-    status = json.loads(_run(_program("dvc"), "status", "--json", str(DATA_FILE)))
-    return [
-        change
-        for entry in status.get(str(DATA_FILE), [])
-        if isinstance(entry, dict)
-        for change in entry.get("changed outs", {}).values()
-    ]
-
-
-def _check_versioned(folder: Path) -> None:
-    """Compare fresh images with data.dvc, and put them into DVC's cache if they are the same."""
-    from lookalike.progress import say
-
-    if not DATA_FILE.is_file():
-        say(f"not versioned yet: run `dvc add {folder}`")
-        return
-    changes = _difference_from_versioned()
-    if any(change != "not in cache" for change in changes):
-        raise UserError(
-            f"{folder} differs from what {DATA_FILE} describes ({', '.join(changes)}); "
-            f"if you changed data.rendered on purpose, record it with `dvc add {folder}`"
-        )
-    _run(_program("dvc"), "commit", "--force", str(DATA_FILE))
-    say(f"{folder} is what {DATA_FILE} describes")
-
-
-@data_app.command("import")
-def data_import(
-    source: Annotated[Path, typer.Argument(help="Market-1501's archive (zip, tar) or folder.")],
-    any_counts: Annotated[
-        bool, typer.Option("--any-counts", help="Other data in the same layout.")
-    ] = False,
-) -> None:
-    """Bring Market-1501 into data/, check it against the published counts, version it with DVC."""
-    from lookalike.data.market1501 import import_dataset
-    from lookalike.progress import say
-
-    counts = import_dataset(source, Path("data"), expected_counts=not any_counts)
-    for split, found in counts.items():
-        say(f"{split}: {found.images:,} images of {found.persons:,} persons")
-    _run(_program("dvc"), "add", "data")
-    say("data/ is versioned: commit data.dvc, then run `dvc repro`")
 
 
 @app.command()

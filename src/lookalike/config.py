@@ -20,6 +20,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Group = Literal["coarse", "medium", "fine"]
+Source = Literal["rendered", "market1501", "dukemtmc", "msmt17", "csv", "folders"]
+DATA_SET_NAME = r"[a-z0-9][a-z0-9-]*"  # of a data set beside the main one, which is "own"
 
 
 class Section(BaseModel):
@@ -42,7 +44,12 @@ class RenderedConfig(Section):
 class DataConfig(Section):
     """Where the images come from and which persons are held out for choosing the winner."""
 
-    source: Literal["rendered", "market1501"]
+    source: Source  # the layout of data/; see docs/datasets.md
+    # Whether a published data set must have its published counts and crop size. false: other data
+    # in the same layout. Sources without published figures do not look at it.
+    as_published: bool = True
+    # Further data sets by name: their train images lie in data/others/NAME, for arms that say so.
+    others: dict[Annotated[str, Field(pattern=f"^{DATA_SET_NAME}$")], Source] = {}
     rendered: RenderedConfig | None
     validation_persons: Positive  # train identities held out; never test ones
     # What `validate` does with a bad image: stop, or leave it out and say so.
@@ -275,6 +282,8 @@ class ArmConfig(Section):
     """An augmentation arm: which generated images join the real ones, under their person_id."""
 
     images: Literal["none", "persons", "variations"]
+    # Data sets whose train images are the real ones: own (data/) and names of data.others.
+    real: Annotated[tuple[str, ...], Field(min_length=1)] = ("own",)
     max_persons: Positive | None = None
     max_images_per_person: Positive | None = None
 
@@ -330,7 +339,14 @@ class Config(Section):
         if self.data.source == "rendered" and self.data.rendered is None:
             raise ValueError("data.rendered is needed with data.source: rendered")
         if self.arms.get("baseline") != ArmConfig(images="none"):
-            raise ValueError("arms.baseline must be there, with images: none")
+            raise ValueError("arms.baseline must be there, with images: none and real: [own]")
+        if "own" in self.data.others:
+            raise ValueError("data.others: own is the main data set; give the other another name")
+        for arm, settings in self.arms.items():
+            unknown = sorted({*settings.real} - {"own", *self.data.others})
+            if unknown:
+                known = ", ".join(["own", *self.data.others])
+                raise ValueError(f"arms.{arm}.real: no data set {unknown[0]}; there is {known}")
         for name in ("reid", "gan", "encoder"):
             section = getattr(self, name)
             if section.batch_size % section.micro_batch:

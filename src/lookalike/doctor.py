@@ -16,11 +16,12 @@ import cv2
 import torch
 
 from lookalike.config import Config, load_config
+from lookalike.data.layouts.layout import OTHERS
+from lookalike.data.layouts.sources import SOURCES
 from lookalike.errors import UserError
 from lookalike.weights import required_for, status
 
 State = Literal["ok", "note", "missing"]
-DATA_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")  # Market-1501's
 FREE_GB = 10  # the embedded profile's data, artifacts and DVC cache, with room to spare
 
 
@@ -102,14 +103,22 @@ def _dvc(root: Path) -> Row:
 
 
 def _data(config: Config, root: Path) -> list[Row]:
-    folder = root / "data"
-    absent = [name for name in DATA_FOLDERS if not (folder / name).is_dir()]
-    if not absent:
-        return [Row(config.profile, "data", "ok", str(folder))]
-    lacks = f"{folder} lacks {', '.join(absent)}"
-    if config.data.source == "rendered":
-        return [Row(config.profile, "data", "note", f"{lacks}; `make repro` renders them")]
-    return [Row(config.profile, "data", "missing", f"{lacks}; run `lookalike data import ARCHIVE`")]
+    rows, folder = [], root / "data"
+    for subject, place, layout in [
+        ("data", folder, config.data.source),
+        *((f"data: {n}", folder / OTHERS / n, s) for n, s in config.data.others.items()),
+    ]:
+        absent = [mark for mark in SOURCES[layout].marks if not (place / mark).exists()]
+        lacks = f"{place} lacks {', '.join(absent)}"
+        if not absent:
+            rows.append(Row(config.profile, subject, "ok", str(place)))
+        elif layout == "rendered" and place == folder:
+            rows.append(Row(config.profile, subject, "note", f"{lacks}; `make repro` renders them"))
+        else:
+            named = "" if place == folder else f" --name {place.name}"
+            advice = f"run `lookalike data import PATH --as {layout}{named}`"
+            rows.append(Row(config.profile, subject, "missing", f"{lacks}; {advice}"))
+    return rows
 
 
 def _weights(config: Config, root: Path) -> list[Row]:

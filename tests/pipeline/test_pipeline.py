@@ -122,6 +122,7 @@ def test_a_champion_comes_out_and_every_gate_passes(repository: Repository) -> N
     verdict = repository.json("artifacts/register/verdict.json")
     assert verdict["promoted"] and verdict["champion"] == verdict["version"] == 1
     assert all(gate["passed"] for gate in verdict["gates"])
+    assert repository.json("artifacts/evaluate/baseline/metrics.json")["problem"] == ""
     shown = repository.run("lookalike", "registry", "show")
     assert "champion" in shown
     assert "27 of 27" in repository.run("lookalike", "summary")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from lookalike.config import ArmConfig, load_config
+from lookalike.config import ArmConfig, Source, load_config
+from lookalike.data.layouts.sources import SOURCES
 from lookalike.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,20 @@ def test_config_is_frozen() -> None:
         ),
         ({"data__rendered": None}, ["data.rendered is needed"]),
         ({"arms__baseline": {"images": "persons"}}, ["arms.baseline", "images: none"]),
+        (
+            {
+                "data__others": {"duke": "dukemtmc"},
+                "arms__baseline": {"images": "none", "real": ["duke"]},
+            },
+            ["arms.baseline", "real: [own]"],
+        ),
+        (
+            {"arms__far": {"images": "none", "real": ["own", "duke"]}},
+            ["arms.far.real: no data set duke; there is own"],
+        ),
+        ({"arms__far": {"images": "none", "real": []}}, ["arms.far.real", "at least 1"]),
+        ({"data__others": {"own": "csv"}}, ["data.others: own is the main data set"]),
+        ({"data__others": {"a/b": "csv"}}, ["data.others.a/b", "match pattern"]),
         ({"filter__ssim_threshold": {}}, ["filter.ssim_threshold", "value or rejection_rate"]),
         ({"seed": -1, "gan__margin": 0}, ["seed", "gan.margin"]),  # all at once
     ],
@@ -83,6 +98,13 @@ def test_wrong_values_are_named(tmp_path: Path, changes: dict[str, Any], parts: 
     message = complaint(write(tmp_path, **changes))
     for part in parts:
         assert part in message
+
+
+def test_an_arm_may_train_on_another_data_set(tmp_path: Path) -> None:
+    far = {"images": "none", "real": ["duke"]}
+    config = load_config(write(tmp_path, data__others={"duke": "dukemtmc"}, arms__far=far))
+    assert config.arms["far"].real == ("duke",) and config.arms["baseline"].real == ("own",)
+    assert set(get_args(Source)) == set(SOURCES)
 
 
 def test_missing_key_is_named(tmp_path: Path) -> None:

@@ -72,6 +72,21 @@ def test_what_is_there_is_ok_and_what_is_damaged_is_not(tmp_path):
     assert "damaged" in rows["market1501", "yolov4-tiny-cfg"].detail
 
 
+def test_every_layout_and_the_other_data_sets_are_looked_for(tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = PROFILES[0].read_text().replace("source: rendered", "source: csv")
+    path.write_text(text.replace("others: {}", "others: {sea: msmt17}"))
+    rows = rows_of(tmp_path, [path])
+    assert (
+        "lacks images.csv; run `lookalike data import PATH --as csv`"
+        in rows["embedded", "data"].detail
+    )
+    assert "--as msmt17 --name sea" in rows["embedded", "data: sea"].detail
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images.csv").touch()
+    assert rows_of(tmp_path, [path])["embedded", "data"].state == "ok"
+
+
 def test_a_broken_profile_is_a_row_and_no_crash(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("profile: mine\n")

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from lookalike.errors import UserError
+from lookalike.progress import Progress
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 FILE_MODE = 0o644
@@ -102,20 +103,24 @@ def extract_archive(
         budget = _Budget(archive, max_bytes, max_files)
         name = ""
         try:
-            for member in _members(archive, budget):
-                name = member.name
-                budget.count_member(name)
-                if member.refusal:
-                    raise UserError(f"{archive}: refused {name!r}: {member.refusal}")
-                path = member_path(name)
-                if member.is_folder or not only(path):
-                    continue
-                place = folder / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with member.open() as source, place.open("xb") as sink:
-                    while chunk := source.read(CHUNK):
-                        budget.count_bytes(len(chunk), name)
-                        sink.write(chunk)
+            size = archive.stat().st_size // CHUNK  # MiB
+            with Progress(f"extract {archive.name} (MiB)", size) as progress:
+                for member in _members(archive, budget):
+                    name = member.name
+                    budget.count_member(name)
+                    if member.refusal:
+                        raise UserError(f"{archive}: refused {name!r}: {member.refusal}")
+                    path = member_path(name)
+                    progress.advance(member.position // CHUNK - progress.count)
+                    if member.is_folder or not only(path):
+                        continue
+                    place = folder / path
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    with member.open() as source, place.open("xb") as sink:
+                        while chunk := source.read(CHUNK):
+                            budget.count_bytes(len(chunk), name)
+                            sink.write(chunk)
+                progress.advance(size - progress.count)
         except FileExistsError as error:
             raise UserError(f"{archive}: refused {name!r}: it is there twice") from error
         except ValueError as error:
@@ -152,6 +157,7 @@ class _Member:
     is_folder: bool
     refusal: str  # why it must not be extracted; "" if it may
     open: Callable[[], IO[bytes]]
+    position: int  # bytes of the archive before the member, for progress; of a tar.gz, about
 
 
 @dataclass
@@ -211,6 +217,7 @@ def _members(archive: Path, budget: _Budget) -> Iterator[_Member]:
                     refusal="" if allowed else "it is a link or a device",
                     # A sparse file's holes take no room in the archive but do when read; counted.
                     open=lambda info=info: cast(IO[bytes], tar.extractfile(info)),  # type: ignore[misc]
+                    position=raw.tell(),
                 )
 
 
@@ -228,4 +235,5 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                 is_folder=info.is_dir(),
                 refusal=refusal,
                 open=lambda info=info: file.open(info),  # type: ignore[misc]
+                position=info.header_offset,
             )

@@ -19,15 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lookalike.config import DataConfig
+from lookalike.data.layouts.layout import Layout, Problem, count
+from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import SPLITS
-from lookalike.data.market1501 import (
-    CROP_HEIGHT,
-    CROP_WIDTH,
-    NAME,
-    PUBLISHED_COUNTS,
-    Problem,
-    count,
-)
 from lookalike.data.prepare import matches
 from lookalike.errors import UserError
 
@@ -35,12 +29,12 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 LISTED = 10  # problems spelled out in a message; the verdict has all of them
-FILE_REGEX = re.sub(r"\?P<\w+>", "?:", f"^{NAME.pattern}$")  # pandas warns of groups with a name
 REQUIRED = (
     *("member", "image_id", "person_id", "camera_id", "split"),
     *("width", "height", "sha256"),
 )
-SIDES = {"train": "train", "val": "val", "query": "test", "gallery": "test"}
+SIDES = {"train": "train", "val": "val", "query": "test", "gallery": "test", "other": "other"}
+OWN = [split for split in SPLITS if split != "other"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,8 @@ def validate_manifest(
     Args:
         manifest: of `prepare`.
         problems: columns `file`, `problem`, `detail`; of `prepare`.
-        config: its `on_problem` and `source` (published counts are expected of `market1501`).
+        config: its `on_problem`, and the layouts: names, crop sizes and counts are expected where
+            they have them, the last two unless `as_published` is false.
         docs_folder: replaced if it is there.
     """
     listed = [Problem(*row) for row in problems[list(Problem._fields)].itertuples(index=False)]
@@ -118,8 +113,8 @@ def validate_manifest(
     accepted = manifest[~manifest["member"].isin(quarantined)].reset_index(drop=True)
     lenient = "warning" if quarantine else "critical"
 
-    tables = _tables(accepted, problems, published=config.source == "market1501")
-    expectations = _run(tables, _suites(lenient), docs_folder)
+    tables = _tables(accepted, problems, config)
+    expectations = _run(tables, _suites(config, lenient), docs_folder)
     return Verdict(
         success=not any(
             check["severity"] == "critical" and not check["success"] for check in expectations
@@ -132,15 +127,16 @@ def validate_manifest(
 
 
 def _tables(
-    manifest: pd.DataFrame, problems: pd.DataFrame, *, published: bool
+    manifest: pd.DataFrame, problems: pd.DataFrame, config: DataConfig
 ) -> dict[str, pd.DataFrame]:
     """The tables that are validated; the first column of each names a row in messages."""
-    images = manifest[[*REQUIRED, "origin"]].copy()
-    images["file"] = images["member"].str.rsplit("/", n=1).str[-1]
+    everything = manifest[[*REQUIRED, "origin"]].copy()
+    everything["file"] = everything["member"].str.rsplit("/", n=1).str[-1]
     # Junk is never used, so its bytes may repeat.
-    images["used_sha256"] = images["sha256"].where(images["split"] != "junk")
+    everything["used_sha256"] = everything["sha256"].where(everything["split"] != "junk")
+    images = everything[everything["split"] != "other"]
 
-    sides = images.assign(side=images["split"].map(SIDES)).dropna(subset="side")
+    sides = everything.assign(side=everything["split"].map(SIDES)).dropna(subset="side")
     persons = sides.groupby("person_id")["side"].agg(lambda side: "+".join(sorted(set(side))))
 
     queries = images.loc[images["split"] == "query", ["member", "person_id", "camera_id"]].copy()
@@ -152,7 +148,13 @@ def _tables(
         "queries": queries,
         "problems": problems,
     }
-    if published:
+    if config.others:
+        tables["all-images"] = everything[["member", "image_id", "used_sha256"]]
+    for name in sorted(config.others):
+        is_of = everything["person_id"].str.startswith(f"{name}/")
+        tables[f"images-{name}"] = everything[is_of & (everything["split"] == "other")]
+    published = SOURCES[config.source].counts
+    if published is not None and config.as_published:
         splits = images["split"].replace("val", "train")
         found = count(zip(splits, images["person_id"], strict=True))
         tables["counts"] = pd.DataFrame(
@@ -164,34 +166,55 @@ def _tables(
                     "persons": found[split].persons,
                     "published_persons": expected.persons,
                 }
-                for split, expected in PUBLISHED_COUNTS.items()
+                for split, expected in published.items()
             ]
         )
     return tables
 
 
-def _suites(lenient: str) -> dict[str, list[Expectation]]:
+def _suites(config: DataConfig, lenient: str) -> dict[str, list[Expectation]]:
     """What is expected of each table; `lenient` is the severity of what quarantine may break."""
     import great_expectations.expectations as gxe
     from great_expectations.expectations.metadata_types import FailureSeverity
 
     severity = FailureSeverity(lenient)
-    return {
-        "images": [
+
+    def unique() -> list[Expectation]:
+        columns = ("image_id", "member", "used_sha256")
+        return [gxe.ExpectColumnValuesToBeUnique(column=name) for name in columns]
+
+    def images(layout: Layout, splits: list[str], needed: list[str]) -> list[Expectation]:
+        suite = [
             gxe.ExpectTableRowCountToBeBetween(min_value=1),
             *(gxe.ExpectColumnValuesToNotBeNull(column=name) for name in REQUIRED),
-            gxe.ExpectColumnValuesToBeUnique(column="image_id"),
-            gxe.ExpectColumnValuesToBeUnique(column="member"),
-            gxe.ExpectColumnValuesToBeUnique(column="used_sha256"),
-            gxe.ExpectColumnValuesToMatchRegex(column="file", regex=FILE_REGEX),
+            *unique(),
+        ]
+        if layout.names is not None:
+            # pandas warns of groups with a name
+            regex = re.sub(r"\?P<\w+>", "?:", f"^{layout.names.pattern}$")
+            suite.append(gxe.ExpectColumnValuesToMatchRegex(column="file", regex=regex))
+        suite += [
             gxe.ExpectColumnValuesToMatchRegex(column="sha256", regex="^[0-9a-f]{64}$"),
-            gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
-            gxe.ExpectColumnDistinctValuesToContainSet(column="split", value_set=list(SIDES)),
+            gxe.ExpectColumnValuesToBeInSet(column="split", value_set=splits),
+            gxe.ExpectColumnDistinctValuesToContainSet(column="split", value_set=needed),
             gxe.ExpectColumnValuesToBeInSet(column="origin", value_set=["real"]),
             gxe.ExpectColumnValuesToBeBetween(column="camera_id", min_value=1),
-            gxe.ExpectColumnValuesToBeInSet(column="width", value_set=[CROP_WIDTH]),
-            gxe.ExpectColumnValuesToBeInSet(column="height", value_set=[CROP_HEIGHT]),
-        ],
+        ]
+        if layout.crop is not None and config.as_published:
+            width, height = layout.crop
+            suite += [
+                gxe.ExpectColumnValuesToBeInSet(column="width", value_set=[width]),
+                gxe.ExpectColumnValuesToBeInSet(column="height", value_set=[height]),
+            ]
+        return suite
+
+    return {
+        "images": images(SOURCES[config.source], OWN, ["train", "val", "query", "gallery"]),
+        "all-images": unique(),
+        **{
+            f"images-{name}": images(SOURCES[source], ["other"], ["other"])
+            for name, source in config.others.items()
+        },
         "persons": [
             gxe.ExpectColumnValuesToBeInSet(column="side", value_set=sorted(set(SIDES.values())))
         ],

@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 
 from lookalike.errors import UserError
 
-SPLITS = ("train", "val", "query", "gallery", "distractor", "junk")
+# other: training images of another data set than the main one, for arms that ask for them.
+SPLITS = ("train", "val", "query", "gallery", "distractor", "junk", "other")
 ORIGINS = ("real", "person", "variation")
 
 SCHEMA = pa.schema(
     [
-        ("image_id", pa.string()),  # unique in a pipeline; the file's stem
-        ("person_id", pa.string()),  # "0001" real, "syn-000001" new persons, "-1" junk, "0000"
+        ("image_id", pa.string()),  # unique in a pipeline; no blank, colon or comma
+        ("person_id", pa.string()),  # "0001", "duke/0001" of split other, "syn-000001" new
         ("camera_id", pa.int32()),  # from 1; 0 for synthetic images
         ("split", pa.string()),  # one of SPLITS
         ("origin", pa.string()),  # one of ORIGINS

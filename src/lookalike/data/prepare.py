@@ -6,67 +6,76 @@ Nothing is decided here: `validate` stops at a problem or leaves the file out, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 
-from lookalike.config import DataConfig
+from lookalike.config import DataConfig, Source
+from lookalike.data.layouts.layout import OTHERS, Found, Problem
+from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.loading import decode
 from lookalike.data.manifest import new_manifest
-from lookalike.data.market1501 import CROP_HEIGHT, CROP_WIDTH, Found, Problem, scan
 from lookalike.errors import UserError
-from lookalike.progress import Progress
+from lookalike.progress import Progress, say
 
 # Of two equal images the first in this order stays: a test set is worth more than a training image.
-PRIORITY = ("query", "gallery", "distractor", "train", "junk")
+PRIORITY = ("query", "gallery", "distractor", "train", "other", "junk")
+LISTED = 10  # problems spelled out in an error
 
 
 def prepare_manifest(
     data_root: Path, root: Path, config: DataConfig, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read a data set in Market-1501's layout, every image decoded in full.
+    """Read the main data set and the train images of the others, every image decoded in full.
 
     `config.validation_persons` train identities become the split `val`; which ones depends on
     `seed` and on the persons alone. They are drawn from those whom two cameras saw twice or more,
     so that each of their queries has a match.
 
+    Rows of `config.others` have the split `other`, and the data set's name and a slash before
+    `person_id` and `image_id`.
+
     Args:
-        data_root: the layout's folder, inside `root`.
+        data_root: the main data set's folder, inside `root`; the others lie in `others/NAME`.
         root: the repository root, which the manifest's paths are relative to.
-        config: where the number of validation persons stands.
+        config: names the layouts and the number of validation persons.
         seed: of the draw.
 
     Returns:
         The manifest, sorted by `member`, and the problems with columns `file`, `problem` and
-        `detail`, sorted. Leaving out the files in it mends all of them. Its kinds: `unreadable`,
-        `foreign name` and `misplaced` (these three are not in the manifest), `wrong size`,
-        `no camera`, `person in two splits`, `duplicate`, `no match`.
+        `detail`, sorted. Leaving out the files in it mends all of them. Its kinds: those of the
+        layouts (`foreign name`, `missing`, ...) and `unreadable`, which are not in the manifest;
+        `wrong size`, `no camera`, `person in two splits`, `duplicate`, `no match`.
 
     Raises:
-        UserError: not the layout, or too few persons to hold out.
+        UserError: not the layout, no query or gallery, or too few persons to hold out; names files
+            that have problems.
     """
-    found, problems = scan(data_root)
     prefix = data_root.resolve().relative_to(root.resolve()).as_posix()
-    problems = [problem._replace(file=f"{prefix}/{problem.file}") for problem in problems]
-
-    rows = []
-    with ThreadPoolExecutor() as pool, Progress("read images", len(found)) as progress:
-        for row in pool.map(_inspect, found, [prefix] * len(found)):
-            if isinstance(row, Problem):
-                problems.append(row)
-            else:
-                rows.append(row)
-            progress.advance()
+    crops = config.as_published
+    rows, problems = _read(data_root, prefix, config.source, crops)
+    for name, source in sorted(config.others.items()):
+        folder = data_root / OTHERS / name
+        if not folder.is_dir():
+            how = f"`lookalike data import PATH --as {source} --name {name}`"
+            raise UserError(f"data.others has {name}, but there is no {folder}; {how} brings it")
+        place = f"{prefix}/{OTHERS}/{name}"
+        more_rows, more_problems = _read(folder, place, source, crops, name)
+        rows, problems = rows + more_rows, problems + more_problems
     manifest = new_manifest(rows).sort_values("member", ignore_index=True)
 
-    for check in (_wrong_sizes, _without_camera, _in_two_splits, _duplicates):
+    for check in (_without_camera, _in_two_splits, _duplicates):
         problems.extend(check(manifest))
     sound = manifest[~manifest["member"].isin([problem.file for problem in problems])]
     problems.extend(_without_match(sound))
-
-    held_out = _validation_persons(sound, config.validation_persons, seed)
+    try:
+        _check_test_set(manifest, data_root)
+        held_out = _validation_persons(sound, config.validation_persons, seed)
+    except UserError as error:
+        # `validate` will never see these files.
+        raise UserError("\n".join([str(error), *_listing(problems)])) from error
     is_held_out = manifest["person_id"].isin(held_out) & (manifest["split"] == "train")
     manifest.loc[is_held_out, "split"] = "val"
     return manifest, pd.DataFrame(sorted(problems), columns=list(Problem._fields), dtype="str")
@@ -86,37 +95,89 @@ def matches(queries: pd.DataFrame, gallery: pd.DataFrame) -> pd.Series:
     )
 
 
-def _inspect(found: Found, prefix: str) -> dict[str, object] | Problem:
-    """One image's row, or what is wrong with its bytes."""
-    member = f"{prefix}/{found.path.parent.name}/{found.path.name}"
-    try:
-        data = found.path.read_bytes()
-        width, height = decode(data, "").size
-    except (UserError, OSError) as error:
-        return Problem(member, "unreadable", str(error).removeprefix(": "))
-    return {
-        "image_id": found.path.stem,
-        "person_id": found.name.person,
-        "camera_id": found.name.camera,
-        "split": found.split,
-        "origin": "real",
-        "member": member,
-        "width": width,
-        "height": height,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+def _read(
+    folder: Path, place: str, source: Source, as_published: bool, other: str = ""
+) -> tuple[list[dict[str, object]], list[Problem]]:
+    """Rows and problems of one data set; `place` is its folder relative to the root.
+
+    With `other`, the data set's name, only its train images are read.
+    """
+    layout = SOURCES[source]
+    found, listed = layout.scan(folder)
+    known = {image.path.relative_to(folder).as_posix() for image in found}
+    known |= {problem.file for problem in listed} | set(layout.marks)
+    _say_what_is_left_out(folder, place, known)
+    problems = [problem._replace(file=f"{place}/{problem.file}") for problem in listed]
+    if other:
+        found = [image for image in found if image.split == "train"]
+    crop = layout.crop if as_published else None
+
+    def inspect(image: Found) -> dict[str, object] | Problem:
+        member = f"{place}/{image.path.relative_to(folder).as_posix()}"
+        try:
+            data = image.path.read_bytes()
+            width, height = decode(data, "").size
+        except (UserError, OSError) as error:
+            return Problem(member, "unreadable", str(error).removeprefix(": "))
+        return {
+            "image_id": f"{other}/{image.image_id}" if other else image.image_id,
+            "person_id": f"{other}/{image.person}" if other else image.person,
+            "camera_id": image.camera,
+            "split": "other" if other else image.split,
+            "origin": "real",
+            "member": member,
+            "width": width,
+            "height": height,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+
+    rows = []
+    description = f"read images of {other}" if other else "read images"
+    with ThreadPoolExecutor() as pool, Progress(description, len(found)) as progress:
+        for row in pool.map(inspect, found):
+            if isinstance(row, Problem):
+                problems.append(row)
+            else:
+                rows.append(row)
+                if crop is not None and (row["width"], row["height"]) != crop:
+                    detail = f"{row['width']}x{row['height']} pixels, expected {crop[0]}x{crop[1]}"
+                    problems.append(Problem(str(row["member"]), "wrong size", detail))
+            progress.advance()
+    return rows, problems
 
 
-def _wrong_sizes(manifest: pd.DataFrame) -> Iterator[Problem]:
-    wrong = (manifest["width"] != CROP_WIDTH) | (manifest["height"] != CROP_HEIGHT)
-    for row in manifest[wrong].itertuples():
-        detail = f"{row.width}x{row.height} pixels, expected {CROP_WIDTH}x{CROP_HEIGHT}"
-        yield Problem(str(row.member), "wrong size", detail)
+def _say_what_is_left_out(folder: Path, place: str, known: set[str]) -> None:
+    """One line for files that are neither images of the layout nor its lists."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    left_out = sorted(
+        file.as_posix()
+        for file in files
+        if file.parts[0] != OTHERS and file.as_posix() not in known
+    )
+    if left_out:
+        say(
+            f"{place}: left out {len(left_out):,} files that are no images of the layout, "
+            f"such as {left_out[0]}"
+        )
+
+
+def _check_test_set(manifest: pd.DataFrame, data_root: Path) -> None:
+    for split in ("query", "gallery"):
+        if not (manifest["split"] == split).any():
+            raise UserError(f"{data_root} has no readable image of the split {split}")
+
+
+def _listing(problems: Sequence[Problem]) -> list[str]:
+    """The first problems, a line each, as `validate` would list them."""
+    lines = [f"  {p.file}: {p.problem}: {p.detail}" for p in sorted(problems)[:LISTED]]
+    if len(problems) > LISTED:
+        lines.append(f"  and {len(problems) - LISTED:,} more problems")
+    return lines
 
 
 def _without_camera(manifest: pd.DataFrame) -> Iterator[Problem]:
     for file in manifest.loc[manifest["camera_id"] < 1, "member"]:
-        yield Problem(file, "no camera", "its name has no camera, or c0; cameras count from 1")
+        yield Problem(file, "no camera", "no camera is given, or 0; cameras count from 1")
 
 
 def _in_two_splits(manifest: pd.DataFrame) -> Iterator[Problem]:
@@ -146,11 +207,18 @@ def _without_match(manifest: pd.DataFrame) -> Iterator[Problem]:
     """Queries that no gallery image can answer."""
     queries = manifest[manifest["split"] == "query"]
     gallery = manifest[manifest["split"] == "gallery"]
+    present, cause = set(gallery["person_id"]), ""
+    if present.isdisjoint(queries["person_id"]):
+        cause = "; queries and gallery have no person in common: is the split right?"
+    elif pd.concat([queries["camera_id"], gallery["camera_id"]]).nunique() == 1:
+        cause = "; all test images have the same camera: give them their real ones"
     for row in queries[matches(queries, gallery) == 0].itertuples():
-        if (gallery["person_id"] == row.person_id).any():
-            detail = f"the gallery has person {row.person_id} from camera {row.camera_id} only"
+        if row.person_id in present:
+            detail = (
+                f"the gallery has person {row.person_id} from camera {row.camera_id} only{cause}"
+            )
         else:
-            detail = f"the gallery has no image of person {row.person_id}"
+            detail = f"the gallery has no image of person {row.person_id}{cause}"
         yield Problem(str(row.member), "no match", detail)
 
 

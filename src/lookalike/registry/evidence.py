@@ -149,16 +149,17 @@ def leaked(
 ) -> dict[str, tuple[str, ...]]:
     """Held-out persons and images in what each network was trained on, sorted.
 
-    Held out is every real image outside the train split (validation identities choose the winner,
-    so they count), and every person of the val, query and gallery splits. A generated row leaks
-    through the real images that it was made from: its `source_image` and those in its `recipe`.
+    Held out is every real image outside the splits train and other (validation identities choose
+    the winner, so they count), and every person of the splits val, query and gallery. A generated
+    row leaks through the real images that it was made from: its `source_image` and those in its
+    `recipe`.
 
     Args:
         training: rows that each network (`gan`, `encoder`, `reid`) was trained on. Rows generated
             from seeds count through the GAN's own rows.
         manifest: every real image with its split.
     """
-    outside = manifest[manifest["split"] != "train"]
+    outside = manifest[~manifest["split"].isin(["train", "other"])]
     persons = set(outside.loc[outside["split"].isin(["val", "query", "gallery"]), "person_id"])
     images = set(outside["image_id"])
     digests = dict(zip(outside["sha256"], outside["image_id"], strict=True))

@@ -40,7 +40,7 @@ $missing
 <h2>Arms</h2>
 <p>Rates in percent. The validation columns choose the winner (*); the others are measured on the
 test queries.</p>
-$arms
+$problems$arms
 <h2>Cameras</h2>
 $cameras
 <h2>Generated images</h2>
@@ -85,6 +85,7 @@ def write_report(
         title=escape(title),
         outcome=escape(outcome(results, champion)),
         missing=f"<p>Missing:</p>\n<ul>{missing}</ul>" if missing else "",
+        problems="".join(f"<p>Test set: {escape(line)}.</p>\n" for line in results.problems),
         arms=arms_table(results.metrics, verdict.get("winner")).html(),
         cameras=cameras_table(results.metrics).html(),
         filters=filters_table(results.filters).html(),

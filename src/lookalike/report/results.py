@@ -21,12 +21,14 @@ class Results:
         filters: kind of generated image -> verdict or reason -> number of images.
         verdict: `register/verdict.json`, or None.
         missing: one line per result that is not there, and why.
+        problems: what is wrong with the test set, in words; mostly empty.
     """
 
     metrics: dict[str, dict[str, Any]]
     filters: dict[str, dict[str, int]]
     verdict: dict[str, Any] | None
     missing: list[str]
+    problems: list[str]
 
 
 def read_results(artifacts: Path, arms: Sequence[str]) -> Results:
@@ -53,7 +55,9 @@ def read_results(artifacts: Path, arms: Sequence[str]) -> Results:
         outcome = rows["reason"].where(rows["verdict"] == "rejected", rows["verdict"])
         filters[kind] = {str(name): int(n) for name, n in outcome.value_counts().items()}
     verdict = _read_json(artifacts / "register" / "verdict.json", missing)
-    return Results(metrics, filters, verdict, missing)
+    # The arms share the test set, and so what is wrong with it.
+    problems = sorted({str(one["problem"]) for one in metrics.values() if one.get("problem")})
+    return Results(metrics, filters, verdict, missing, problems)
 
 
 def _read_json(path: Path, missing: list[str]) -> dict[str, Any] | None:

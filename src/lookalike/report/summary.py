@@ -38,6 +38,8 @@ def print_summary(
     if results.metrics:
         table = arms_table(results.metrics, verdict.get("winner")).select(*ARM_COLUMNS)
         console.print(table.rich("Arms (rates in %; * chosen on validation persons)"))
+    for line in results.problems:
+        console.print(f"[yellow]test set:[/] {escape(line)}", soft_wrap=True)
     if results.filters:
         console.print(filters_table(results.filters).rich("Generated images"))
     if results.verdict is not None:

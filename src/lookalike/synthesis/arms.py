@@ -1,10 +1,23 @@
-"""Which generated images an augmentation arm adds to the real ones."""
+"""Which real images an augmentation arm trains on, and which generated ones join them."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from lookalike.config import ArmConfig
+
+
+def real_rows(manifest: pd.DataFrame, arm: ArmConfig) -> pd.DataFrame:
+    """The train rows of the data sets that the arm names, in the manifest's order.
+
+    Args:
+        manifest: accepted rows; `own` are those of split train, those of another data set have
+            the split other and a `person_id` that begins with its name and a slash.
+        arm: says which.
+    """
+    wanted = (manifest["split"] == "train") & ("own" in arm.real)
+    others = manifest["person_id"].str.split("/", n=1).str[0].isin(arm.real)
+    return manifest[wanted | (others & (manifest["split"] == "other"))]
 
 
 def select(filtered: pd.DataFrame, arm: ArmConfig) -> pd.DataFrame:

@@ -29,6 +29,7 @@ def test_report_is_one_file_with_tables_figures_and_parameters_always_the_same(
         assert f"<figcaption>{overview}</figcaption>" in page
     assert not re.search(r'(src|href)="(?!data:)', page)  # nothing is fetched from elsewhere
     assert "logo.png" not in page
+    assert "Test set:" not in page
     assert report(artifacts) == page
 
 
@@ -51,6 +52,15 @@ def test_report_escapes_everything_from_outside_and_stays_balanced(artifacts: Pa
 
     Balance().feed(page)
     assert opened == []
+
+
+def test_report_says_what_is_wrong_with_the_test_set(artifacts: Path) -> None:
+    for arm in ("baseline", "persons"):
+        path = artifacts / "evaluate" / arm / "metrics.json"
+        problem = {"problem": "3 of 9 queries have no match: <why>"}
+        path.write_text(json.dumps(json.loads(path.read_text()) | problem))
+    page = report(artifacts)
+    assert page.count("Test set: 3 of 9 queries have no match: &lt;why&gt;.") == 1
 
 
 def test_report_of_nothing_names_what_is_missing(tmp_path: Path) -> None:

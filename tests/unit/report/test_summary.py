@@ -53,5 +53,11 @@ def test_summary_names_what_is_missing(artifacts: Path) -> None:
     assert "make serve" not in text  # nothing to serve
 
 
+def test_summary_says_what_is_wrong_with_the_test_set(artifacts: Path) -> None:
+    path = artifacts / "evaluate" / "persons" / "metrics.json"
+    path.write_text(path.read_text().replace("{", '{"problem": "2 of 9 queries have no match",', 1))
+    assert "test set: 2 of 9 queries have no match" in summarise(artifacts, ["baseline", "persons"])
+
+
 def test_summary_of_nothing_does_not_fail(tmp_path: Path) -> None:
     assert "make ui" in summarise(tmp_path, ["baseline"])
