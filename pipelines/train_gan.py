@@ -6,22 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookalike.data.loading import load_images, resize_batch
+from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
-from lookalike.metrics.comparison import Comparison, share
+from lookalike.metrics.comparison import Comparison
 from lookalike.metrics.features import FeatureExtractor, InceptionFeatures, ReidFeatures
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
-from lookalike.report.figures import contact_sheet
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, TransferReport, save_gan, transfer
-from lookalike.stylegan3.gan import build_gan, sample_images
-from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.classes import Classes
+from lookalike.stylegan3.gan import build_gan
+from lookalike.stylegan3.snapshots import Snapshots
 from lookalike.stylegan3.trainer import train_gan
 from lookalike.training.session import Session, derive_seed
 from lookalike.weights import find
 from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, content, run
-
-SHEET = 64  # samples on the grid, always of the same latents
 
 
 def features(stage: Stage, session: Session) -> FeatureExtractor:
@@ -39,7 +37,10 @@ def work(stage: Stage) -> None:
     session = Session(config.seed, gan_config.precision)
     images = load_images(rows, stage.root, gan_config.height, gan_config.width)
 
-    gan = build_gan(gan_config, config.seed)
+    classes = labels = None
+    if gan_config.condition != "none":
+        classes, labels = Classes.of(gan_config.condition, rows[f"{gan_config.condition}_id"])
+    gan = build_gan(gan_config, config.seed, classes)
     start, report = "", TransferReport((), licence="")
     if gan_config.start != "none":
         path = find(gan_config.start, stage.root)
@@ -51,38 +52,29 @@ def work(stage: Stage) -> None:
         stage.tracker.artifact(table)
         say(f"train_gan: start {gan_config.start}: {report}")
 
-    size = (config.generate.height, config.generate.width)
-    compare = Comparison(
-        resize_batch(images, *size), features(stage, session), session, Path(".lookalike/cache")
-    )
-    count = gan_config.distance_samples
-    count = len(images) if count == "full" else count
-    seed, samples = derive_seed(config.seed, "samples"), stage.folder / "samples"
-
-    def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
-        fakes = sample_images(generator, count, seed, rows=share(count, session))
-        distances = compare(resize_batch(fakes, *size), count)
-        if session.is_main:
-            grid = samples / f"{images_seen:08d}.png"
-            shown = min(SHEET, count)
-            if len(fakes) < shown:  # this process' share is small
-                fakes = sample_images(generator, count, seed, rows=slice(shown))
-            contact_sheet(fakes[:shown], grid, columns=16)
-            resume.keep(grid)
-            stage.tracker.artifact(grid, "samples")
-            values = ", ".join(f"{name} {value:.4f}" for name, value in distances.items())
-            say(f"train_gan: {values} at {images_seen} images")
-        return distances
-
     stage.tracker.params({"gan": gan_config.model_dump(), "seed": config.seed})
     stage.dataset(rows, "training")
-    resume = stage.resume(gan_config, size, config.seed, content(rows), start, content(BASELINE))
-    if session.is_main:
-        resume.restore(samples)
+    size = (config.generate.height, config.generate.width)
+    inputs = (content(rows), start, content(BASELINE), *([] if labels is None else labels))
+    resume = stage.resume(gan_config, size, config.seed, *inputs)
+    # Decoded at the size that is generated: through the canvas, both sides would lack the same
+    # details, and the distance would not see it.
+    reals = load_images(rows, stage.root, *size)
+    count = gan_config.distance_samples
+    snapshot = Snapshots(
+        Comparison(reals, features(stage, session), session, Path(".lookalike/cache")),
+        len(images) if count == "full" else count,
+        size,
+        derive_seed(config.seed, "samples"),
+        folder=stage.folder / "samples",
+        resume=resume,
+        tracker=stage.tracker,
+    )
     history = train_gan(
         gan_config,
         gan,
         images,
+        labels=labels,
         session=session,
         resume=resume,
         tracker=stage.tracker,

@@ -10,19 +10,19 @@ from typing import Annotated
 
 import typer
 
-from lookalike import cli_data, cli_deploy, cli_latents
+from lookalike import cli_data, cli_deploy, cli_latents, cli_weights
 from lookalike.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
-weights_app = typer.Typer(invoke_without_command=True)
 registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
 app.add_typer(cli_data.app, name="data")
-app.add_typer(weights_app, name="weights")
+app.add_typer(cli_weights.app, name="weights")
 app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
 
 PARAMS = Path("params.yaml")
+ENCODER = Path("artifacts/train_encoder/encoder.safetensors")
 
 
 def main() -> None:
@@ -40,31 +40,51 @@ def main() -> None:
 
 @app.command()
 def generate(
-    source: Annotated[Path, typer.Option("--input", help="Folder of pedestrian images.")],
     output: Annotated[Path, typer.Option("--output", help="Folder to write to.")],
+    source: Annotated[
+        Path | None, typer.Option("--input", help="Folder of pedestrian images, to vary.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="New images instead: seeds and ranges, 0-63,100.")
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Variations per image.")] = None,
-    generator: Annotated[Path, typer.Option(help="Trained generator.")] = Path(
-        "artifacts/train_gan/generator.safetensors"
-    ),
-    encoder: Annotated[Path, typer.Option(help="Its encoder.")] = Path(
-        "artifacts/train_encoder/encoder.safetensors"
-    ),
+    generator: cli_latents.GeneratorFile = cli_latents.GENERATOR,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Of --input; default: the pipeline's.", show_default=False)
+    ] = None,
+    psi: cli_latents.Psi = cli_latents.PSI,
+    name: cli_latents.ClassName = "",
 ) -> None:
-    """Invert every image of a folder and write variations of it."""
-    from lookalike.config import load_config
+    """Vary every image of a folder (--input), or draw new ones with a generator alone (--seeds)."""
     from lookalike.data.manifest import sha256_file
-    from lookalike.inversion.encoder import load_encoder
     from lookalike.progress import say
     from lookalike.stylegan3.checkpoint import load_generator
+
+    if (source is None) == (seeds is None):
+        raise UserError("give either --input FOLDER or --seeds 0-63")
+    if seeds is not None:
+        from lookalike.synthesis.explore import parse_seeds
+        from lookalike.synthesis.folder import generate_from_seeds
+
+        if count is not None or encoder is not None:
+            raise UserError("--count and --encoder go with --input, not with --seeds")
+        wanted = parse_seeds(seeds)
+        generate_from_seeds(generator, wanted, output, psi=psi, name=name)
+        return
+    assert source is not None
+    from lookalike.config import load_config
+    from lookalike.inversion.encoder import load_encoder
     from lookalike.synthesis.folder import generate_from_folder
 
+    if name:
+        raise UserError("--class goes with --seeds, not with --input")
     config = load_config(PARAMS).generate
     if count is not None:
         variations = config.variations.model_copy(update={"images_per_person": count})
         config = config.model_copy(update={"variations": variations})
-    network = load_encoder(encoder, load_generator(generator))
+    inverter = load_encoder(encoder or ENCODER, load_generator(generator))
     result = generate_from_folder(
-        source, output, network, config, generator_digest=sha256_file(generator)
+        source, output, inverter, config, generator_digest=sha256_file(generator)
     )
     say(f"{output}: {len(result.manifest)} images; {len(result.skipped)} files left out")
 
@@ -88,49 +108,6 @@ def starting_generator(
     gan = config.gan.model_copy(update={"start": start})
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
     train_starting_generator(gan, crops, output, total_images=images, seed=config.seed)
-
-
-@weights_app.callback()
-def weights(context: typer.Context) -> None:
-    """Weights that others publish: list them, or import NVIDIA's; lists if nothing is asked."""
-    if context.invoked_subcommand is None:
-        weights_list()
-
-
-@weights_app.command("list")
-def weights_list() -> None:
-    """Where each file is published, its digest, its licence, its place."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from lookalike.weights import FILES, status
-
-    table = Table("weights", "state", title="Weights")
-    table.add_column("what to do", overflow="fold")  # an address cut short is no address
-    for entry in status(FILES, Path()):
-        table.add_row(entry.file.name, entry.state, entry.advice)
-    Console().print(table)
-
-
-@weights_app.command("import")
-def weights_import(
-    source: Annotated[Path, typer.Argument(help="NVIDIA's StyleGAN3 checkpoint, a .pkl.")],
-    output: Annotated[
-        Path | None, typer.Option(help="Default: in the weights' home, as NAME.safetensors.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, write nothing.")] = False,
-) -> None:
-    """Turn NVIDIA's pickle into safetensors, without running anything that is in it."""
-    from lookalike.progress import say
-    from lookalike.stylegan3.nvidia import import_checkpoint, read_checkpoint
-    from lookalike.weights import NVIDIA_LICENCE, home
-
-    if dry_run:
-        say(f"{source}: {read_checkpoint(source)} (dry run: nothing was written)")
-        return
-    target = output or home(Path()) / f"{source.stem}.safetensors"
-    say(f"{source}: {import_checkpoint(source, target, NVIDIA_LICENCE)}")
-    say(f"wrote {target}; {NVIDIA_LICENCE}")
 
 
 @app.command()

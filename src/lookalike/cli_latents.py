@@ -38,20 +38,27 @@ Psi = Annotated[
         min=0, max=2, callback=_finite, help="Truncation: 1 is none, 0 the mean person for all."
     ),
 ]
+ClassName = Annotated[
+    str, typer.Option("--class", help="Of a conditional generator; default: each seed draws one.")
+]
 GENERATOR = Path("artifacts/train_gan/generator.safetensors")
 PSI = 0.8
 
 
 @app.command()
 def seeds(
-    seeds: Seeds, output: Output, psi: Psi = PSI, generator: GeneratorFile = GENERATOR
+    seeds: Seeds,
+    output: Output,
+    psi: Psi = PSI,
+    name: ClassName = "",
+    generator: GeneratorFile = GENERATOR,
 ) -> None:
     """A picture per seed, and a contact sheet."""
     from lookalike.synthesis.album import Album
     from lookalike.synthesis.explore import draw_seeds, parse_seeds
 
     wanted = parse_seeds(seeds)
-    draw_seeds(Album(generator, output, "seeds"), wanted, psi)
+    draw_seeds(Album(generator, output, "seeds", name), wanted, psi)
 
 
 @app.command()
@@ -63,6 +70,7 @@ def mix(
         list[GroupName] | None, typer.Option(help="Styles from the column; default: each group.")
     ] = None,
     psi: Psi = PSI,
+    name: ClassName = "",
     generator: GeneratorFile = GENERATOR,
 ) -> None:
     """Grids of style mixing: the row's person with coarse, medium or fine styles of the column."""
@@ -71,7 +79,7 @@ def mix(
 
     row_seeds, column_seeds = parse_seeds(rows), parse_seeds(columns)
     groups: list[Group] = [choice.value for choice in dict.fromkeys(group or GroupName)]
-    draw_mixes(Album(generator, output, "mix"), row_seeds, column_seeds, groups, psi)
+    draw_mixes(Album(generator, output, "mix", name), row_seeds, column_seeds, groups, psi)
 
 
 @app.command()
@@ -80,6 +88,7 @@ def interpolate(
     output: Output,
     frames: Annotated[int, typer.Option(min=2, help="From one seed to the next.")] = 48,
     psi: Psi = PSI,
+    name: ClassName = "",
     generator: GeneratorFile = GENERATOR,
 ) -> None:
     """From seed to seed, and back to the first: a strip and a video."""
@@ -87,7 +96,7 @@ def interpolate(
     from lookalike.synthesis.explore import draw_interpolation, parse_seeds
 
     wanted = parse_seeds(seeds)
-    draw_interpolation(Album(generator, output, "interpolate"), wanted, psi, frames)
+    draw_interpolation(Album(generator, output, "interpolate", name), wanted, psi, frames)
 
 
 @app.command()
@@ -103,6 +112,7 @@ def move(
     ] = 0.0,
     frames: Annotated[int, typer.Option(min=4, help="Of the video, there and back.")] = 72,
     psi: Psi = PSI,
+    name: ClassName = "",
     generator: GeneratorFile = GENERATOR,
 ) -> None:
     """Shift and turn persons by the generator's input transform: a strip and a video."""
@@ -110,4 +120,4 @@ def move(
     from lookalike.synthesis.explore import draw_motion, parse_seeds
 
     wanted = parse_seeds(seeds)
-    draw_motion(Album(generator, output, "move"), wanted, psi, Motion(x, y, angle), frames)
+    draw_motion(Album(generator, output, "move", name), wanted, psi, Motion(x, y, angle), frames)

@@ -165,8 +165,10 @@ class GanConfig(Section):
     """StyleGAN3 and its training (Karras et al. 2021, 2020)."""
 
     # t: 3x3 convolutions. r: 1x1 convolutions and radial filters, so that details rotate with the
-    # body too; it wants twice the channel_base and channel_max of t.
+    # body too. The generator then has twice the channels named below, as published.
     config: Literal["t", "r"]
+    # What the networks are told about an image, so that the generator can be asked for it.
+    condition: Literal["none", "person", "camera"]
     height: Positive
     width: Positive
     z_dim: Positive

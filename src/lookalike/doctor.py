@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -72,11 +73,20 @@ def _machine(root: Path) -> list[Row]:
         row("python", sys.version_info >= (3, 11), platform.python_version()),
         row("torch", True, torch.__version__),
         row("cuda", bool(devices), listed or "none: everything runs on the CPU", "note"),
+        *([_compiler()] if devices else []),
         row("opencv", not lacking, f"{cv2.__version__}{': no ' + lacking if lacking else ''}"),
         row("disk", free > FREE_GB, f"{free:.0f} GB free, {FREE_GB} advised", "note"),
         _git(root),
         _dvc(root),
     ]
+
+
+def _compiler() -> Row:
+    """Triton compiles the launcher of its kernels on the machine that runs them."""
+    names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
+    found = next(filter(None, (shutil.which(name) for name in names if name)), None)
+    lacking = "none on the PATH: StyleGAN3's fused kernels cannot run; install gcc"
+    return Row("machine", "C compiler", "ok" if found else "note", found or lacking)
 
 
 def _git(root: Path) -> Row:

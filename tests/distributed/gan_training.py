@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from lookalike.config import AdaConfig, GanConfig
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan
 from lookalike.stylegan3.trainer import train_gan
 from lookalike.tracking import NullTracker
@@ -20,6 +21,7 @@ from lookalike.training.session import Session
 
 CONFIG = GanConfig(
     config="t",
+    condition="camera",
     height=16,
     width=8,
     z_dim=8,
@@ -53,11 +55,13 @@ CONFIG = GanConfig(
 def main(folder: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 16, 8, 3), dtype=np.uint8)
     session = Session(seed=1)
-    gan = build_gan(CONFIG, session.seed)
+    classes, labels = Classes.of("camera", [1, 1, 2, 1, 3, 3, 1])
+    gan = build_gan(CONFIG, session.seed, classes)
     train_gan(
         CONFIG,
         gan,
         images,
+        labels=labels,
         session=session,
         resume=ResumeState(folder / "resume", "train_gan", "test"),
         tracker=NullTracker(),

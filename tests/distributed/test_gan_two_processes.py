@@ -1,6 +1,6 @@
 """Two gloo processes train the GAN that one process trains that accumulates both micro-batches.
 
-With R1, adaptive augmentation, and seven images in batches of eight: the data do not divide.
+With R1, adaptive augmentation, labels, and seven images in batches of eight: they do not divide.
 """
 
 from __future__ import annotations

@@ -48,6 +48,14 @@ def test_help_imports_nothing_heavy() -> None:
         (["data", "render", "--output", "x"], "give --seed, --train-persons"),
         (["data", "render", "--seed", "3", "--junk", "0"], "give --train-persons"),
         (["generate", "--input", "a", "--output", "b"], "no parameter file at params.yaml"),
+        (["generate", "--output", "b"], "give either --input FOLDER or --seeds 0-63"),
+        (["generate", "--input", "a", "--seeds", "1", "--output", "b"], "give either --input"),
+        (["generate", "--seeds", "5-2", "--output", "b"], "5-2 runs backwards"),
+        (["generate", "--seeds", "1", "--count", "2", "--output", "b"], "go with --input"),
+        (["generate", "--input", "a", "--class", "2", "--output", "b"], "goes with --seeds"),
+        (["generate", "--seeds", "1", "--output", "b"], "no weights at artifacts/train_gan"),
+        (["weights", "export", "gone.safetensors", "b.safetensors"], "no weights at gone"),
+        (["weights", "export", "gone.safetensors", "b.pkl"], "must end in .safetensors"),
         (["serve"], "no parameter file at params.yaml"),
         (["weights", "import", "nowhere.pkl"], "no file at nowhere.pkl"),
     ],
@@ -100,6 +108,24 @@ def test_weights_are_listed(
     for file in FILES.values():
         assert file.name in printed
         assert file.shipped or file.address in printed
+
+
+def test_a_generator_alone_is_exported_and_draws(
+    generator_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without params.yaml, encoder or discriminator."""
+    monkeypatch.chdir(tmp_path)
+    run(monkeypatch, "weights", "export", str(generator_file), "mine.safetensors")
+    assert "for tests" in capsys.readouterr().err
+    use = ["--generator", "mine.safetensors", "--output"]
+    run(monkeypatch, "generate", "--seeds", "0-2,9", *use, "new")
+    names = [path.name for path in sorted(Path("new").iterdir())]
+    assert names == ["manifest.parquet", *(f"seed00000{i}.jpg" for i in (0, 1, 2, 9))]
+    run(monkeypatch, "latents", "seeds", "0", *use, "pictures")
+    assert Path("pictures", "seed000000.png").is_file()
 
 
 def test_data_render_takes_options_over_parameters(

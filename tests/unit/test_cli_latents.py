@@ -59,6 +59,30 @@ def test_mixing_draws_every_group_by_default(
     assert sheets == {"mix_coarse", "mix_medium", "mix_fine"}
 
 
+def test_a_class_by_name(
+    conditional_file: Path,
+    generator_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = str(tmp_path / "out")
+    use = ["--class", "6", "--output", output, "--generator"]
+    commands = {
+        "seeds": ["1"],
+        "mix": ["--rows", "1", "--columns", "2"],
+        "interpolate": ["1,2", "--frames", "2"],
+        "move": ["1", "--x", "0.1", "--frames", "4"],
+    }
+    for name, arguments in commands.items():
+        assert run(monkeypatch, name, *arguments, *use, str(conditional_file)) == 0
+        content = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert all(":class=6" in entry["recipe"] for entry in content["pictures"])
+        assert run(monkeypatch, name, *arguments, *use, str(generator_file)) == 2
+        (line,) = capsys.readouterr().err.splitlines()[-1:]
+        assert line == "error: no class '6': the generator has no classes"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

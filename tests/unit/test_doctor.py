@@ -1,5 +1,6 @@
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,6 +34,23 @@ def test_the_machine(tmp_path):
     rows = rows_of(tmp_path)
     assert rows["machine", "git"].state == "ok"
     assert rows["machine", "dvc"].state == "ok"
+
+
+def test_a_gpu_wants_a_c_compiler(tmp_path, monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert ("machine", "C compiler") not in rows_of(tmp_path)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    card = SimpleNamespace(name="card", total_memory=2**33)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
+    compiler = tmp_path / "bin" / "gcc"
+    compiler.parent.mkdir()
+    monkeypatch.setenv("PATH", str(compiler.parent))
+    row = rows_of(tmp_path)["machine", "C compiler"]
+    assert row.state == "note"
+    assert "fused kernels cannot run; install gcc" in row.detail
+    compiler.touch(mode=0o755)
+    assert rows_of(tmp_path)["machine", "C compiler"].detail == str(compiler)
 
 
 def test_each_profile_says_what_is_missing(tmp_path):

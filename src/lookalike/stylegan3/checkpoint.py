@@ -1,4 +1,7 @@
-"""StyleGAN3 networks on disk: one safetensors file with both networks and their configuration."""
+"""StyleGAN3 networks on disk: one safetensors file with both networks and their configuration.
+
+`export_generator` makes a file of the generator alone, which is all that drawing needs.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
-from lookalike.stylegan3.discriminator import FINAL_SIDE, Discriminator
+from lookalike.stylegan3.discriminator import Discriminator, last_map
 from lookalike.stylegan3.generator import Generator
 from lookalike.training.checkpoint import load_weights, save_weights
 
 KIND = "stylegan3"
 GENERATOR, DISCRIMINATOR = "generator.", "discriminator."
 FULLY_CONNECTED = DISCRIMINATOR + "fc.weight"
+FIRST_MAPPING = GENERATOR + "mapping.layers.0.weight"
+EMBEDDINGS = ("mapping.embed.weight", "mapping.embed.bias")
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,18 @@ def save_gan(
     tensors |= {DISCRIMINATOR + name: t for name, t in discriminator.state_dict().items()}
     metadata = {
         "kind": KIND,
-        "generator": asdict(generator.config),
+        "generator": generator_settings(generator.config),
         "discriminator": asdict(discriminator_config),
         "provenance": dict(provenance),
     }
+    if generator.classes is not None:
+        metadata["classes"] = asdict(generator.classes)
     save_weights(path, {name: t.to(dtype) for name, t in tensors.items()}, metadata)
+
+
+def generator_settings(config: GeneratorConfig) -> dict[str, Any]:
+    """What a checkpoint says of its generator; of classes only where there are some."""
+    return {name: value for name, value in asdict(config).items() if name != "c_dim" or value}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -71,9 +85,34 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> Generator:
         UserError: no such file, or it holds something else.
     """
     tensors, metadata = _read(path)
-    generator = Generator(GeneratorConfig(**metadata["generator"]))
+    generator = Generator(GeneratorConfig(**metadata["generator"]), _classes(metadata))
     generator.load_state_dict(_part(tensors, GENERATOR))
     return generator.eval().requires_grad_(False).to(device)
+
+
+def _classes(metadata: Mapping[str, Any]) -> Classes | None:
+    return Classes.read(metadata["classes"]) if "classes" in metadata else None
+
+
+def export_generator(source: Path, output: Path) -> dict[str, Any]:
+    """Write the generator of `source` alone, as it is stored, and return its metadata.
+
+    Raises:
+        UserError: no such checkpoint, or `output` is it, or is not called *.safetensors.
+    """
+    if output.suffix != ".safetensors":
+        raise UserError(f"cannot write {output}: the name must end in .safetensors")
+    tensors, metadata = load_weights(source)
+    if metadata.get("kind") != KIND:
+        raise UserError(f"{source} holds {metadata.get('kind', 'something else')}, not a StyleGAN3")
+    if output.exists() and output.samefile(source):
+        raise UserError(f"cannot write {output}: it is the checkpoint itself; give another name")
+    kept = {name: tensor for name, tensor in tensors.items() if name.startswith(GENERATOR)}
+    settings = {name: value for name, value in metadata.items() if name != "discriminator"}
+    origin = {"exported_from": source.name, "exported_from_sha256": sha256_file(source)}
+    settings["provenance"] = metadata.get("provenance", {}) | origin
+    save_weights(output, kept, settings)
+    return settings
 
 
 Outcome = Literal["transferred", "adapted", "new"]
@@ -128,8 +167,11 @@ def transfer(path: Path, generator: Generator, discriminator: Discriminator) -> 
     Synthesis layers correspond by index (ToRGB to ToRGB), the discriminator's blocks by resolution.
     A tensor is taken over where the shape is the same, biases and magnitudes only together with
     their layer's weight. From another aspect ratio, the columns of the discriminator's fully
-    connected layer are adapted (`_resize_map`). The rest stays as it was initialised. Filters are
-    no part of a checkpoint: they are those of the new canvas.
+    connected layer are adapted (`_resize_map`). From an unconditional generator, a conditional one
+    takes the first mapping layer's columns for z, and those for the embedding start at zero, so
+    that at first every class is drawn as the source draws (`_append_embedding`). Embeddings of
+    other classes, and whatever else does not fit, stay as they were initialised. Filters are no
+    part of a checkpoint: they are those of the new canvas.
 
     Raises:
         UserError: not one weight fits.
@@ -137,9 +179,11 @@ def transfer(path: Path, generator: Generator, discriminator: Discriminator) -> 
     tensors, metadata = _read(path)
     canvas = metadata["generator"]
     maps = (
-        _last_map(canvas["height"], canvas["width"]),
-        _last_map(generator.config.height, generator.config.width),
+        last_map(canvas["height"], canvas["width"]),
+        last_map(generator.config.height, generator.config.width),
     )
+    old, new = _classes(metadata), generator.classes
+    other_classes = (old and old.names) != (new and new.names)
     reports: list[TensorReport] = []
     parts: list[tuple[str, nn.Module]] = [(GENERATOR, generator), (DISCRIMINATOR, discriminator)]
     for prefix, module in parts:
@@ -150,7 +194,9 @@ def transfer(path: Path, generator: Generator, discriminator: Discriminator) -> 
             found = source.get(theirs)
             weight = name.rpartition(".")[0] + ".weight"
             outcome: Outcome = "new"
-            if found is None:
+            if name in EMBEDDINGS and found is not None and other_classes:
+                reason = "the source has other classes"
+            elif found is None:
                 reason = "the source has no such layer"
             elif own.dim() < 2 and outcomes.get(weight) == "new":
                 reason = "its layer's weight is new"
@@ -160,6 +206,10 @@ def transfer(path: Path, generator: Generator, discriminator: Discriminator) -> 
                 if prefix + name == FULLY_CONNECTED and maps[0] != maps[1]:
                     found = _resize_map(found, *maps)
                     outcome, reason = "adapted", "last feature map {} to {}".format(*maps)
+                if prefix + name == FIRST_MAPPING and new and not old:
+                    found = _append_embedding(found, own)
+                    outcome = "adapted"
+                    reason = "z's columns are the source's, the embedding's start at zero"
                 if found.shape == own.shape:
                     state[name] = found.to(own.dtype)
                 else:
@@ -193,10 +243,16 @@ def _count(state: Mapping[str, Tensor], stem: str) -> int:
     return len({n.removeprefix(stem).split(".")[0] for n in state if n.startswith(stem)})
 
 
-def _last_map(height: int, width: int) -> tuple[int, int]:
-    """Size of the discriminator's last feature map."""
-    side = max(height, width)
-    return FINAL_SIDE * height // side, FINAL_SIDE * width // side
+def _append_embedding(weight: Tensor, own: Tensor) -> Tensor:
+    """Columns [out, z_dim] of the first mapping layer, with zeros for what `own` has beyond them.
+
+    Weights are multiplied by 1 / sqrt(fan-in) at run time; its change is put into them.
+    """
+    w_dim, columns = own.shape
+    if weight.shape[1] != columns - w_dim:
+        return weight  # of another z_dim; the shapes will differ
+    gain: float = (columns / weight.shape[1]) ** 0.5
+    return nn.functional.pad(weight * gain, (0, w_dim))
 
 
 def _resize_map(weight: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:

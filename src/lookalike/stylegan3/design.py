@@ -3,6 +3,9 @@
 Cutoffs and stopbands grow geometrically from layer to layer until the last ``num_critical``
 layers are sampled critically. The table is computed for a square of side R = max(height, width);
 a rectangular canvas changes the sizes per axis and nothing else, so weights fit any aspect ratio.
+
+The paper's sampling rates are powers of two. Here they are R / 2^k, which is the same where R is a
+power of two, and lets R be others (96, 160).
 """
 
 import math
@@ -17,7 +20,8 @@ class GeneratorConfig:
     """
 
     height: int
-    """Image height in pixels; the larger of height and width must be a power of two."""
+    """Image height in pixels. Every layer must have a whole number of samples: both sides must be
+    multiples of `canvas_step`."""
     width: int
     """Image width in pixels."""
     z_dim: int = 512
@@ -46,24 +50,45 @@ class GeneratorConfig:
     """Fully connected layers from z to w."""
     w_avg_beta: float = 0.998
     """Decay of the running mean of w, per optimiser step."""
+    c_dim: int = 0
+    """Number of classes; 0 is unconditional."""
 
     def __post_init__(self) -> None:
-        side = max(self.height, self.width)
-        if side < 16 or side & (side - 1):
+        side, step = max(self.height, self.width), self.canvas_step
+        if min(self.height, self.width) <= 0 or side < MIN_SIDE:
             raise ValueError(
-                f"canvas {self.height}x{self.width}: the longer side must be a power of two "
-                "of at least 16"
+                f"canvas {self.height}x{self.width}: the longer side must have at least "
+                f"{MIN_SIDE} pixels, the shorter one must have some"
             )
-        if min(self.height, self.width) <= 0 or (16 * min(self.height, self.width)) % side:
+        if self.height % step or self.width % step:
+            nearest = " or ".join(f"{h}x{w}" for h, w in self._nearest_canvases())
             raise ValueError(
-                f"canvas {self.height}x{self.width}: the shorter side must be a multiple "
-                f"of {side // 16}"
+                f"canvas {self.height}x{self.width}: both sides must be multiples of {step} for "
+                f"a longer side of {side}; nearest: {nearest}"
             )
         if self.num_layers <= self.num_critical:
             raise ValueError(
                 f"num_layers ({self.num_layers}) must be larger than "
                 f"num_critical ({self.num_critical})"
             )
+
+    @property
+    def canvas_step(self) -> int:
+        """Pixels of the canvas per sample of the coarsest layer: R / 2^k must hold its band."""
+        return _canvas_step(max(self.height, self.width), self.first_stopband)
+
+    def _nearest_canvases(self) -> list[tuple[int, int]]:
+        """Possible canvases next to an impossible one, the smaller first."""
+        found = []
+        for direction in (-1, 1):
+            side = max(self.height, self.width)
+            while side % (step := _canvas_step(side, self.first_stopband)):
+                side += direction
+            short = min(self.height, self.width)
+            short += -short % step if direction > 0 else -(short % step)
+            short = min(max(short, step), side)
+            found.append((side, short) if self.height > self.width else (short, side))
+        return list(dict.fromkeys(found))
 
     @property
     def num_ws(self) -> int:
@@ -137,8 +162,15 @@ class _Band:
     channels: int
 
 
+MIN_SIDE = 16
+"""Pixels of the longer side of the smallest canvas."""
 FILTER_TAPS_PER_FACTOR = 6
 IMAGE_CHANNELS = 3
+
+
+def _canvas_step(side: int, first_stopband: float) -> int:
+    """The largest 2^k for which rate side / 2^k holds the first layer's stopband."""
+    return 1 << max(0, math.floor(math.log2(max(side, 1) / (2 * first_stopband))))
 
 
 def build_design(config: GeneratorConfig) -> Design:
@@ -168,7 +200,7 @@ def _band(config: GeneratorConfig, i: int) -> _Band:
     exponent = min(i / (config.num_layers - config.num_critical), 1.0)
     cutoff = config.first_cutoff * (last_cutoff / config.first_cutoff) ** exponent
     stopband = config.first_stopband * (last_stopband / config.first_stopband) ** exponent
-    rate = 2.0 ** math.ceil(math.log2(min(2 * stopband, side)))
+    rate = side * 2.0 ** math.ceil(math.log2(min(2 * stopband, side) / side))
     if i >= config.num_layers - 1:
         size = (config.height, config.width)
     else:

@@ -1,5 +1,10 @@
-"""The residual discriminator of StyleGAN2 (Karras et al. 2020), for rectangular images."""
+"""The residual discriminator of StyleGAN2 (Karras et al. 2020), for rectangular images.
 
+With classes it is a projection discriminator (Miyato and Koyama 2018): the logit is the product of
+the image's features and the label's, which a mapping network makes (Karras et al. 2020-ada).
+"""
+
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +17,7 @@ from lookalike.stylegan3.layers import (
     LRELU_GAIN,
     LRELU_SLOPE,
     REDUCED_OCTAVES,
+    LabelEmbedding,
     Linear,
     full_precision,
 )
@@ -20,7 +26,8 @@ from lookalike.stylegan3.resampling import Resampler, build_upsampler
 FIR = np.array([1.0, 3.0, 3.0, 1.0]) / 8
 IMAGE_CHANNELS = 3
 FINAL_SIDE = 4
-"""Longer side of the last feature map, in pixels."""
+"""Longer side of the last feature map for a power of two, in pixels; up to 7 for others."""
+MAPPING_LAYERS, MAPPING_LR_MUL = 8, 0.01
 
 
 class Blur(nn.Module):
@@ -82,10 +89,16 @@ class Conv(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions that halve the image, beside a skip connection (figure 7c there)."""
+    """Two convolutions that halve the image, beside a skip connection (figure 7c there).
+
+    Odd sides get a line of zeros at their end first.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
         super().__init__()
+        height, width = size
+        self.pad = (0, width % 2, 0, height % 2)
+        size = (height + height % 2, width + width % 2)
         # Sum of two branches: sqrt(1/2) keeps the variance.
         gain = 0.5**0.5
         self.skip_blur = Blur(size, padding=1, down=2)
@@ -96,7 +109,9 @@ class DiscriminatorBlock(nn.Module):
         self.conv1 = Conv(in_channels, out_channels, kernel=3, stride=2, gain=gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, in_channels, H, W] to [N, out_channels, H/2, W/2]."""
+        """Map [N, in_channels, H, W] to [N, out_channels, ceil(H/2), ceil(W/2)]."""
+        if any(self.pad):
+            x = nn.functional.pad(x, self.pad)
         skip: Tensor = self.skip(self.skip_blur(x))
         residual: Tensor = self.conv1(self.blur(self.conv0(x)))
         return skip + residual
@@ -124,12 +139,31 @@ class MinibatchStd(nn.Module):
         return torch.cat([x, feature], dim=1)
 
 
-class Discriminator(nn.Module):
-    """Judges images [N, 3, height, width] of about -1 to 1.
+class LabelMapping(nn.Module):
+    """Maps labels to what the image's features are compared with: 8 layers, no running mean."""
 
-    ``height`` and ``width`` must be multiples of R/4, where R, the longer of them, is a power of
-    two of at least 8; the last feature map is (4 height/R, 4 width/R). Raises ``ValueError``
-    otherwise. ``blocks`` are ordered from the input to the output.
+    def __init__(self, c_dim: int, width: int) -> None:
+        super().__init__()
+        self.embed = LabelEmbedding(c_dim, width)
+        self.layers = nn.ModuleList(
+            Linear(width, width, lr_mul=MAPPING_LR_MUL, lrelu=True) for _ in range(MAPPING_LAYERS)
+        )
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Map labels int64 [N] to [N, width]."""
+        x: Tensor = self.embed(labels)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Discriminator(nn.Module):
+    """Judges images [N, 3, height, width] of about -1 to 1, of any size from 8 pixels up.
+
+    The image is halved, odd sides rounded up, as often as leaves the longer side 4 to 7 pixels: 4
+    where it is a power of two. Channels go by the number of halvings that are left, so the
+    convolutions fit any size between two powers of two. Raises ``ValueError`` for smaller images.
+    ``blocks`` are ordered from the input to the output. ``c_dim`` is the number of classes.
     """
 
     def __init__(
@@ -139,40 +173,37 @@ class Discriminator(nn.Module):
         channel_base: int = 32768,
         channel_max: int = 512,
         mbstd_group: int = 4,
+        c_dim: int = 0,
     ) -> None:
         super().__init__()
-        side = max(height, width)
-        if side < 2 * FINAL_SIDE or side & (side - 1):
+        if max(height, width) < 2 * FINAL_SIDE or min(height, width) <= 0:
             raise ValueError(
-                f"discriminator for {height}x{width}: the longer side must be a power of two "
-                f"of at least {2 * FINAL_SIDE}"
+                f"discriminator for {height}x{width}: the longer side must have at least "
+                f"{2 * FINAL_SIDE} pixels, the shorter one must have some"
             )
-        if min(height, width) <= 0 or (FINAL_SIDE * min(height, width)) % side:
-            raise ValueError(
-                f"discriminator for {height}x{width}: the shorter side must be a multiple "
-                f"of {side // FINAL_SIDE}"
-            )
+        count = halvings(height, width)
 
         def channels(resolution: int) -> int:
             return min(channel_base // resolution, channel_max)
 
-        self.from_rgb = Conv(IMAGE_CHANNELS, channels(side), kernel=1)
+        self.from_rgb = Conv(IMAGE_CHANNELS, channels(FINAL_SIDE << count), kernel=1)
         self.blocks = nn.ModuleList()
-        for halvings in range(side.bit_length() - FINAL_SIDE.bit_length()):
-            resolution = side >> halvings
+        for block in range(count):
+            resolution = FINAL_SIDE << count - block
             self.blocks.append(
                 DiscriminatorBlock(
                     channels(resolution),
                     channels(resolution // 2),
-                    (height >> halvings, width >> halvings),
+                    (-(-height >> block), -(-width >> block)),
                 )
             )
         last = channels(FINAL_SIDE)
-        pixels = (FINAL_SIDE * height // side) * (FINAL_SIDE * width // side)
+        pixels = math.prod(last_map(height, width))
         self.minibatch_std = MinibatchStd(mbstd_group)
         self.conv = Conv(last + 1, last, kernel=3, padding=1)
         self.fc = Linear(last * pixels, last, lrelu=True)
-        self.out = Linear(last, 1)
+        self.out = Linear(last, last if c_dim else 1)
+        self.mapping = LabelMapping(c_dim, last) if c_dim else None
 
     def trainable_parameters(self, frozen_blocks: int = 0) -> Iterator[nn.Parameter]:
         """Parameters behind the first ``frozen_blocks`` blocks (Freeze-D, Mo et al. 2020).
@@ -187,9 +218,11 @@ class Discriminator(nn.Module):
             yield from self.from_rgb.parameters()
         for module in (*self.blocks[frozen_blocks:], self.conv, self.fc, self.out):
             yield from module.parameters()
+        if self.mapping is not None:
+            yield from self.mapping.parameters()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images to logits [N, 1]: large for real ones."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map images to logits [N, 1]: large for real ones of their classes, int64 [N]."""
         x = self.from_rgb(images)
         for block in self.blocks[:REDUCED_OCTAVES]:
             x = block(x)
@@ -199,4 +232,19 @@ class Discriminator(nn.Module):
                 x = block(x)
             x = self.conv(self.minibatch_std(x))
             logits: Tensor = self.out(self.fc(x.flatten(1)))
+            if self.mapping is not None:
+                assert labels is not None
+                projection = logits * self.mapping(labels)
+                logits = projection.sum(1, keepdim=True) / projection.shape[1] ** 0.5
         return logits
+
+
+def halvings(height: int, width: int) -> int:
+    """How often an image is halved: the longer side becomes 4 to 7 pixels."""
+    return max(height, width).bit_length() - FINAL_SIDE.bit_length()
+
+
+def last_map(height: int, width: int) -> tuple[int, int]:
+    """Size of the last feature map."""
+    count = halvings(height, width)
+    return -(-height >> count), -(-width >> count)

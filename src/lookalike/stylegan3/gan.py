@@ -11,6 +11,7 @@ import torch
 from lookalike.config import GanConfig
 from lookalike.data.loading import Images, to_uint8
 from lookalike.errors import UserError
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator
@@ -26,38 +27,44 @@ class Gan:
     average: Generator
 
 
-def build_gan(config: GanConfig, seed: int) -> Gan:
-    """Freshly initialised networks, the same in every process.
+def build_gan(config: GanConfig, seed: int, classes: Classes | None = None) -> Gan:
+    """Freshly initialised networks, the same in every process; conditional where there are classes.
 
     Raises:
         UserError: sizes that cannot be built.
     """
     torch.manual_seed(derive_seed(seed, "gan"))
     try:
-        return _networks(config)
+        return _networks(config, classes)
     except ValueError as error:  # a canvas that StyleGAN3 cannot have
         raise UserError(f"gan: {error}") from error
 
 
-def _networks(config: GanConfig) -> Gan:
+def _networks(config: GanConfig, classes: Classes | None) -> Gan:
+    c_dim = len(classes.names) if classes else 0
+    # As published: 1x1 convolutions leave room for twice the channels; the discriminator's stay.
+    widening = 2 if config.config == "r" else 1
     generator = Generator(
         GeneratorConfig(
             height=config.height,
             width=config.width,
             z_dim=config.z_dim,
             w_dim=config.w_dim,
-            channel_base=config.channel_base,
-            channel_max=config.channel_max,
+            channel_base=widening * config.channel_base,
+            channel_max=widening * config.channel_max,
             num_layers=config.num_layers,
             margin=config.margin,
             radial=config.config == "r",
-        )
+            c_dim=c_dim,
+        ),
+        classes,
     )
     discriminator = Discriminator(
         config.height,
         config.width,
         channel_base=config.discriminator_channel_base,
         channel_max=config.discriminator_channel_max,
+        c_dim=c_dim,
     )
     list(discriminator.trainable_parameters(config.freeze_discriminator))  # are there so many?
     average = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -76,14 +83,22 @@ def sample_images(
 ) -> Images:
     """`count` images of latents drawn from `seed`; the same latents for every generator.
 
-    Of these, `rows` are made: one process' share.
+    A conditional one also draws labels, each class as often as among its training images. Of these
+    images, `rows` are made: one process' share.
     """
     device = generator.mapping.w_avg.device
-    z = np.random.default_rng(seed).standard_normal((count, generator.config.z_dim))
+    random = np.random.default_rng(seed)
+    z = random.standard_normal((count, generator.config.z_dim))
     latents = torch.from_numpy(z[rows].astype(np.float32)).to(device)
-    batches = [
-        to_uint8(generator(latents[i : i + batch_size], truncation_psi=truncation_psi))
-        for i in range(0, len(latents), batch_size)
-    ]
+    labels: torch.Tensor | None = None
+    if generator.classes is not None:
+        labels = torch.from_numpy(generator.classes.draw(count, random)[rows]).to(device)
+
+    def batch(part: slice) -> Images:
+        some = None if labels is None else labels[part]
+        return to_uint8(generator(latents[part], truncation_psi=truncation_psi, labels=some))
+
+    starts = range(0, len(latents), batch_size)
+    batches = [batch(slice(start, start + batch_size)) for start in starts]
     empty = np.empty((0, generator.config.height, generator.config.width, 3), np.uint8)
     return np.concatenate([empty, *batches])

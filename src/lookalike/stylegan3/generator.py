@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig, InputDesign, LayerDesign, build_design
 from lookalike.stylegan3.filtered_lrelu import resampled_lrelu
 from lookalike.stylegan3.filters import design_lowpass, design_radial_lowpass
@@ -22,6 +23,7 @@ from lookalike.stylegan3.layers import (
     LRELU_GAIN,
     LRELU_SLOPE,
     REDUCED_OCTAVES,
+    LabelEmbedding,
     Linear,
     full_precision,
     reduced_dtype,
@@ -36,14 +38,20 @@ IMAGE_GAIN = 0.25
 
 
 class Mapping(nn.Module):
-    """Maps latents z to intermediate latents w (Karras et al. 2021, appendix D: 2 layers)."""
+    """Maps latents z to intermediate latents w (Karras et al. 2021, appendix D: 2 layers).
+
+    With classes, the label's embedding is appended to z, both of unit root mean square
+    (Karras et al. 2020-ada).
+    """
 
     w_avg: Tensor
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.num_ws = config.num_ws
-        widths = [config.z_dim] + [config.w_dim] * config.mapping_layers
+        self.embed = LabelEmbedding(config.c_dim, config.w_dim) if config.c_dim else None
+        first = config.z_dim + (config.w_dim if config.c_dim else 0)
+        widths = [first] + [config.w_dim] * config.mapping_layers
         self.layers = nn.ModuleList(
             Linear(a, b, lr_mul=MAPPING_LR_MUL, lrelu=True) for a, b in pairwise(widths)
         )
@@ -56,14 +64,20 @@ class Mapping(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
         collect_statistics: bool = False,
+        labels: Tensor | None = None,
     ) -> Tensor:
         """Map z [N, z_dim] to ws [N, num_ws, w_dim], the same w in every row.
+
+        A conditional network needs ``labels``, int64 [N]; its mean of w is one over all classes.
 
         ``truncation_psi`` pulls w towards its mean (1 leaves it, 0 yields the mean), in the
         first ``truncation_cutoff`` rows only if that is given.
         """
         with full_precision(z):
             w = rms_normalize(z.to(self.w_avg.dtype), (1,))
+            if self.embed is not None:
+                assert labels is not None
+                w = torch.cat([w, self.embed(labels)], dim=1)
             for layer in self.layers:
                 w = layer(w)
         if collect_statistics:
@@ -244,21 +258,26 @@ class Generator(nn.Module):
 
     ``state_dict`` holds the weights, ``w_avg``, the layers' ``magnitude_ema`` and the input's
     frequencies and phases; none of it depends on the canvas's size, so a checkpoint loads into
-    any height and width with the same channels.
+    any height and width with the same channels. ``classes`` names the labels of a conditional one.
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: GeneratorConfig, classes: Classes | None = None) -> None:
         super().__init__()
-        self.config = config
+        assert config.c_dim == (len(classes.names) if classes else 0)
+        self.config, self.classes = config, classes
         self.num_ws = config.num_ws
         self.mapping = Mapping(config)
         self.synthesis = Synthesis(config)
 
     def forward(
-        self, z: Tensor, truncation_psi: float = 1.0, collect_statistics: bool = False
+        self,
+        z: Tensor,
+        truncation_psi: float = 1.0,
+        collect_statistics: bool = False,
+        labels: Tensor | None = None,
     ) -> Tensor:
-        """Map z [N, z_dim] to images [N, 3, height, width], about -1 to 1."""
-        ws = self.mapping(z, truncation_psi, collect_statistics=collect_statistics)
+        """Map z [N, z_dim], and labels if conditional, to images [N, 3, height, width]."""
+        ws = self.mapping(z, truncation_psi, collect_statistics=collect_statistics, labels=labels)
         images: Tensor = self.synthesis(ws, collect_statistics)
         return images
 

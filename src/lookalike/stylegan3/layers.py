@@ -62,3 +62,16 @@ class Linear(nn.Module):
             x, self.weight * (self.weight_gain * gain), self.bias * (self.bias_gain * gain)
         )
         return nn.functional.leaky_relu(x, LRELU_SLOPE) if self.lrelu else x
+
+
+class LabelEmbedding(Linear):
+    """Labels as vectors of unit root mean square, made by one linear layer of one-hot vectors."""
+
+    def __init__(self, c_dim: int, width: int) -> None:
+        super().__init__(c_dim, width)
+        self.c_dim = c_dim
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Map labels int64 [N] to [N, width]."""
+        one_hot = nn.functional.one_hot(labels, self.c_dim).to(self.weight.dtype)
+        return rms_normalize(super().forward(one_hot), (1,))

@@ -3,14 +3,16 @@
 The file is read as data (`pickles.py`): the source code that it carries is never looked at. The
 averaged generator and the discriminator are taken over tensor by tensor, layers by their index.
 Filters are computed, not copied. A tensor or a setting without counterpart is an error, never
-dropped.
+dropped. Of the two generators the averaged one (G_ema) is taken, G is not. The classes of
+conditional networks have numbers only: they are called 0, 1 and so on.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,19 +20,20 @@ from torch import Tensor, nn
 
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
-from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan
+from lookalike.stylegan3.checkpoint import DiscriminatorConfig, generator_settings, save_gan
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig, build_design
-from lookalike.stylegan3.discriminator import Discriminator
+from lookalike.stylegan3.discriminator import MAPPING_LAYERS, MAPPING_LR_MUL, Discriminator
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.pickles import Module, RefusedError, printable, read_pickle
 
 Shapes = dict[str, tuple[int, ...]]
 N = TypeVar("N", int, float)
 MAX_SIDE = 2048  # pixels; the largest published networks have 1024
+MAX_CLASSES = 2**16
 FILTER = re.compile(r"(^|[._])filter$")
 # Settings that must have the value that is built in here, with those that may be absent.
 FIXED_GENERATOR = {
-    "c_dim": 0,
     "img_channels": 3,
     "output_scale": 0.25,
     "conv_clamp": 256,
@@ -38,14 +41,13 @@ FIXED_GENERATOR = {
     "lrelu_upsampling": 2,
 }
 FIXED_DISCRIMINATOR = {
-    "c_dim": 0,
     "img_channels": 3,
     "architecture": "resnet",
     "conv_clamp": 256,
 }
+FIXED_LABEL_MAPPING = {"num_layers": MAPPING_LAYERS, "lr_multiplier": MAPPING_LR_MUL}
 # Settings that have no influence on what the weights mean.
-IGNORED = {"num_fp16_res", "magnitude_ema_beta"}
-IGNORED |= {"block_kwargs", "mapping_kwargs", "epilogue_kwargs"}
+IGNORED = {"num_fp16_res", "magnitude_ema_beta", "block_kwargs", "epilogue_kwargs"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class NvidiaCheckpoint:
 
     def __str__(self) -> str:
         config = self.generator.config
+        classes = f"{config.c_dim} classes, " if config.c_dim else ""
         return (
-            f"StyleGAN3-{'R' if config.radial else 'T'} {config.height}x{config.width}, "
+            f"StyleGAN3-{'R' if config.radial else 'T'} {config.height}x{config.width}, {classes}"
             f"{config.num_layers} layers, channel_base {config.channel_base}, "
             f"channel_max {config.channel_max}; discriminator "
             f"{self.discriminator_config.channel_base}, {self.discriminator_config.channel_max}"
@@ -67,7 +70,10 @@ class NvidiaCheckpoint:
 
 
 def import_checkpoint(source: Path, output: Path, licence: str) -> NvidiaCheckpoint:
-    """Read `source` and write `output` with its origin and licence; see `read_checkpoint`."""
+    """Read `source` and write `output` with its origin and licence; see `read_checkpoint`.
+
+    A JSON file of the same name beside it says what is in it.
+    """
     if output.suffix != ".safetensors":
         raise UserError(f"--output {output}: the name must end in .safetensors")
     checkpoint = read_checkpoint(source)
@@ -79,6 +85,21 @@ def import_checkpoint(source: Path, output: Path, licence: str) -> NvidiaCheckpo
         checkpoint.discriminator_config,
         provenance,
     )
+    networks = {"generator": checkpoint.generator, "discriminator": checkpoint.discriminator}
+    description = {
+        "file": output.name,
+        "sha256": sha256_file(output),
+        **provenance,
+        "taken": "G_ema (the averaged generator) and D; G was left out",
+        "generator": generator_settings(checkpoint.generator.config),
+        "discriminator": asdict(checkpoint.discriminator_config),
+        "tensors": {
+            f"{role}.{name}": {"shape": list(tensor.shape), "dtype": str(tensor.dtype)[6:]}
+            for role, network in networks.items()
+            for name, tensor in network.state_dict().items()
+        },
+    }
+    output.with_suffix(".json").write_text(json.dumps(description, indent=1) + "\n")
     return checkpoint
 
 
@@ -96,10 +117,9 @@ def read_checkpoint(path: Path) -> NvidiaCheckpoint:
         if type(content) is not dict or not {"G_ema", "D"} <= content.keys():
             raise RefusedError("it holds no networks called G_ema and D")
         generator = _generator(*_unfold(content["G_ema"]))
-        discriminator, config = _discriminator(*_unfold(content["D"]))
-        side = generator.config.height
-        if len(discriminator.blocks) != side.bit_length() - 3:
-            raise RefusedError("G_ema and D are for different sizes")
+        discriminator, config, size = _discriminator(*_unfold(content["D"]))
+        if size != (generator.config.height, generator.config.c_dim):
+            raise RefusedError("G_ema and D are for different sizes, or numbers of classes")
     except RefusedError as error:
         raise UserError(f"{path} is refused, and nothing in it was run: {error}") from error
     return NvidiaCheckpoint(generator, discriminator, config)
@@ -132,7 +152,10 @@ def discriminator_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         first = rest.startswith("fromrgb.") and side == max(sides)
         return rest.replace("fromrgb", "from_rgb") if first else f"blocks.{index[side]}.{rest}"
 
-    return {ours(n): tensor for n, tensor in tensors.items() if not FILTER.search(n)}
+    def mapped(name: str) -> str:
+        return re.sub(r"^mapping\.fc(\d+)\.", r"mapping.layers.\1.", name)
+
+    return {mapped(ours(n)): tensor for n, tensor in tensors.items() if not FILTER.search(n)}
 
 
 def _unfold(network: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -171,11 +194,9 @@ def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Ge
     known = {
         *("z_dim", "w_dim", "img_resolution", "channel_base", "channel_max", "num_layers"),
         *("margin_size", "num_critical", "first_cutoff", "first_stopband", "last_stopband_rel"),
-        *("conv_kernel", "use_radial_filters"),
+        *("conv_kernel", "use_radial_filters", "c_dim", "mapping_kwargs"),
     }
     _check(settings, "G_ema", known, FIXED_GENERATOR)
-    if type(mapping) is not dict:
-        raise RefusedError("G_ema: mapping_kwargs of unknown form")
     _check(mapping, "G_ema.mapping", {"num_layers", "w_avg_beta"}, {"lr_multiplier": 0.01})
     state = generator_state(tensors)
     layers = len({name.split(".")[2] for name in state if name.startswith("synthesis.layers.")})
@@ -183,7 +204,7 @@ def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Ge
     kernel = _number(settings, "conv_kernel", 3, 1, 3)
     if kernel == 2 or settings.get("use_radial_filters", False) is not (kernel == 1):
         raise RefusedError("G_ema is of neither config T nor config R")
-    side = _number(settings, "img_resolution", None, 16, MAX_SIDE)
+    side, c_dim = _side(settings), _number(settings, "c_dim", 0, 0, MAX_CLASSES)
     try:
         config = GeneratorConfig(
             side,
@@ -202,34 +223,43 @@ def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Ge
             radial=kernel == 1,
             mapping_layers=_number(mapping, "num_layers", 2, fully_connected, fully_connected),
             w_avg_beta=_number(mapping, "w_avg_beta", 0.998, 0.0, 1.0),
+            c_dim=c_dim,
         )
         design = build_design(config)
     except (ValueError, ArithmeticError) as error:
         raise RefusedError(f"G_ema: {error}") from error
     # Before anything of the claimed size is built.
-    shapes: Shapes = {"mapping.layers.0.weight": (config.w_dim, config.z_dim)}
+    columns = config.z_dim + (config.w_dim if c_dim else 0)
+    shapes: Shapes = {"mapping.layers.0.weight": (config.w_dim, columns)}
+    if c_dim:
+        shapes["mapping.embed.weight"] = (config.w_dim, c_dim)
     for i, layer in enumerate(design.layers):
         kernels = (layer.conv_kernel,) * 2
         shapes[f"synthesis.layers.{i}.weight"] = (layer.out_channels, layer.in_channels, *kernels)
     _agree(state, "G_ema", shapes)
-    generator = Generator(config)
+    classes = Classes("class", tuple(map(str, range(c_dim))), (1,) * c_dim) if c_dim else None
+    generator = Generator(config, classes)
     _fill(generator, state, "G_ema")
     return generator.eval().requires_grad_(False)
 
 
 def _discriminator(
     tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
-) -> tuple[Discriminator, DiscriminatorConfig]:
-    known = {"img_resolution", "channel_base", "channel_max"}
+) -> tuple[Discriminator, DiscriminatorConfig, tuple[int, int]]:
+    """The network, its channels, and its side and number of classes."""
+    known = {"img_resolution", "channel_base", "channel_max", "c_dim", "mapping_kwargs"}
     _check(settings, "D", known, FIXED_DISCRIMINATOR)
+    _check(settings.get("mapping_kwargs", {}), "D.mapping", set(), FIXED_LABEL_MAPPING)
     state = discriminator_state(tensors)
-    side = _number(settings, "img_resolution", None, 16, MAX_SIDE)
+    side, c_dim = _side(settings), _number(settings, "c_dim", 0, 0, MAX_CLASSES)
     config = DiscriminatorConfig(
         _number(settings, "channel_base", 32768, side, 2**24),
         _number(settings, "channel_max", 512, 1, 2**16),
     )
     last = min(config.channel_base // 4, config.channel_max)
     shapes: Shapes = {"conv.weight": (last, last + 1, 3, 3)}
+    if c_dim:
+        shapes["mapping.embed.weight"] = (last, c_dim)
     for i in range(side.bit_length() - 3):
         wide, narrow = (
             min(config.channel_base // (side >> i + k), config.channel_max) for k in (0, 1)
@@ -237,24 +267,32 @@ def _discriminator(
         shapes[f"blocks.{i}.conv1.weight"] = (narrow, wide, 3, 3)
     _agree(state, "D", shapes)
     try:
-        discriminator = Discriminator(side, side, config.channel_base, config.channel_max)
+        discriminator = Discriminator(
+            side, side, config.channel_base, config.channel_max, c_dim=c_dim
+        )
     except ValueError as error:
         raise RefusedError(f"D: {error}") from error
     _fill(discriminator, state, "D")
-    return discriminator.eval().requires_grad_(False), config
+    return discriminator.eval().requires_grad_(False), config, (side, c_dim)
 
 
-def _check(
-    settings: Mapping[str, Any], role: str, known: set[str], fixed: Mapping[str, object]
-) -> None:
+def _check(settings: Any, role: str, known: set[str], fixed: Mapping[str, object]) -> None:
     """Refuse settings that would make the weights mean something else than here."""
+    if type(settings) is not dict:
+        raise RefusedError(f"{role}: settings of unknown form")
     for name, value in settings.items():
         if type(name) is not str or name not in known | fixed.keys() | IGNORED:
             raise RefusedError(f"{role} was made with {printable(str(name))}, unknown here")
         if name in fixed and (type(value) not in (int, float, str) or value != fixed[name]):
             shown = printable(str(value)) if type(value) in (int, float, str) else "another value"
-            reason = "; conditional networks cannot be imported" if name == "c_dim" else ""
-            raise RefusedError(f"{role}: {name} is {shown}, here it is {fixed[name]}{reason}")
+            raise RefusedError(f"{role}: {name} is {shown}, here it is {fixed[name]}")
+
+
+def _side(settings: Mapping[str, Any]) -> int:
+    side = _number(settings, "img_resolution", None, 16, MAX_SIDE)
+    if side & (side - 1):
+        raise RefusedError(f"img_resolution is {side}, expected a power of two")
+    return side
 
 
 def _number(settings: Mapping[str, Any], name: str, default: N | None, low: N, high: N) -> N:

@@ -37,7 +37,7 @@ def train_starting_generator(
     """Train from scratch, or from `config.start` where that is a file; resumable; float16 on disk.
 
     Args:
-        config: the `gan` section; its length and averaging are replaced.
+        config: the `gan` section; its length and averaging are replaced, and it is unconditional.
         images: uint8 [N, height, width, 3] of the population with seed POPULATION_SEED.
         output: the safetensors file; a sheet of samples is written beside it.
         total_images: images to show.
@@ -47,7 +47,8 @@ def train_starting_generator(
         UserError: no checkpoint at `config.start`, or it fits not at all.
     """
     half_life = 1000 * EMA_KIMG_PER_IMAGE * config.batch_size
-    config = config.model_copy(update={"total_images": total_images, "ema_half_life": half_life})
+    changes = {"condition": "none", "total_images": total_images, "ema_half_life": half_life}
+    config = config.model_copy(update=changes)
     session = Session(seed)
     gan = build_gan(config, seed)
     transferred, legs = config.start != "none", list[dict[str, int]]()

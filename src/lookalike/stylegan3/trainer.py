@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from lookalike.errors import UserError
 from lookalike.progress import Progress
 from lookalike.stylegan3.augment import Adaptation, Augment
 from lookalike.stylegan3.blur import blur, startup_sigma
+from lookalike.stylegan3.classes import Labels
 from lookalike.stylegan3.gan import Gan
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.loss import discriminator_loss, generator_loss, r1_penalty
@@ -43,6 +45,7 @@ def train_gan(
     gan: Gan,
     images: Images,
     *,
+    labels: Labels | None = None,
     session: Session,
     resume: ResumeState,
     tracker: Tracker,
@@ -55,6 +58,7 @@ def train_gan(
         config: sizes, rates and lengths.
         gan: the networks, initialised or transferred.
         images: uint8 [N, config.height, config.width, 3], the train split only.
+        labels: of the images [N], for conditional networks only.
         session: this process.
         resume: where to continue from, and where to save.
         tracker: receives losses, R1, signs of the logits, speed and the snapshot's metrics.
@@ -84,6 +88,8 @@ def train_gan(
     trained_d = list(discriminator.trainable_parameters(config.freeze_discriminator))
     # Mirroring doubles the set: positions from len(images) on are the flipped ones.
     sampler = ShuffledSampler(len(images) * (2 if config.mirror else 1), session.seed)
+    assert (labels is not None) == (generator.config.c_dim > 0)
+    known = None if labels is None else torch.from_numpy(labels).to(session.device)
 
     adaptation = augment = None
     if config.ada is not None:
@@ -103,23 +109,30 @@ def train_gan(
             adaptation.load_state_dict(state["adaptation"])
         images_seen, history = state["images_seen"], state["history"]
 
-    def reals(micro_batch: int) -> Tensor:
+    def reals(micro_batch: int) -> tuple[Tensor, Tensor | None]:
         start = images_seen + micro_batch * config.micro_batch
         indices = sampler.indices(start, config.micro_batch)
         batch = to_tensor(images[indices % len(images)], session.device)
         flipped = torch.from_numpy(indices >= len(images)).to(session.device)
-        return torch.where(flipped[:, None, None, None], batch.flip(3), batch)
+        batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
+        return batch, None if known is None else known[torch.from_numpy(indices % len(images))]
 
     def latents() -> Tensor:
         return torch.randn(config.micro_batch, config.z_dim, device=session.device)
 
-    def judge(images: Tensor) -> Tensor:
+    def fakes(collect_statistics: bool = False) -> tuple[Tensor, Tensor | None]:
+        z, drawn = latents(), None
+        if known is not None:  # classes as frequent as among the reals
+            drawn = known[torch.randint(len(known), (len(z),), device=session.device)]
+        return generator(z, collect_statistics=collect_statistics, labels=drawn), drawn
+
+    def judge(images: Tensor, labels: Tensor | None) -> Tensor:
         """Logits [N, 1] of images [N, 3, H, W] as the discriminator gets to see them."""
         if blurred:
             images = blur(images, startup_sigma(images_seen, config.batch_size))
         if augment is not None and adaptation is not None:
             images = augment(images, adaptation.p)
-        logits: Tensor = discriminator(images)
+        logits: Tensor = discriminator(images, labels)
         return logits
 
     def measure() -> None:
@@ -144,7 +157,7 @@ def train_gan(
             for micro_batch in micro_batches:
                 session.seed_step(images_seen, micro_batch, "generator")
                 with session.autocast():
-                    logits = judge(generator(latents()))
+                    logits = judge(*fakes())
                 loss = generator_loss(logits.float())
                 loss.backward()  # type: ignore[no-untyped-call]
                 logged.add(loss_generator=loss)
@@ -162,9 +175,9 @@ def train_gan(
                 session.seed_step(images_seen, micro_batch, "discriminator")
                 with session.autocast():
                     with torch.no_grad():
-                        fakes = generator(latents(), collect_statistics=True)
-                    fake_logits = judge(fakes).float()
-                    real_logits = judge(reals(micro_batch)).float()
+                        generated = fakes(collect_statistics=True)
+                    fake_logits = judge(*generated).float()
+                    real_logits = judge(*reals(micro_batch)).float()
                 loss = discriminator_loss(real_logits, fake_logits)
                 loss.backward()  # type: ignore[no-untyped-call]
                 statistics.add(**generator.pending_statistics())
@@ -182,7 +195,8 @@ def train_gan(
                 d_optimizer.zero_grad()
                 for micro_batch in micro_batches:
                     session.seed_step(images_seen, micro_batch, "r1")
-                    penalty = r1_penalty(judge, reals(micro_batch)).mean()
+                    batch, batch_labels = reals(micro_batch)
+                    penalty = r1_penalty(partial(judge, labels=batch_labels), batch).mean()
                     loss = penalty * (config.r1_gamma / 2 * config.r1_interval)
                     loss.backward()  # type: ignore[no-untyped-call]
                     logged.add(r1_penalty=penalty)

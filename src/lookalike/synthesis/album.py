@@ -26,6 +26,7 @@ from lookalike.report.figures import Band, draw_sheet
 from lookalike.report.video import write_video
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.latents import labels_of
 from lookalike.synthesis.persons import person_latents
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.training.checkpoint import load_weights
@@ -81,17 +82,18 @@ def draw(generator: Generator, picture: Picture) -> Pixels:
 class Album:
     """A folder of pictures in the making, and what its JSON file will say."""
 
-    def __init__(self, generator_file: Path, folder: Path, name: str) -> None:
-        """Load the generator (on the GPU where there is one).
+    def __init__(self, generator_file: Path, folder: Path, name: str, label: str = "") -> None:
+        """Load the generator (on the GPU where there is one); `label` is the class to draw.
 
         Raises:
-            UserError: no such generator, or the folder is a file.
+            UserError: no such generator or class, or the folder is a file.
         """
         if folder.exists() and not folder.is_dir():
             raise UserError(f"cannot write to {folder}: it is a file; give --output a folder")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.generator = load_generator(generator_file, device)
-        self.folder, self.name = folder, name
+        labels_of(self.generator, [0], [label])
+        self.folder, self.name, self.label = folder, name, label
         self.source = {
             "file": generator_file.name,
             "sha256": sha256_file(generator_file),

@@ -51,7 +51,9 @@ def draw_seeds(album: Album, seeds: Sequence[int], psi: float) -> None:
     with Progress(album.name, len(seeds)) as progress:
         for seed in seeds:
             file = f"seed{seed:06d}.png"
-            images.append(album.draw(Picture(seed, Recipe("base", psi=psi)), file))
+            images.append(
+                album.draw(Picture(seed, Recipe("base", psi=psi, label=album.label)), file)
+            )
             Image.fromarray(images[-1]).save(album.folder / file, optimize=True)
             progress.advance()
     sheet = f"{album.name}.png"
@@ -85,9 +87,11 @@ def draw_mixes(
                 progress.advance()
                 seed = rows[r - 1] if r else columns[c - 1]
                 if r and c:
-                    recipe = Recipe("mix", group=group, psi=psi, partner=str(columns[c - 1]))
+                    recipe = Recipe(
+                        "mix", group=group, psi=psi, label=album.label, partner=str(columns[c - 1])
+                    )
                     return Cell(album.draw(Picture(seed, recipe), file, row=r, column=c))
-                source = Picture(seed, Recipe("base", psi=psi))
+                source = Picture(seed, Recipe("base", psi=psi, label=album.label))
                 return Cell(album.draw(source, file, row=r, column=c), str(seed), BLUE)
 
             grid = [[cell(r, c) for c in range(len(columns) + 1)] for r in range(len(rows) + 1)]
@@ -117,7 +121,7 @@ def draw_interpolation(album: Album, seeds: Sequence[int], psi: float, frames: i
         step, frame = divmod(index, frames)
         other = seeds[(step + 1) % len(seeds)]
         t = round(frame / frames, 6)
-        recipe = Recipe("interpolate", amount=t, psi=psi, partner=str(other))
+        recipe = Recipe("interpolate", amount=t, psi=psi, label=album.label, partner=str(other))
         return Picture(seeds[step], recipe)
 
     steps = min(STRIP_STEPS, frames)
@@ -166,7 +170,9 @@ def draw_motion(
 
         def drawn(amount: float, seed: int, file: str, **place: int) -> Pixels:
             progress.advance()
-            picture = Picture(seed, Recipe("base", psi=psi), motion.times(amount))
+            picture = Picture(
+                seed, Recipe("base", psi=psi, label=album.label), motion.times(amount)
+            )
             return album.draw(picture, file, **place)
 
         rows = []

@@ -1,21 +1,38 @@
-"""A folder of images in, their inversions and variations out: the study's one-command usage."""
+"""A folder of images in, their inversions and variations out: the study's one-command usage.
+
+Or seeds in, and new images of a generator out, for which nothing else is needed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from lookalike.config import GenerateConfig
 from lookalike.data.loading import decode
-from lookalike.data.manifest import new_manifest, write_manifest
+from lookalike.data.manifest import new_manifest, sha256_file, write_manifest
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
 from lookalike.progress import Progress, say
+from lookalike.stylegan3.checkpoint import load_generator
+from lookalike.synthesis.latents import labels_of
+from lookalike.synthesis.persons import person_latents
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import manifest_row, render
 from lookalike.synthesis.variations import pixels_of, plan_variations, variation_latents
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Crops of a generator's own size."""
+
+    height: int
+    width: int
+    batch_size: int = 16
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,50 @@ def generate_from_folder(
     write_manifest(manifest, output / "manifest.parquet")
     say(f"{len(sources)} images -> {len(manifest)} in {output}, {len(skipped)} files skipped")
     return FolderResult(manifest, skipped)
+
+
+def generate_from_seeds(
+    generator_file: Path, seeds: Sequence[int], output: Path, *, psi: float, name: str = ""
+) -> pd.DataFrame:
+    """Write an image per seed, of the generator's own size, and manifest.parquet; return that.
+
+    Every seed counts as a person of its own; one given twice is drawn once.
+
+    Args:
+        generator_file: any checkpoint of this project: trained, imported or exported.
+        seeds: at least one.
+        output: created where it is missing.
+        psi: truncation.
+        name: the class to draw, of a conditional generator; "": each seed draws its own.
+
+    Raises:
+        UserError: no such generator or class, or the folder is a file.
+    """
+    if output.exists() and not output.is_dir():
+        raise UserError(f"cannot write to {output}: it is a file; give --output a folder")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    generator = load_generator(generator_file, device)
+    digest = sha256_file(generator_file)
+    labels_of(generator, [0], [name])
+    recipe = Recipe("base", psi=psi, label=name)
+    names = {seed: f"seed{seed:06d}" for seed in seeds}
+    plans = [PlannedImage(text, text, recipe, seed) for seed, text in names.items()]
+    canvas = Canvas(generator.config.height, generator.config.width)
+
+    output.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with Progress("generate", len(plans)) as progress:
+        for start in range(0, len(plans), canvas.batch_size):
+            batch = plans[start : start + canvas.batch_size]
+            crops = render(batch, lambda some: person_latents(generator, some), generator, canvas)
+            for plan, data in zip(batch, crops, strict=True):
+                (output / plan.member).write_bytes(data)
+                rows.append(manifest_row(plan, data, "person", digest, canvas))
+            progress.advance(len(batch))
+    manifest = new_manifest(rows)
+    write_manifest(manifest, output / "manifest.parquet")
+    say(f"{output}: {len(manifest)} images of {generator_file}, and manifest.parquet")
+    return manifest
 
 
 def _scan(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:

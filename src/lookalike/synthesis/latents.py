@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lookalike.config import Group
+from lookalike.errors import UserError
 from lookalike.stylegan3.generator import Generator
 
 # The study's groups over 16 styles: coarse 0-4, medium 5-11, fine 12-15. Their first layers, as
@@ -22,12 +23,45 @@ def z_from_seed(seed: int, z_dim: int) -> Tensor:
     return torch.from_numpy(generator.standard_normal(z_dim).astype(np.float32))
 
 
+def labels_of(
+    generator: Generator, seeds: Sequence[int], names: Sequence[str]
+) -> torch.Tensor | None:
+    """Labels int64 [N] of classes; for the name "" the one that the seed draws.
+
+    None for an unconditional generator.
+
+    Raises:
+        UserError: a class that the generator does not know, or any if it is unconditional.
+    """
+    classes = generator.classes
+    if classes is None:
+        if any(names):
+            raise UserError(f"no class {next(filter(None, names))!r}: the generator has no classes")
+        return None
+    return torch.tensor(
+        [
+            classes.label(name or classes.name_of_seed(seed))
+            for seed, name in zip(seeds, names, strict=True)
+        ]
+    )
+
+
 @torch.no_grad()
-def ws_from_seeds(generator: Generator, seeds: Sequence[int], psis: Sequence[float]) -> Tensor:
-    """Styles [N, num_ws, w_dim] of seeds, each truncated by its own psi towards w_avg."""
+def ws_from_seeds(
+    generator: Generator,
+    seeds: Sequence[int],
+    psis: Sequence[float],
+    names: Sequence[str] | None = None,
+) -> Tensor:
+    """Styles [N, num_ws, w_dim] of seeds, each truncated by its own psi towards w_avg.
+
+    `names` are the classes that a conditional generator is to draw; see `labels_of`.
+    """
+    labels = labels_of(generator, seeds, [""] * len(seeds) if names is None else names)
     z = torch.stack([z_from_seed(seed, generator.config.z_dim) for seed in seeds])
     w_avg = generator.mapping.w_avg
-    ws = generator.mapping(z.to(w_avg.device))
+    labels = None if labels is None else labels.to(w_avg.device)
+    ws = generator.mapping(z.to(w_avg.device), labels=labels)
     return torch.lerp(w_avg.expand_as(ws), ws, torch.tensor(psis, device=ws.device)[:, None, None])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lookalike.config import GenerateConfig, PersonsConfig
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
@@ -22,13 +24,17 @@ from lookalike.training.session import Session, derive_seed
 STEP = (0.1, 0.3)
 
 
-def plan_persons(config: PersonsConfig) -> list[PlannedImage]:
+def plan_persons(config: PersonsConfig, classes: Classes | None = None) -> list[PlannedImage]:
     """All images of all persons.
 
     A person's first image is the plain latent of its seed; the others take the styles of
     `config.group` from another seed or, for the last share of `config.interpolation`, move a
     little towards it. The other seed depends on the person's seed and the image's number only,
     so more persons or images leave those that were there as they were.
+
+    A conditional generator's images get a class each, drawn likewise, in which both latents are
+    drawn. Where the classes are cameras a person walks from one to the other; where they are
+    persons all images of a new one are of one class.
     """
     others = config.images_per_person - 1
     interpolated = round(others * config.interpolation)
@@ -38,26 +44,30 @@ def plan_persons(config: PersonsConfig) -> list[PlannedImage]:
         for index in range(config.images_per_person):
             partner = derive_seed("person", seed, index)
             amount = round(np.random.default_rng(partner).uniform(*STEP), 3)
-            if index == 0:
-                recipe = Recipe("base", psi=config.truncation_psi)
-            elif index <= others - interpolated:
-                recipe = Recipe(
-                    "mix", group=config.group, psi=config.truncation_psi, partner=str(partner)
-                )
-            else:
-                recipe = Recipe(
-                    "interpolate", amount=amount, psi=config.truncation_psi, partner=str(partner)
-                )
+            recipe = Recipe("base", psi=config.truncation_psi, label=_class(classes, seed, index))
+            if 0 < index <= others - interpolated:
+                recipe = replace(recipe, kind="mix", group=config.group, partner=str(partner))
+            elif index > 0:
+                recipe = replace(recipe, kind="interpolate", amount=amount, partner=str(partner))
             plans.append(PlannedImage(f"{person}_{index:04d}", person, recipe, seed))
     return plans
+
+
+def _class(classes: Classes | None, seed: int, index: int) -> str:
+    """The class of a person's image; a camera each, otherwise one per person."""
+    if classes is None:
+        return ""
+    camera = classes.condition == "camera"
+    return classes.name_of_seed(seed, index) if camera else classes.name_of_seed(seed)
 
 
 def person_latents(generator: Generator, plans: Sequence[PlannedImage]) -> Tensor:
     """Styles [N, num_ws, w_dim] of planned images, from their seeds alone."""
     psis = [1.0 if plan.recipe.psi is None else plan.recipe.psi for plan in plans]
-    base = ws_from_seeds(generator, [plan.seed for plan in plans], psis)
+    names = [plan.recipe.label for plan in plans]
+    base = ws_from_seeds(generator, [plan.seed for plan in plans], psis, names)
     partners = [int(plan.recipe.partner or plan.seed) for plan in plans]
-    partner = ws_from_seeds(generator, partners, psis)
+    partner = ws_from_seeds(generator, partners, psis, names)
     return torch.stack(
         [plan.recipe.apply(a, b) for plan, a, b in zip(plans, base, partner, strict=True)]
     )
@@ -79,7 +89,7 @@ def generate_persons(
         The manifest: person_id syn-000001 and on, split train, origin person.
     """
     return write_images(
-        plan_persons(config),
+        plan_persons(config, generator.classes),
         lambda plans: person_latents(generator, plans),
         generator,
         generate,

@@ -6,7 +6,8 @@ needed to make its image again: `PlannedImage.from_row` and `persons.person_late
 
 A recipe reads `base:psi=0.8`, `mix:medium:psi=0.8:with=17` or `interpolate:0.25:psi=0.8:with=17`.
 `with` is the other latent: a seed, or the image_id of a real image. `psi` truncates latents that
-come from seeds and is left out where there is none.
+come from seeds and is left out where there is none. `class=NAME` before `with` is the class of a
+conditional generator that these are drawn from; without it each seed draws its own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Kind = Literal["base", "mix", "interpolate"]
 PATTERN = re.compile(
     r"(?P<kind>base|mix|interpolate)"
     r"(?::(?P<group>coarse|medium|fine))?(?::(?P<amount>\d[\d.e-]*))?"
-    r"(?::psi=(?P<psi>\d[\d.e-]*))?(?::with=(?P<partner>.+))?"
+    r"(?::psi=(?P<psi>\d[\d.e-]*))?(?::class=(?P<label>[^:]+))?(?::with=(?P<partner>.+))?"
 )
 
 
@@ -42,12 +43,15 @@ class Recipe:
     """Truncation of the latents that come from seeds."""
     partner: str = ""
     """The other latent: a seed, or an image_id."""
+    label: str = ""
+    """The class of the latents that come from seeds; "": each seed draws its own."""
 
     def __str__(self) -> str:
         parts: list[str] = [self.kind]
         parts += [self.group] if self.group else []
         parts += [str(self.amount)] if self.amount is not None else []
         parts += [f"psi={self.psi}"] if self.psi is not None else []
+        parts += [f"class={self.label}"] if self.label else []
         parts += [f"with={self.partner}"] if self.partner else []
         return ":".join(parts)
 
@@ -68,6 +72,7 @@ class Recipe:
             amount=float(found["amount"]) if found["amount"] else None,
             psi=float(found["psi"]) if found["psi"] else None,
             partner=found["partner"] or "",
+            label=found["label"] or "",
         )
         complete = {
             "base": not recipe.partner,

@@ -7,13 +7,12 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lookalike.config import GenerateConfig
 from lookalike.data.archives import write_archive
 from lookalike.data.loading import encode_jpeg, resize_batch, to_uint8
 from lookalike.data.manifest import new_manifest
@@ -25,9 +24,25 @@ from lookalike.training.session import Session
 Latents = Callable[[Sequence[PlannedImage]], Tensor]  # plans -> ws [N, num_ws, w_dim]
 
 
+class Crops(Protocol):
+    """The size of stored crops, and how many are drawn at once; `config.GenerateConfig` is one."""
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images at once."""
+
+
 @torch.no_grad()
 def render(
-    plans: Sequence[PlannedImage], latents: Latents, generator: Generator, config: GenerateConfig
+    plans: Sequence[PlannedImage], latents: Latents, generator: Generator, config: Crops
 ) -> list[bytes]:
     """JPEG bytes of up to `config.batch_size` images, at the configured size of crops.
 
@@ -46,7 +61,7 @@ def write_images(
     plans: Sequence[PlannedImage],
     latents: Latents,
     generator: Generator,
-    config: GenerateConfig,
+    config: Crops,
     *,
     origin: Literal["person", "variation"],
     generator_digest: str,
@@ -117,7 +132,7 @@ def manifest_row(
     data: bytes,
     origin: Literal["person", "variation"],
     generator_digest: str,
-    config: GenerateConfig,
+    config: Crops,
 ) -> dict[str, object]:
     """The row of a generated image, `data` its encoded bytes; training split, no camera."""
     return {

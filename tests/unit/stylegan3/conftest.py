@@ -14,6 +14,7 @@ def config() -> GanConfig:
     """Six steps of two micro-batches on images of 16x8; a checkpoint every two steps."""
     return GanConfig(
         config="t",
+        condition="none",
         height=16,
         width=8,
         z_dim=8,

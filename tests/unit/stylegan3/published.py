@@ -121,6 +121,8 @@ def discriminator_tensors(discriminator: Discriminator, side: int) -> dict[str, 
             _, index, rest = name.split(".", 2)
             name = f"b{side >> int(index)}.{rest}"
             tensors[f"b{side >> int(index)}.resample_filter"] = tensor.new_zeros(4, 4)
+        elif name.startswith("mapping."):
+            name = name.replace("mapping.layers.", "mapping.fc")
         elif name.startswith("from_rgb."):
             name = name.replace("from_rgb.", f"b{side}.fromrgb.")
         else:
@@ -133,7 +135,7 @@ def generator_kwargs(generator: Generator) -> dict[str, Any]:
     config = generator.config
     return {
         "z_dim": config.z_dim,
-        "c_dim": 0,
+        "c_dim": config.c_dim,
         "w_dim": config.w_dim,
         "img_resolution": config.height,
         "img_channels": 3,
@@ -147,9 +149,11 @@ def generator_kwargs(generator: Generator) -> dict[str, Any]:
     }
 
 
-def discriminator_kwargs(side: int, channel_base: int, channel_max: int) -> dict[str, Any]:
+def discriminator_kwargs(
+    side: int, channel_base: int, channel_max: int, c_dim: int = 0
+) -> dict[str, Any]:
     return {
-        "c_dim": 0,
+        "c_dim": c_dim,
         "img_resolution": side,
         "img_channels": 3,
         "channel_base": channel_base,

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lookalike.stylegan3.discriminator import Blur, Discriminator
+from lookalike.stylegan3.design import GeneratorConfig
+from lookalike.stylegan3.discriminator import Blur, Discriminator, DiscriminatorBlock, last_map
 from lookalike.stylegan3.loss import r1_penalty
 
 from .golden import assert_close, discriminator_state, load
@@ -68,7 +69,49 @@ def test_minibatch_std_needs_whole_groups() -> None:
     assert discriminator(torch.randn(3, 3, 16, 16)).shape == (3, 1)
 
 
-@pytest.mark.parametrize("size", [(48, 48), (64, 24), (4, 4), (64, 0)])
+@pytest.mark.parametrize(
+    ("size", "last"),
+    [
+        ((128, 64), (4, 2)),  # as ever
+        ((128, 48), (4, 2)),
+        ((72, 128), (3, 4)),
+        ((256, 80), (4, 2)),
+        ((128, 8), (4, 1)),
+        ((96, 96), (6, 6)),
+        ((160, 64), (5, 2)),
+    ],
+)
+def test_it_takes_whatever_the_generator_makes(
+    size: tuple[int, int], last: tuple[int, int]
+) -> None:
+    GeneratorConfig(*size)
+    torch.manual_seed(0)
+    discriminator = Discriminator(*size, channel_base=512, channel_max=4)
+    assert last_map(*size) == last
+    assert discriminator.fc.weight.shape[1] == 4 * last[0] * last[1]
+    images = torch.randn(1, 3, *size, requires_grad=True)
+    (gradient,) = torch.autograd.grad(discriminator(images).sum(), images)
+    assert gradient.abs().amax(1).gt(0).all(), "every pixel counts"
+
+
+def test_odd_sides_get_a_line_of_zeros() -> None:
+    torch.manual_seed(0)
+    odd, even = DiscriminatorBlock(2, 3, (7, 3)), DiscriminatorBlock(2, 3, (8, 4))
+    even.load_state_dict(odd.state_dict())
+    x = torch.randn(2, 2, 7, 3)
+    y = odd(x)
+    assert y.shape == (2, 3, 4, 2)
+    assert torch.equal(y, even(torch.nn.functional.pad(x, (0, 1, 0, 1))))
+
+
+def test_convolutions_fit_any_size_between_two_powers_of_two() -> None:
+    power = Discriminator(64, 32, channel_base=512, channel_max=64).state_dict()
+    between = Discriminator(96, 36, channel_base=512, channel_max=64).state_dict()
+    different = [name for name in power if power[name].shape != between[name].shape]
+    assert different == ["fc.weight"]
+
+
+@pytest.mark.parametrize("size", [(4, 4), (64, 0)])
 def test_impossible_sizes_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"{size[0]}x{size[1]}"):
         Discriminator(*size)

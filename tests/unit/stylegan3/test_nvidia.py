@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +14,13 @@ import pytest
 import torch
 
 from lookalike import cli, weights
+from lookalike.config import GanConfig
 from lookalike.errors import UserError
 from lookalike.stylegan3.checkpoint import load_generator, transfer
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
+from lookalike.stylegan3.gan import build_gan
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.nvidia import import_checkpoint, read_checkpoint
 from lookalike.training.checkpoint import load_weights
@@ -39,26 +43,28 @@ WIDTHS = (256, 16)  # of the discriminator
 NAME = "stylegan3-t-ffhqu-256"
 
 
-def networks(radial: bool = False) -> tuple[Generator, Discriminator]:
-    """Networks in which no tensor has its initial value."""
+def networks(radial: bool = False, c_dim: int = 0) -> tuple[Generator, Discriminator]:
+    """Networks in which no tensor has its initial value; config R with twice the channels."""
     torch.manual_seed(0)
-    generator = Generator(replace(SMALL, radial=radial))
-    discriminator = Discriminator(32, 32, *WIDTHS)
+    widths = {"channel_base": 512, "channel_max": 24} if radial else {}
+    classes = Classes("class", ("0", "1", "2")[:c_dim], (1,) * c_dim) if c_dim else None
+    generator = Generator(replace(SMALL, radial=radial, c_dim=c_dim, **widths), classes)
+    discriminator = Discriminator(32, 32, *WIDTHS, c_dim=c_dim)
     for module in (generator, discriminator):
         for tensor in module.state_dict().values():
             tensor.add_(0.1 * torch.rand_like(tensor))
     return generator.eval(), discriminator
 
 
-def snapshot(radial: bool = False, source: str = "") -> dict[str, Any]:
+def snapshot(radial: bool = False, source: str = "", c_dim: int = 0) -> dict[str, Any]:
     """What a published file holds, before it is pickled."""
-    generator, discriminator = networks(radial)
+    generator, discriminator = networks(radial, c_dim)
     tensors, kwargs = generator_tensors(generator), generator_kwargs(generator)
     ema = network(tensors, kwargs, "Generator", source)
     other = network({n: t + 1 for n, t in tensors.items()}, kwargs, "Generator", source)
     judge = network(
         discriminator_tensors(discriminator, 32),
-        discriminator_kwargs(32, *WIDTHS),
+        discriminator_kwargs(32, *WIDTHS, c_dim),
         "Discriminator",
         source,
     )
@@ -89,13 +95,56 @@ def test_the_same_images_bit_for_bit(tmp_path: Path, radial: bool, protocol: int
     assert report.names("new") == report.names("adapted") == []
     images = torch.randn(4, 3, 32, 32)
     assert torch.equal(target[1](images), discriminator(images))
-    _, metadata = load_weights(output)
-    assert metadata["provenance"] == {
+    tensors, metadata = load_weights(output)
+    provenance = {
         "source": "published.pkl",
         "source_sha256": hashlib.sha256(published.read_bytes()).hexdigest(),
         "licence": "theirs",
     }
+    assert metadata["provenance"] == provenance
     assert report.licence == "theirs"
+
+    described = json.loads(output.with_suffix(".json").read_text())
+    assert described.items() >= provenance.items()
+    assert described["file"] == "ours.safetensors"
+    assert described["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
+    assert described["taken"] == "G_ema (the averaged generator) and D; G was left out"
+    assert described["generator"] == metadata["generator"]
+    assert described["discriminator"] == metadata["discriminator"]
+    assert {name: entry["shape"] for name, entry in described["tensors"].items()} == {
+        name: list(tensor.shape) for name, tensor in tensors.items()
+    }
+    assert {entry["dtype"] for entry in described["tensors"].values()} == {"float32"}
+
+
+def test_conditional_networks_bit_for_bit(tmp_path: Path) -> None:
+    published, output = tmp_path / "published.pkl", tmp_path / "ours.safetensors"
+    published.write_bytes(dump(snapshot(c_dim=3)))
+    assert "32x32, 3 classes, 11 layers" in str(import_checkpoint(published, output, "theirs"))
+    generator, discriminator = networks(c_dim=3)
+    loaded = load_generator(output)
+    assert loaded.classes == Classes("class", ("0", "1", "2"), (1, 1, 1))
+    z, images, labels = torch.randn(4, 8), torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 1])
+    read = read_checkpoint(published)
+    with torch.no_grad():
+        assert torch.equal(loaded(z, 0.7, labels=labels), generator(z, 0.7, labels=labels))
+        assert torch.equal(read.discriminator(images, labels), discriminator(images, labels))
+
+
+def test_config_r_fits_the_parameters_that_name_half_its_channels(
+    tmp_path: Path, config: GanConfig
+) -> None:
+    """As the published R checkpoints: channel_base 65536 for gan.channel_base 32768."""
+    published, output = tmp_path / "published.pkl", tmp_path / "ours.safetensors"
+    published.write_bytes(dump(snapshot(radial=True)))
+    import_checkpoint(published, output, "theirs")
+    sizes = {"height": 32, "width": 16, "z_dim": 8, "w_dim": 6, "margin": 4, "num_layers": 11}
+    widths = {"channel_base": 256, "channel_max": 12}
+    judges = {"discriminator_channel_base": WIDTHS[0], "discriminator_channel_max": WIDTHS[1]}
+    gan = build_gan(config.model_copy(update={"config": "r", **sizes, **widths, **judges}), 1)
+    report = transfer(output, gan.generator, gan.discriminator)
+    assert report.names("new") == []
+    assert report.names("adapted") == ["discriminator.fc.weight"]
 
 
 def test_golden_numbers(tmp_path: Path) -> None:
@@ -140,7 +189,7 @@ def test_the_command_puts_it_where_gan_start_finds_it(
         return f"{caught.value.code or 0}: {capsys.readouterr().err}"
 
     assert "StyleGAN3-T 32x32, 11 layers" in run(str(published), "--dry-run")
-    assert list(published.parent.iterdir()) == [published]
+    assert list(published.parent.iterdir()) == [published], "a dry run"
     assert "NOT commercial" in run(str(published))
     found = weights.find(NAME, Path())
     assert found == published.with_suffix(".safetensors")
@@ -186,12 +235,22 @@ def stylegan2(content: dict[str, Any]) -> None:
     [
         (lambda content: content.pop("G_ema"), "no networks called G_ema and D"),
         (lambda content: content.update(D=[1]), "is no network"),
-        (settings("G_ema", c_dim=6), "c_dim is 6, here it is 0; conditional networks cannot"),
+        (
+            settings("G_ema", c_dim=6),
+            r"layers\.0\.weight is \(6, 8\), its settings demand \(6, 14\)",
+        ),
+        (
+            settings("D", c_dim=6),
+            r"mapping\.embed\.weight is absent, its settings demand \(16, 6\)",
+        ),
+        (settings("D", mapping_kwargs={"num_layers": 2}), "num_layers is 2, here it is 8"),
+        (settings("D", mapping_kwargs=[1]), "D.mapping: settings of unknown form"),
+        (settings("D", c_dim=-1), "c_dim is -1, expected 0 to"),
         (settings("G_ema", conv_clamp=None), "conv_clamp is another value, here it is 256"),
         (settings("G_ema", colour="blue"), "G_ema was made with colour, unknown here"),
         (settings("G_ema", use_radial_filters=True), "neither config T nor config R"),
         (settings("G_ema", mapping_kwargs={"lr_multiplier": 1}), "lr_multiplier is 1, here"),
-        (settings("G_ema", img_resolution=24), "must be a power of two"),
+        (settings("G_ema", img_resolution=24), "img_resolution is 24, expected a power of two"),
         (settings("D", architecture="skip"), "architecture is skip, here it is resnet"),
         (foreign_tensor, r"tensors without counterpart: synthesis\.noise"),
         (missing_tensor, r"blocks\.1\.conv0\.bias is absent, its settings demand \(16,\)"),

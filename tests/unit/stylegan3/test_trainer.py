@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from lookalike.config import AdaConfig, GanConfig
-from lookalike.data.loading import Images, to_tensor
+from lookalike.data.loading import Images, to_tensor, to_uint8
 from lookalike.errors import UserError
 from lookalike.stylegan3.blur import blur
+from lookalike.stylegan3.classes import Classes, Labels
 from lookalike.stylegan3.gan import Gan, build_gan, sample_images
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.loss import generator_loss
@@ -31,7 +32,9 @@ OPTIONS = {
     "plain": {},
     "adapting": {"ada": ADAPTING},
     "r": {"config": "r", "ada": FIXED},  # with its blur
+    "conditional": {"condition": "camera", "ada": ADAPTING},
 }
+CAMERAS, LABELS = Classes.of("camera", [1, 6, 1, 1, 3, 1, 1, 6])  # of the eight crops
 
 
 class Recorder(NullTracker):
@@ -53,6 +56,10 @@ def statistic(generator: Generator, images_seen: int) -> dict[str, float]:
     return {"w": float(generator.mapping.w_avg.sum()), "seen": float(images_seen)}
 
 
+def conditions(config: GanConfig) -> tuple[Classes | None, Labels | None]:
+    return (None, None) if config.condition == "none" else (CAMERAS, LABELS)
+
+
 def train(
     config: GanConfig,
     images: Images,
@@ -61,11 +68,13 @@ def train(
     tracker: NullTracker | None = None,
     transferred: bool = False,
 ) -> Gan:
-    gan = gan or build_gan(config, 1)
+    classes, labels = conditions(config)
+    gan = gan or build_gan(config, 1, classes)
     train_gan(
         config,
         gan,
         images,
+        labels=labels,
         session=Session(1),
         resume=ResumeState(folder, "train_gan", "test"),
         tracker=tracker or NullTracker(),
@@ -92,6 +101,7 @@ def test_a_killed_run_ends_with_the_same_bits(
     config: GanConfig, images: Images, tmp_path: Path, option: str
 ) -> None:
     config = config.model_copy(update=OPTIONS[option])
+    classes, labels = conditions(config)
 
     def run(folder: str, gan: Gan, recorder: Recorder, dies_at: float = math.inf):  # type: ignore[no-untyped-def]
         def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
@@ -104,13 +114,14 @@ def test_a_killed_run_ends_with_the_same_bits(
             config,
             gan,
             images,
+            labels=labels,
             session=Session(1),
             resume=resume,
             tracker=recorder,
             snapshot=snapshot,
         )
 
-    gan, recorder = build_gan(config, 1), Recorder()
+    gan, recorder = build_gan(config, 1, classes), Recorder()
     start = copy.deepcopy(gan)
     history = run("whole", gan, recorder)
     assert [entry["images"] for entry in history] == [0, 12, 24]
@@ -141,14 +152,14 @@ def test_a_killed_run_ends_with_the_same_bits(
 
     # Killed at 12 images, after the checkpoint at 8.
     with pytest.raises(KeyboardInterrupt):
-        run("killed", build_gan(config, 1), Recorder(), dies_at=12)
+        run("killed", build_gan(config, 1, classes), Recorder(), dies_at=12)
     torch.rand(7)  # whatever else happens to the random state
-    resumed = build_gan(config, 2)  # everything comes from the checkpoint
+    resumed = build_gan(config, 2, classes)  # everything comes from the checkpoint
     assert run("killed", resumed, Recorder()) == history
     assert digests(resumed) == digests(gan)
 
     # Started again after the end: nothing left to do.
-    again, silent = build_gan(config, 2), Recorder()
+    again, silent = build_gan(config, 2, classes), Recorder()
     assert run("killed", again, silent) == history
     assert digests(again) == digests(gan)
     assert silent.points == []
@@ -182,6 +193,39 @@ def test_micro_batches_hold_the_same_reals(
     assert sorted(shown("plain", mirror=False, total_images=8)) == list(range(8))
 
 
+def test_reals_go_with_their_labels_and_fakes_with_as_frequent_ones(
+    config: GanConfig, images: Images, tmp_path: Path
+) -> None:
+    """Mirrored ones and those of R1 included; what the generator drew is judged as that class."""
+    config = config.model_copy(update={"condition": "camera", "total_images": 32, "r1_interval": 4})
+    originals = to_tensor(images)
+    known = torch.cat([originals, originals.flip(3)])
+    gan = build_gan(config, 1, CAMERAS)
+    drawn: list[Tensor] = []
+    reals: list[int] = []
+
+    def remember(_: nn.Module, __: object, named: dict[str, Tensor], ___: object) -> None:
+        drawn.append(named["labels"])
+
+    def check(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        equal = (inputs[0][:, None] == known).all(dim=4).all(dim=3).all(dim=2)
+        if equal.any():
+            which = equal.nonzero()[:, 1] % len(images)
+            assert inputs[1].tolist() == LABELS[which].tolist()
+            reals.extend(which.tolist())
+        else:
+            assert torch.equal(inputs[1], drawn[-1])
+
+    gan.generator.register_forward_hook(remember, with_kwargs=True)
+    gan.discriminator.register_forward_pre_hook(check)
+    train(config, images, tmp_path, gan)
+    assert set(reals) == set(range(8))
+    labels = torch.cat(drawn)
+    assert len(labels) == 64  # for the generator, and for the discriminator
+    shares = torch.bincount(labels, minlength=3) / len(labels)
+    torch.testing.assert_close(shares, torch.tensor([5 / 8, 1 / 8, 2 / 8]), rtol=0, atol=0.16)
+
+
 def test_freeze_d_leaves_the_first_blocks_alone(
     config: GanConfig, images: Images, tmp_path: Path
 ) -> None:
@@ -209,6 +253,21 @@ def test_samples_depend_on_the_seed_and_not_on_the_batch(config: GanConfig) -> N
     assert np.abs(np.concatenate(shares).astype(int) - images).max() <= 1
     assert (sample_images(generator, 5, seed=4) != images).any()
     assert np.ptp(sample_images(generator, 5, seed=3, truncation_psi=0.0), axis=0).max() <= 1
+
+
+def test_samples_of_a_conditional_generator(config: GanConfig) -> None:
+    generator = build_gan(config.model_copy(update={"condition": "camera"}), 1, CAMERAS).average
+    images = sample_images(generator, 64, seed=3)
+    assert np.array_equal(images, sample_images(generator, 64, seed=3))
+    parts = [sample_images(generator, 64, seed=3, rows=slice(i, i + 32)) for i in (0, 32)]
+    assert np.abs(np.concatenate(parts).astype(int) - images).max() <= 1
+    random = np.random.default_rng(3)
+    z = torch.from_numpy(random.standard_normal((64, 8)).astype(np.float32))
+    labels = torch.from_numpy(CAMERAS.draw(64, random))
+    assert set(labels.tolist()) == {0, 1, 2}
+    with torch.no_grad():
+        expected = to_uint8(generator(z, labels=labels))
+    assert np.abs(expected.astype(int) - images).max() <= 1
 
 
 def test_losses_are_means_over_the_micro_batches(
@@ -247,17 +306,15 @@ def test_only_config_r_from_scratch_is_blurred(
     torch.testing.assert_close(first_reals("r"), blur(sharp, 10.0))
 
 
-def test_config_r_has_small_kernels(config: GanConfig) -> None:
-    shapes = {
-        name: {
-            tuple(layer.weight.shape[2:])
-            for layer in build_gan(
-                config.model_copy(update={"config": name}), 1
-            ).generator.synthesis.layers
-        }
-        for name in ("t", "r")
-    }
-    assert shapes == {"t": {(3, 3), (1, 1)}, "r": {(1, 1)}}
+def test_config_r_has_small_kernels_and_twice_the_channels(config: GanConfig) -> None:
+    t, r = (build_gan(config.model_copy(update={"config": name}), 1) for name in ("t", "r"))
+    layers = [gan.generator.synthesis.layers for gan in (t, r)]
+    kernels = [{tuple(layer.weight.shape[2:]) for layer in some} for some in layers]
+    assert kernels == [{(3, 3), (1, 1)}, {(1, 1)}]
+    for narrow, wide in zip(*layers, strict=True):
+        assert wide.weight.shape[1] == 2 * narrow.weight.shape[1]
+    states = [gan.discriminator.state_dict() for gan in (t, r)]
+    assert [v.shape for v in states[0].values()] == [v.shape for v in states[1].values()]
 
 
 def test_a_diverged_run_says_what_to_lower_and_saves_nothing(

@@ -9,6 +9,11 @@ RECIPES = [
     ("base:psi=0.8", Recipe("base", psi=0.8)),
     ("mix:medium:psi=0.7:with=17", Recipe("mix", group="medium", psi=0.7, partner="17")),
     ("interpolate:0.25:psi=1.0:with=9", Recipe("interpolate", amount=0.25, psi=1.0, partner="9")),
+    ("base:psi=0.8:class=6", Recipe("base", psi=0.8, label="6")),
+    (
+        "mix:fine:psi=0.7:class=0002:with=17",
+        Recipe("mix", group="fine", psi=0.7, partner="17", label="0002"),
+    ),
     (
         "interpolate:0.4:with=0002_c1s1_000451_03",
         Recipe("interpolate", amount=0.4, partner="0002_c1s1_000451_03"),
