@@ -5,8 +5,9 @@
 
 Market-1501's numbers of images and persons, 512 dimensions. *trained* features have a mAP of about
 85 %, *untrained* ones are noise (the worst case: a match may be anywhere in the list). Every part
-of the full run has a process of its own, so that its peak of memory is its own. OMP_NUM_THREADS
-says how many threads work.
+of the full run has a process of its own, and ranking is the first thing that it does: the peak of
+memory is that of the features and of ranking them. Both sides of a comparison must agree, or the
+benchmark fails. OMP_NUM_THREADS says how many threads work.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +34,7 @@ from lookalike.reid.reranking import rerank
 
 PARTS = ("trained", "untrained", "huge", "sparse", "dense")
 DENSE_GB = 10  # of memory, at the full size
+AGREE = 1e-4  # two ways may differ by so much: of an AP, or of a distance after re-ranking
 Floats = npt.NDArray[np.float32]
 
 
@@ -103,14 +108,14 @@ def best(run: Callable[[], object], repeats: int) -> float:
     return min(seconds)
 
 
-def classic_map(data: Data, queries: int, python_precision: bool) -> float:
-    """mAP of the first queries by argsort and boolean masks.
+def classic_ap(data: Data, queries: int, python_precision: bool) -> npt.NDArray[np.float64]:
+    """APs of the first queries by argsort and boolean masks, NaN where there is no match.
 
     Args:
         python_precision: divide hits by ranks in a Python loop, as established frameworks do.
     """
     distances = 1 - data.query[:queries] @ data.gallery.T
-    precisions = []
+    found = np.full(queries, np.nan)
     for number in range(queries):
         order = np.argsort(distances[number])
         same = data.gallery_persons[order] == data.query_persons[number]
@@ -122,22 +127,24 @@ def classic_map(data: Data, queries: int, python_precision: bool) -> float:
                 precision = np.array([c / (place + 1.0) for place, c in enumerate(count)])
             else:
                 precision = count / np.arange(1, len(count) + 1)
-            precisions.append((precision * hits).sum() / hits.sum())
-    return float(np.mean(precisions))
+            found[number] = (precision * hits).sum() / hits.sum()
+    return found
 
 
 def dense_rerank(features: Floats, queries: int, k1: int = 20, k2: int = 6) -> Floats:
     """k-reciprocal re-ranking with N x N matrices, a query at a time (Zhong et al. 2017)."""
     count = len(features)
-    original = features @ features.T
+    original = np.empty((count, count), dtype=np.float32)
+    for start in range(0, count, 512):  # rounded as there: which of two is nearer may hang on it
+        np.matmul(features[start : start + 512], features.T, out=original[start : start + 512])
     original *= -2
     original += 2
     np.maximum(original, 0, out=original)
-    original /= original.max(axis=1, keepdims=True)
-    original *= original
     order = np.empty((count, count), dtype=np.int32)
     for row in range(count):
         order[row] = np.argsort(original[row], kind="stable")
+    original /= original.max(axis=1, keepdims=True)
+    original *= original
     weights = np.zeros((count, count), dtype=np.float32)
 
     def reciprocal(row: int, k: int) -> npt.NDArray[np.int32]:
@@ -170,8 +177,8 @@ def dense_rerank(features: Floats, queries: int, k1: int = 20, k2: int = 6) -> F
     return result
 
 
-def measure(part: str, sizes: Sizes) -> dict[str, float]:
-    """Seconds of one part's ways, by name; its other numbers."""
+def measure(part: str, sizes: Sizes, folder: Path) -> dict[str, float]:
+    """Seconds of one part's ways, by name; its other numbers. Matrices go to `folder`."""
     found: dict[str, float] = {}
     if part in ("trained", "untrained", "huge"):
         gallery = sizes.huge if part == "huge" else sizes.gallery
@@ -181,26 +188,34 @@ def measure(part: str, sizes: Sizes) -> dict[str, float]:
         product: list[float] = []
         for _ in range(repeats):  # in turns, so that other work on the machine hits both
             ours.append(best(lambda: rank(data.query, data.gallery, *data.labels), 1))
-            if part == "huge":
-                found["peak_ours_gb"] = peak_gb()
+            found.setdefault("peak_ours_gb", peak_gb())
             product.append(best(lambda: blocked_product(data, part == "huge"), 1))
         found["product"], found["ours"] = min(product), min(ours)
-        found["mAP"] = rank(data.query[:500], data.gallery, *half(data, 500)).summary()["mAP"]
+        ranking = rank(data.query[:500], data.gallery, *half(data, 500))
+        found["mAP"] = ranking.summary()["mAP"]
         if part == "trained":
             scale = sizes.queries / sizes.classic
             for name, loop in (("classic", False), ("classic_loop", True)):
                 found[name] = scale * best(
-                    lambda loop=loop: classic_map(data, sizes.classic, loop), 2
+                    lambda loop=loop: classic_ap(data, sizes.classic, loop), 2
                 )
+            classic = classic_ap(data, sizes.classic, False)
+            ours_ap = ranking.ap[: sizes.classic]
+            assert np.array_equal(np.isnan(classic), np.isnan(ours_ap)), "other valid queries"
+            found["ap_difference"] = float(np.nanmax(np.abs(classic - ours_ap)))
     else:
         data = Data(sizes, sizes.gallery, trained=True)
         if part == "dense":
             both = np.concatenate([data.query, data.gallery])
-            found["seconds"] = best(lambda: dense_rerank(both, len(data.query)), 1)
+            run = partial(dense_rerank, both, len(data.query))
         else:
-            found["seconds"] = best(lambda: rerank(data.query, data.gallery), 1)
+            run = partial(rerank, data.query, data.gallery)
+        began = time.perf_counter()
+        distances = run()
+        found["seconds"] = time.perf_counter() - began
+        found["peak_ours_gb"] = peak_gb()
+        np.save(folder / part, distances)
         found["images"] = float(sizes.queries + sizes.gallery)
-    found.setdefault("peak_ours_gb", peak_gb())
     return found
 
 
@@ -229,30 +244,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes; takes seconds")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
     if arguments.part:
-        print(json.dumps(measure(arguments.part, sizes)))
+        print(json.dumps(measure(arguments.part, sizes, arguments.folder)))
         return
 
     free = psutil.virtual_memory().available / 1024**3
     if free < DENSE_GB and not arguments.quick:
         sys.exit(f"the dense re-ranking needs {DENSE_GB} GB of memory, {free:.0f} are free")
     found = {}
-    for part in PARTS:
-        if arguments.quick:
-            found[part] = measure(part, sizes)
-            continue
-        command = [sys.executable, __file__, "--part", part]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(done.stderr)
-        found[part] = json.loads(done.stdout)
-    report(found, sizes)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for part in PARTS:
+            if arguments.quick:
+                found[part] = measure(part, sizes, folder)
+                continue
+            command = [sys.executable, __file__, "--part", part, "--folder", scratch]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(done.stderr)
+            found[part] = json.loads(done.stdout)
+        sparse, dense = (np.load(folder / f"{part}.npy") for part in ("sparse", "dense"))
+    differences = {
+        "AP, argsort and masks against ranked": found["trained"]["ap_difference"],
+        "distance, dense against sparse re-ranking": float(np.abs(sparse - dense).max()),
+    }
+    report(found, differences, sizes)
+    if not all(difference <= AGREE for difference in differences.values()):
+        sys.exit(f"two ways differ by more than {AGREE:g}")
 
 
-def report(found: dict[str, dict[str, float]], sizes: Sizes) -> None:
-    """Print seconds, memory and ratios."""
+def report(found: dict[str, dict[str, float]], differences: dict[str, float], sizes: Sizes) -> None:
+    """Print seconds, memory, differences and ratios."""
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
     queries, gallery = f"{sizes.queries:,}", f"{sizes.gallery:,}"
     print(f"{queries} queries, {sizes.dims} dimensions, {threads} threads")
@@ -274,6 +299,9 @@ def report(found: dict[str, dict[str, float]], sizes: Sizes) -> None:
     ]
     for name, seconds, peak in rows:
         print(f"{name:<66}{seconds:>9.3f}{'' if peak is None else f'{peak:.2f}':>9}")
+    print("\nlargest difference")
+    for name, difference in differences.items():
+        print(f"{name:<66}{difference:>9.1e}")
     counting = max(trained["ours"] - trained["product"], 1e-9)
     ratios = [
         ("ranked / product alone, trained", trained["ours"] / trained["product"]),

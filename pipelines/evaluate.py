@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lookalike.config import load_config
+from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.progress import say
 from lookalike.registry.evidence import evaluation_fingerprint, per_query_frame
@@ -43,17 +44,15 @@ def work(stage: Stage, arm: str) -> None:
     trained_on = read_manifest(folder / "trained_on.parquet")
     metrics = {
         **summary,
-        "per_camera": {
-            camera: {"rank_1": value} for camera, value in test.ranking.rank_1_by_camera().items()
-        },
+        "per_camera": test.ranking.by_camera(ranks),
         "validation": validation,
         "train_images": len(trained_on),
         "train_persons": int(trained_on["person_id"].nunique()),
         "synthetic_images": int((trained_on["origin"] != "real").sum()),
         "problem": test.ranking.problem,  # in words; empty if every query has a match
-        # Crops are decoded at the stored size before they are resized for the network.
+        # Crops are decoded straight to the network's input size.
         "settings": embedder.settings
-        | {"decoded_at": [config.generate.height, config.generate.width]},
+        | {"decoded_at": [embedder.model.height, embedder.model.width]},
         # Gates compare two models only where these are equal.
         "fingerprint": evaluation_fingerprint(manifest, config),
     }
@@ -68,9 +67,12 @@ def work(stage: Stage, arm: str) -> None:
     positions = np.linspace(0, len(test.query.rows) - 1, SHOWN_QUERIES).astype(np.intp)
     lists = test.lists(positions, SHOWN_MATCHES)
     figure = stage.folder / "ranked_lists.png"
+    stored = config.generate.height, config.generate.width
+    asked = load_images(test.query.rows.iloc[positions], stage.root, *stored)
+    shown = load_images(test.gallery.rows.iloc[lists.indices.ravel()], stage.root, *stored)
     ranked_lists(
-        test.query.images[positions],
-        test.gallery.images[lists.indices],
+        asked,
+        shown.reshape(*lists.indices.shape, *asked.shape[1:]),
         lists.correct,
         lists.similarities,
         figure,

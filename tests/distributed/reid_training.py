@@ -1,5 +1,7 @@
 """Trains a re-ID network for three steps and writes each process' weights to FOLDER.
 
+An untrained one, the same in every process, is evaluated too: its results are among the weights.
+
 Started by test_reid_two_processes.py, alone and under torchrun.
 """
 
@@ -9,9 +11,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import torch
 from safetensors.torch import save_file
 
 from lookalike.config import ReidConfig, ReidLossConfig, ReidScheduleConfig
+from lookalike.reid.embedder import Embedder
+from lookalike.reid.evaluation import Side, evaluate
+from lookalike.reid.model import new_reid
 from lookalike.reid.trainer import train_reid
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
@@ -42,6 +49,24 @@ CONFIG = ReidConfig(
 )
 
 
+def evaluation(session: Session) -> dict[str, torch.Tensor]:
+    """Results per query, plain and re-ranked; no number of images divides by two."""
+    torch.manual_seed(0)
+    embedder = Embedder(new_reid(CONFIG, 4), batch_size=4)
+    images = np.random.default_rng(1).integers(0, 256, (28, 32, 16, 3), dtype=np.uint8)
+    persons = [str(number % 5 - 1) for number in range(28)]
+    rows = pd.DataFrame({"person_id": persons, "camera_id": [n // 5 % 3 for n in range(28)]})
+    asked = rows["person_id"] != "-1"
+    query = Side(rows[asked].iloc[:5], images[asked][:5])
+    found = evaluate(embedder, query, Side(rows, images), rerank_too=True, session=session)
+    assert found.reranked is not None
+    return {
+        f"evaluation.{way}.{name}": torch.from_numpy(getattr(result, name))
+        for way, result in (("plain", found.ranking), ("reranked", found.reranked))
+        for name in ("ap", "ap_trapezoidal", "inp", "first_match_rank")
+    }
+
+
 def main(folder: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 32, 16, 3), dtype=np.uint8)
@@ -57,6 +82,7 @@ def main(folder: Path) -> None:
         validate=lambda _: {"mAP": 0.0},
     )
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    state |= evaluation(session)
     save_file(state, folder / f"process-{session.rank}-of-{session.world}.safetensors")
 
 

@@ -16,6 +16,8 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path, launch) -> Non
     (alone,) = launch("reid_training.py", tmp_path / "one", 1)
     first, second = launch("reid_training.py", tmp_path / "two", 2)
     assert alone.keys() == first.keys() == second.keys()
+    results = [name for name in alone if name.startswith("evaluation.")]
+    assert len(results) == 8 and all(torch.equal(alone[name], first[name]) for name in results)
     for name in alone:
         # Between the processes: the same bits, running statistics included.
         assert torch.equal(first[name], second[name]), name

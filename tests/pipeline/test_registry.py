@@ -234,7 +234,10 @@ def served(root: Path, config: Config) -> Registry:
     """Another model's champion; `root / "served"` is where its name is in params.yaml."""
     names = config.registry.model_copy(update={"model": "served"})
     registry = Registry(config.model_copy(update={"registry": names}), root)
-    assert registry.promote(register(registry, 0.5)).action == "promoted"
+    decision = registry.promote(register(registry, 0.5))
+    assert decision.action == "promoted"
+    onnx = next(gate.value for gate in decision.gates if gate.name == "operational.onnx")
+    assert isinstance(onnx, float) and 0 <= onnx <= 1e-4
     params = (root / "params.yaml").read_text()
     (root / "served").mkdir()
     renamed = params.replace(f"model: {config.registry.model}", "model: served")

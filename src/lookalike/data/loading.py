@@ -1,23 +1,32 @@
-"""From manifest rows to pixels: decode once, keep uint8 in memory, augment on tensors."""
+"""From manifest rows to pixels: decode once, map uint8 from a file, augment on tensors."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import io
+import os
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import PIL
 import torch
 from PIL import Image, UnidentifiedImageError
 
 from lookalike.errors import UserError
-from lookalike.progress import Progress
+from lookalike.progress import Progress, say
 
 Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB
+CACHE = Path(".lookalike/cache/crops")  # below the root; may be deleted at any time
+CACHED_FROM = 256  # images; fewer are decoded in a moment
+UNUSED_DAYS = 30  # after which a file of the cache is deleted
+KERNEL = f"Pillow {PIL.__version__} bicubic"  # other pixels, other files
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # Pillow's rarer decoders fail in more ways
 MAX_PIXELS = 64 * 1024 * 1024  # a crop is small; more is a decompression bomb
 
@@ -90,16 +99,63 @@ def read_bytes(frame: pd.DataFrame, root: Path) -> Iterator[bytes]:
 def load_images(
     frame: pd.DataFrame, root: Path, height: int, width: int, *, description: str = "decode"
 ) -> Images:
-    """Decode and resize every row once: uint8 [N, height, width, 3] in the manifest's order.
+    """Every row's crop, decoded and resized: uint8 [N, height, width, 3] in the manifest's order.
 
-    Market-1501's 12,936 training crops are 1.3 GB at 256x128.
+    What is large enough, and has digests, is decoded once for all processes, stages and reruns: it
+    is a read-only map of a file in `CACHE`, whose pages the processes of a machine share. Of
+    several that want the same at once, one decodes and the others wait. A damaged file is made
+    anew, and one that nobody has opened for a month is deleted.
+
+    Raises:
+        UserError: an image is missing, or is not the one that the manifest names.
     """
-    images = np.empty((len(frame), height, width, 3), dtype=np.uint8)
+    digests = [str(digest) for digest in frame.get("sha256", ())]
+    shape = (len(frame), height, width, 3)
+    if len(frame) < CACHED_FROM or not all(digests) or not digests:
+        images = np.empty(shape, dtype=np.uint8)
+        # Every process decodes for itself here; one bar is enough.
+        _decode(frame, root, images, description, visible=os.environ.get("RANK", "0") == "0")
+        return images
+    key = hashlib.sha256("\n".join([KERNEL, str(shape), *digests]).encode()).hexdigest()
+    path = root / CACHE / f"{key[:32]}.npy"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (path.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go when the process dies
+            cached = _open_crops(path, shape)
+            if cached is None:
+                _sweep(path.parent)
+                partial = path.with_suffix(".partial")
+                images = _new_crops(partial, shape)
+                _decode(frame, root, images, description, digests=digests)
+                _flush(partial)
+                partial.replace(path)
+                cached = _open_crops(path, shape)
+    except OSError as error:
+        say(f"{path} cannot be written ({error}); the crops are kept in memory")
+        cached = np.empty(shape, dtype=np.uint8)
+        _decode(frame, root, cached, description, digests=digests)
+    assert cached is not None, "just written"
+    return cached
+
+
+def _decode(
+    frame: pd.DataFrame,
+    root: Path,
+    images: Images,
+    description: str,
+    *,
+    digests: Sequence[str] = (),
+    visible: bool = True,
+) -> None:
+    """Fill `images`, in threads; with `digests`, only by bytes that have them."""
 
     def one(index: int, data: bytes, name: str) -> None:
-        images[index] = resize(decode(data, name), height, width)
+        if digests and hashlib.sha256(data).hexdigest() != digests[index]:
+            raise UserError(f"{name} is not the image that the manifest names; run `dvc repro`")
+        images[index] = resize(decode(data, name), *images.shape[1:3])
 
-    with ThreadPoolExecutor() as pool, Progress(description, len(frame)) as progress:
+    with ThreadPoolExecutor() as pool, Progress(description, len(frame), visible=visible) as bar:
         jobs = (
             pool.submit(one, index, data, str(name))
             for index, (data, name) in enumerate(
@@ -108,8 +164,47 @@ def load_images(
         )
         for job in jobs if len(frame) < 64 else _windowed(jobs, 256):
             job.result()
-            progress.advance()
+            bar.advance()
+
+
+def _open_crops(path: Path, shape: tuple[int, ...]) -> Images | None:
+    """A read-only map of what was cached; None where there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        images: Images = np.lib.format.open_memmap(path, mode="r").view(np.ndarray)
+        if images.shape != shape or images.dtype != np.uint8:
+            raise ValueError(f"it holds {images.dtype} {images.shape}")
+    except ValueError as error:  # cut short, or no array
+        say(f"{path} is damaged and will be made anew ({error})")
+        return None
+    os.utime(path)  # it is in use
     return images
+
+
+def _new_crops(path: Path, shape: tuple[int, ...]) -> Images:
+    """A writable map of a new file; its place on the disk is taken at once.
+
+    Otherwise a full disk would kill the process at some write to memory instead of saying so here.
+    """
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return images.view(np.ndarray)
+
+
+def _flush(path: Path) -> None:
+    """Bring a file to the disk: a name must not outlive a power cut without the pixels."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what was not opened for long, and what a killed process left."""
+    oldest = time.time() - UNUSED_DAYS * 24 * 3600
+    for path in folder.iterdir():
+        if path.suffix == ".partial" or (path.suffix == ".npy" and path.stat().st_mtime < oldest):
+            path.unlink()
 
 
 def _windowed(jobs: Iterator, size: int) -> Iterator:  # type: ignore[type-arg]
@@ -124,7 +219,10 @@ def _windowed(jobs: Iterator, size: int) -> Iterator:  # type: ignore[type-arg]
 
 def to_tensor(images: Images, device: torch.device | str = "cpu") -> torch.Tensor:
     """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in [-1, 1]."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    images = np.ascontiguousarray(images)
+    if not images.flags.writeable:  # a slice of the cache; torch would warn
+        images = images.copy()
+    tensor = torch.from_numpy(images).to(device)
     return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from lookalike.config import GatesConfig
 from lookalike.registry.evidence import Evaluation, Evidence
+from lookalike.reid.onnx_export import TOLERANCE as ONNX_TOLERANCE
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95  # one-sided
@@ -62,13 +63,17 @@ class ServingCheck:
         embeddings: float [N, D] of the pictures that were sent; None if the request failed.
         latency_ms: of a request with one picture, the fastest of several: other work on the
             machine only adds to it.
-        size_mb: of the registered model's files, 10^6 bytes.
+        size_mb: of the registered model's files, 10^6 bytes; without the ONNX graph, which holds
+            the same weights once more and is not what the server loads.
+        onnx_difference: the largest between the components of these embeddings and those of the
+            registered ONNX graph; NaN where there is none, or it failed.
         error: why the request failed; empty if it did not.
     """
 
     embeddings: npt.NDArray[np.floating] | None
     latency_ms: float
     size_mb: float
+    onnx_difference: float
     error: str = ""
 
 
@@ -246,6 +251,7 @@ def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
         _bounded("operational.unit_length_deviation", deviation, high=UNIT_TOLERANCE),
         _bounded("operational.latency_ms", check.latency_ms, 0.0, config.max_latency_ms),
         _bounded("operational.size_mb", check.size_mb, 0.0, config.max_size_mb),
+        _bounded("operational.onnx", check.onnx_difference, 0.0, ONNX_TOLERANCE),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Packing a re-ID model for MLflow's server, and trying the packed model."""
+"""Packing a re-ID model for MLflow's server, with an ONNX graph beside it, and trying both."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 import lookalike
+from lookalike.data.loading import decode
+from lookalike.data.manifest import sha256_file
+from lookalike.errors import UserError
+from lookalike.progress import say
 from lookalike.registry.gates import ServingCheck
+from lookalike.reid.embedder import Embedder
+from lookalike.reid.onnx_export import export_onnx, run_onnx
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -39,10 +46,14 @@ REQUIREMENTS = (
     "torchvision",
 )
 LATENCY_REQUESTS = 7
+ONNX = "model.onnx"  # among the packed model's artifacts
 
 
 def save_serving_model(folder: Path, weights: Path, flip: bool, description: Model) -> None:
     """Write an MLflow model: weights (safetensors), this package's code, signature, requirements.
+
+    Beside the weights lies the same model as ONNX. Weights that cannot be exported are packed
+    without; a gate refuses them.
 
     Args:
         folder: a new folder.
@@ -63,10 +74,17 @@ def save_serving_model(folder: Path, weights: Path, flip: bool, description: Mod
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         code = Path(scratch) / package.name
         shutil.copytree(package, code, ignore=_only_python)
+        artifacts, graph = {"weights": str(weights)}, Path(scratch) / ONNX
+        about = {"weights_sha256": sha256_file(weights), "flip": str(flip).lower()}
+        try:
+            export_onnx(Embedder.load(weights, flip=flip), graph, about)
+            artifacts["onnx"] = str(graph)
+        except UserError as error:
+            say(f"registered without ONNX: {error}")
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(package / "registry" / "serving_model.py"),
-            artifacts={"weights": str(weights)},
+            artifacts=artifacts,
             code_paths=[str(code)],
             signature=signature,
             pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in REQUIREMENTS],
@@ -104,7 +122,8 @@ def check_serving(folder: Path, pictures: Sequence[bytes]) -> tuple[ServingCheck
     """
     import pandas as pd
 
-    size_mb = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != ONNX]
+    size_mb = sum(p.stat().st_size for p in files) / 1e6
     loaded = False
     try:
         model = load_serving_model(folder)
@@ -119,8 +138,23 @@ def check_serving(folder: Path, pictures: Sequence[bytes]) -> tuple[ServingCheck
             times.append(1000 * (time.perf_counter() - began))
     except Exception as error:  # any failure of a model is a verdict about it
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return ServingCheck(None, float("nan"), size_mb, reason), loaded
-    return ServingCheck(embeddings, min(times), size_mb), loaded
+        return ServingCheck(None, float("nan"), size_mb, float("nan"), reason), loaded
+    difference = _onnx_difference(folder / "artifacts" / ONNX, pictures, embeddings)
+    return ServingCheck(embeddings, min(times), size_mb, difference), loaded
+
+
+def _onnx_difference(
+    graph: Path, pictures: Sequence[bytes], embeddings: npt.NDArray[np.float64]
+) -> float:
+    """The largest between an ONNX graph's embeddings and these; NaN where it gives none."""
+    if not graph.is_file():
+        return float("nan")
+    try:
+        there = run_onnx(graph, [np.asarray(decode(picture)) for picture in pictures])
+        return float(np.abs(there - embeddings).max())
+    except Exception as error:  # as above
+        say(f"{ONNX}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        return float("nan")
 
 
 def _only_python(folder: str, names: list[str]) -> set[str]:

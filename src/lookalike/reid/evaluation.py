@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from accelerate.utils import gather_object
+import torch
+from accelerate.utils import broadcast_object_list, gather_object
 
 from lookalike.config import Config
 from lookalike.data.loading import Images, load_images
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.ranking import Ranking, TopMatches, join, rank, rank_distances, top_matches
 from lookalike.reid.reranking import rerank
-from lookalike.reid.trial import JUNK
+from lookalike.reid.trial import JUNK, Labels
 from lookalike.training.session import Session
 
 Rows = tuple[pd.DataFrame, pd.DataFrame]  # manifest rows of queries and gallery
@@ -77,19 +78,22 @@ class Evaluation:
 def measure(
     embedder: Embedder, rows: Rows, root: Path, config: Config, session: Session | None = None
 ) -> Evaluation:
-    """Decode the crops of a protocol at the stored size and `evaluate` as the configuration says.
+    """Decode the crops of a protocol and `evaluate` as the configuration says.
+
+    They are decoded straight to the network's input size, as in training, in the registered model
+    and in `lookalike embed`: a resize in between would make other embeddings of the same picture.
 
     Args:
         embedder: the model, with the configuration's settings.
         rows: of queries and gallery.
         root: what their paths are relative to.
-        config: `evaluate`, and `generate` for the size.
+        config: `evaluate`.
         session: see `evaluate`.
 
     Raises:
         UserError: images cannot be read, or no query has a match; says why.
     """
-    size = config.generate.height, config.generate.width
+    size = embedder.model.height, embedder.model.width
     query, gallery = (Side(side, load_images(side, root, *size)) for side in rows)
     return evaluate(embedder, query, gallery, rerank_too=config.evaluate.rerank, session=session)
 
@@ -102,7 +106,7 @@ def evaluate(
     rerank_too: bool = False,
     session: Session | None = None,
 ) -> Evaluation:
-    """Embed both sides and rank the gallery for every query.
+    """Embed both sides and rank the gallery for every query, on a GPU where the model is on one.
 
     Args:
         embedder: the model.
@@ -124,15 +128,26 @@ def evaluate(
         query.rows["camera_id"].to_numpy(),
         gallery.rows["camera_id"].to_numpy(),
     )
-    share = rank(query_features, gallery_features, *labels, part=(index, count))
+    sides = [torch.from_numpy(x).to(embedder.device) for x in (query_features, gallery_features)]
+    share = rank(sides[0], sides[1], *labels, part=(index, count))
     ranking = join(gather_object([share])) if count > 1 else share
     reranked = None
     if rerank_too:
-        kept = labels[1] != JUNK
-        distances = np.full((len(query_features), len(kept)), 2, dtype=np.float32)
-        distances[:, kept] = rerank(query_features, gallery_features[kept])
-        reranked = rank_distances(distances, *labels)
+        again = [_rerank(query_features, gallery_features, labels) if index == 0 else None]
+        (reranked,) = broadcast_object_list(again) if count > 1 else again
     return Evaluation(query, gallery, query_features, gallery_features, ranking, reranked)
+
+
+def _rerank(
+    query: npt.NDArray[np.float32],
+    gallery: npt.NDArray[np.float32],
+    labels: tuple[Labels, Labels, Labels, Labels],
+) -> Ranking:
+    """By k-reciprocal neighbours; one process does it, for most of it is one chain of products."""
+    kept = np.asarray(labels[1]) != JUNK
+    distances = np.full((len(query), len(kept)), 2, dtype=np.float32)
+    distances[:, kept] = rerank(query, gallery[kept])
+    return rank_distances(distances, *labels)
 
 
 def _embed(embedder: Embedder, images: Images, index: int, count: int) -> npt.NDArray[np.float32]:

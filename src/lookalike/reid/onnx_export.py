@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.reid.embedder import Embedder
 
@@ -65,6 +67,20 @@ def export_onnx(embedder: Embedder, path: Path, description: Mapping[str, str]) 
     partial.write_bytes(data)
     partial.replace(path)
     return difference
+
+
+def run_onnx(graph: Path | bytes, pictures: Sequence[Images]) -> npt.NDArray[np.float32]:
+    """Embeddings by ONNX Runtime on the CPU, float32 [N, D], of pictures of any sizes, one by one.
+
+    Args:
+        graph: of `export_onnx`.
+        pictures: uint8 [H, W, 3] each, at least one.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    found = [session.run([OUTPUT], {INPUT: picture[None]})[0] for picture in pictures]
+    return np.concatenate(found)
 
 
 def resize_like_pillow(images: Tensor, height: int, width: int) -> Tensor:

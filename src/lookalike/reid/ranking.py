@@ -29,7 +29,8 @@ from lookalike.reid.trial import Indices, Labels, Trial
 CMC_RANKS = 50  # length of the CMC curve
 BLOCK_BYTES = 768 * 1024 * 1024  # of similarities held at once by all threads
 # Queries per block on a CPU: enough for the full speed of the product, few enough to stay near the
-# cache. The smaller number counts where the gallery is huge.
+# cache. Where the gallery is so huge that all threads cannot have the smaller number, fewer work: a
+# gallery of 500,000 is ranked by three.
 MIN_ROWS, MAX_ROWS = 128, 512
 
 Floats = npt.NDArray[np.float64]
@@ -82,11 +83,27 @@ class Ranking:
             "invalid_queries": float((~self.valid).sum()),
         }
 
+    def by_camera(self, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, dict[str, float]]:
+        """`summary` of each camera's queries, for each camera that has a valid one."""
+        return {
+            str(camera): self._of(self.query_cameras == camera).summary(ranks)
+            for camera in np.unique(self.query_cameras[self.valid])
+        }
+
     def rank_1_by_camera(self) -> dict[str, float]:
         """Rank-1 of the valid queries of each camera that has any."""
-        cameras = self.query_cameras[self.valid]
-        hits = self.first_match_rank[self.valid] == 1
-        return {str(c): float(hits[cameras == c].mean()) for c in np.unique(cameras)}
+        return {camera: found["rank_1"] for camera, found in self.by_camera((1,)).items()}
+
+    def _of(self, chosen: npt.NDArray[np.bool_]) -> Ranking:
+        """The results of some queries."""
+        return Ranking(
+            self.ap[chosen],
+            self.ap_trapezoidal[chosen],
+            self.inp[chosen],
+            self.first_match_rank[chosen],
+            self.query_cameras[chosen],
+            self.problem,
+        )
 
 
 @dataclass(frozen=True)
@@ -214,7 +231,7 @@ def _rank(trial: Trial, similarities: Similarities, part: tuple[int, int], threa
         ranks = count_ranks(values, rows, places, similarities.margin, exact)
         return numbers + (block.start - queries.start), ranks.cpu().numpy()
 
-    threads = threads if similarities.device.type == "cpu" else 1
+    threads = _workers(threads, len(trial.kept), similarities.device)
     blocks = _blocks(queries, len(trial.kept), similarities.device, threads)
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(work, blocks))
@@ -222,11 +239,18 @@ def _rank(trial: Trial, similarities: Similarities, part: tuple[int, int], threa
     return _metrics(numbers, ranks, trial.query_cameras[queries.start : queries.stop], problem)
 
 
+def _workers(threads: int, gallery: int, device: torch.device) -> int:
+    """How many threads may share the blocks without holding more than `BLOCK_BYTES` together."""
+    if device.type != "cpu":
+        return 1
+    return min(threads, max(1, BLOCK_BYTES // (4 * MIN_ROWS * gallery)))
+
+
 def _blocks(queries: range, gallery: int, device: torch.device, threads: int) -> list[range]:
     """Consecutive queries that are worked on together; the threads get equally many."""
     rows = max(1, BLOCK_BYTES // (4 * threads * gallery))
     if device.type == "cpu":
-        rows = min(max(rows, MIN_ROWS), MAX_ROWS)
+        rows = min(rows, MAX_ROWS)
     count = max(1, math.ceil(len(queries) / (rows * threads))) * threads
     edges = [queries.start + len(queries) * i // count for i in range(count + 1)]
     return [range(start, stop) for start, stop in itertools.pairwise(edges)]

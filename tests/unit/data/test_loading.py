@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import struct
+import time
+import warnings
 import zlib
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
+from lookalike.data import loading
 from lookalike.data.archives import write_archive
 from lookalike.data.loading import (
+    CACHE,
+    CACHED_FROM,
     decode,
     encode_jpeg,
     load_images,
@@ -57,6 +65,130 @@ def test_images_are_resized(frame: pd.DataFrame, tmp_path: Path) -> None:
     assert images.shape == (5, 16, 6, 3)
     assert images[3].reshape(-1, 3).tolist() == [[3, 0, 252]] * 96
     np.testing.assert_array_equal(images, resize_batch(load_images(frame, tmp_path, 8, 4), 16, 6))
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> pd.DataFrame:
+    """As many images as are cached, with their digests."""
+    data = [png(i % 256) for i in range(CACHED_FROM)]
+    write_archive(tmp_path / "images.zip", [(f"{i:03d}.png", d) for i, d in enumerate(data)])
+    return pd.DataFrame(
+        {
+            "archive": "images.zip",
+            "member": [f"{i:03d}.png" for i in range(CACHED_FROM)],
+            "sha256": [hashlib.sha256(d).hexdigest() for d in data],
+        }
+    )
+
+
+def cached(root: Path) -> list[Path]:
+    return sorted((root / CACHE).glob("*.npy"))
+
+
+def test_decoded_once_for_all_runs(
+    large: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = load_images(large.drop(columns="sha256"), tmp_path, 16, 6)
+    assert not (tmp_path / CACHE).exists(), "what has no digests is not cached"
+    first = load_images(large, tmp_path, 16, 6)
+    np.testing.assert_array_equal(first, plain)
+    (file,) = cached(tmp_path)
+
+    with monkeypatch.context() as patch:
+        patch.delattr(loading, "decode")
+        again = load_images(large, tmp_path, 16, 6)
+        np.testing.assert_array_equal(again, plain)
+    assert type(again) is np.ndarray and not again.flags.writeable
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns of arrays that it could write to
+        assert torch.equal(to_tensor(again[:3]), to_tensor(plain[:3]))
+
+    load_images(large, tmp_path, 8, 4)  # another size, and other rows in another order
+    reverse = load_images(large.iloc[::-1], tmp_path, 16, 6)
+    np.testing.assert_array_equal(reverse, plain[::-1])
+    assert len(cached(tmp_path)) == 3 and file in cached(tmp_path)
+
+
+def test_a_damaged_cache_is_made_anew_in_one_line(
+    large: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = load_images(large, tmp_path, 8, 4).copy()
+    (file,) = cached(tmp_path)
+    whole = file.read_bytes()
+    other = io.BytesIO()
+    np.save(other, np.zeros((4, 8, 4, 3), dtype=np.uint8))
+    for damage in (whole[:-1], whole[:60], b"", b"PK\x03\x04" + whole, other.getvalue()):
+        file.write_bytes(damage)
+        capsys.readouterr()
+        np.testing.assert_array_equal(load_images(large, tmp_path, 8, 4), good)
+        damaged, decoded = capsys.readouterr().err.splitlines()
+        assert "is damaged and will be made anew" in damaged and "decode: 256/256" in decoded
+    assert [path.name for path in (tmp_path / CACHE).iterdir()] == sorted([file.name, "lock"])
+
+
+def test_the_cache_forgets_what_nobody_opened_for_a_month(
+    large: pd.DataFrame, tmp_path: Path
+) -> None:
+    load_images(large, tmp_path, 8, 4)
+    load_images(large, tmp_path, 16, 6)
+    month = time.time() - 31 * 24 * 3600
+    for file in cached(tmp_path):
+        os.utime(file, (month, month))
+    (tmp_path / CACHE / "killed.partial").touch()
+    load_images(large, tmp_path, 8, 4)  # it is in use again
+    load_images(large, tmp_path, 4, 4)
+    sizes = {np.load(file, mmap_mode="r").shape[1:3] for file in cached(tmp_path)}
+    assert sizes == {(8, 4), (4, 4)}
+    assert not list((tmp_path / CACHE).glob("*.partial"))
+
+
+def test_an_image_that_the_manifest_does_not_name_is_never_cached(
+    large: pd.DataFrame, tmp_path: Path
+) -> None:
+    large.loc[7, "sha256"] = "0" * 64
+    with pytest.raises(UserError, match=r"007\.png is not the image that the manifest names"):
+        load_images(large, tmp_path, 8, 4)
+    assert cached(tmp_path) == []
+
+
+def test_without_a_place_for_the_cache_crops_are_kept_in_memory(
+    large: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".lookalike").write_text("in the way")
+    images = load_images(large, tmp_path, 8, 4)
+    assert images[:, 0, 0, 0].tolist() == [i % 256 for i in range(CACHED_FROM)]
+    assert "kept in memory" in capsys.readouterr().err
+
+
+def _load_and_count(frame: pd.DataFrame, root: Path) -> tuple[int, int]:
+    count = 0
+
+    def counting(data: bytes, name: str) -> Image.Image:
+        nonlocal count
+        count += 1
+        return decode(data, name)
+
+    loading.decode = counting
+    return int(load_images(frame, root, 8, 4).sum()), count
+
+
+def test_of_several_processes_one_decodes(large: pd.DataFrame, tmp_path: Path) -> None:
+    with get_context("fork").Pool(3) as pool:
+        found = pool.starmap(_load_and_count, [(large, tmp_path)] * 3, chunksize=1)
+    assert len({total for total, _ in found}) == 1
+    assert sum(count for _, count in found) == CACHED_FROM
+
+
+def test_only_the_main_process_shows_a_bar(
+    frame: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for rank, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        load_images(frame, tmp_path, 8, 4)
+        assert len(capsys.readouterr().err.splitlines()) == lines
 
 
 @pytest.mark.parametrize(

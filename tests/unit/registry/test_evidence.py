@@ -85,7 +85,8 @@ def test_fingerprint_follows_data_and_settings_only() -> None:
     for same in ({"batch_size": 8}, {"rerank": True}, {"ranks": (1, 2, 3)}):
         assert changed_to("evaluate", **same) == mark
     assert changed_to("evaluate", flip=True) != mark
-    assert changed_to("generate", height=256) != mark
+    # Images are decoded at the network's size, which is the model's own.
+    assert changed_to("generate", height=256) == changed_to("reid", height=256) == mark
     changed = MANIFEST.assign(sha256=MANIFEST["sha256"].replace("sha-g1", "other"))
     assert evaluation_fingerprint(changed, config) != mark
 

@@ -56,7 +56,7 @@ def evidence(**changes: object) -> Evidence:
 
 def serving(**changes: object) -> gates.ServingCheck:
     unit = np.full((2, 4), 0.5)
-    good = gates.ServingCheck(embeddings=unit, latency_ms=20.0, size_mb=95.0)
+    good = gates.ServingCheck(embeddings=unit, latency_ms=20.0, size_mb=95.0, onnx_difference=1e-6)
     return dataclasses.replace(good, **changes)
 
 
@@ -154,6 +154,8 @@ def test_missing_metric_fails() -> None:
         ({"latency_ms": 501.0}, {"operational.latency_ms"}),
         ({"size_mb": 201.0}, {"operational.size_mb"}),
         ({"size_mb": NAN}, {"operational.size_mb"}),
+        ({"onnx_difference": 2e-4}, {"operational.onnx"}),
+        ({"onnx_difference": NAN}, {"operational.onnx"}),
     ],
 )
 def test_operational(changes: dict[str, object], failing: set[str]) -> None:

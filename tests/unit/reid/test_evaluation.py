@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from lookalike.config import ReidConfig
-from lookalike.data.loading import Images
+from lookalike.config import ReidConfig, load_config
+from lookalike.data.loading import Images, encode_jpeg
+from lookalike.data.population import render_crops
 from lookalike.errors import UserError
+from lookalike.registry.serving_model import EmbeddingModel
+from lookalike.reid import evaluation
 from lookalike.reid.embedder import Embedder
-from lookalike.reid.evaluation import Side, evaluate
+from lookalike.reid.evaluation import Side, evaluate, measure
+from lookalike.reid.gallery import embed_pictures
 from lookalike.reid.model import new_reid
+from lookalike.reid.ranking import Ranking
 
 
 def side(images: Images, persons: list[str], camera: int) -> Side:
@@ -61,6 +69,49 @@ def test_reranking_is_reported_beside_the_ranking(
     again = {k.removesuffix("_reranked"): v for k, v in beside.items() if k not in alone}
     assert again == {k: v for k, v in both.reranked.summary((1, 5)).items() if "queries" not in k}
     assert {"rank_1_reranked", "mAP_reranked"} <= beside.keys()
+
+
+def test_features_are_ranked_where_the_model_is(
+    embedder: Embedder, crops: tuple[Images, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, persons = crops[0], [f"{number:04d}" for number in range(8)]
+    sides = side(images[:3], persons[:3], camera=1), side(images, persons, camera=2)
+    expected = evaluate(embedder, *sides)
+    devices = []
+
+    def rank(
+        query: torch.Tensor, gallery: torch.Tensor, *labels: object, **part: object
+    ) -> Ranking:
+        devices.append((query.device, gallery.device))
+        return expected.ranking
+
+    monkeypatch.setattr(evaluation, "rank", rank)
+    monkeypatch.setattr(embedder, "embed", lambda images: expected.gallery_features[: len(images)])
+    monkeypatch.setattr(embedder, "device", torch.device("meta"))
+    evaluate(embedder, *sides)
+    assert devices == [(torch.device("meta"), torch.device("meta"))]
+
+
+def test_crops_are_embedded_alike_by_evaluation_search_and_server(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    """Stored at a size that neither the network nor the configuration has."""
+    crops = render_crops(3, 2, 2, 150, 61, workers=1, progress=False)
+    names = [f"{number}.jpg" for number in range(len(crops))]
+    for name, crop in zip(names, crops, strict=True):
+        (tmp_path / name).write_bytes(encode_jpeg(crop))
+    rows = pd.DataFrame(
+        {"archive": "", "member": names, "person_id": ["a", "a", "b", "b"], "camera_id": [1, 2] * 2}
+    )
+    config = load_config(Path(__file__).parents[3] / "params.yaml")
+    measured = measure(embedder, (rows, rows), tmp_path, config)
+    assert measured.query.images.shape[1:3] == (embedder.model.height, embedder.model.width)
+    searched, _ = embed_pictures(tmp_path, names, embedder, {})
+    np.testing.assert_array_equal(searched.embeddings, measured.query_features)
+    model = EmbeddingModel()
+    model.embedder, model.turn = embedder, threading.Lock()
+    served = model.predict(None, pd.DataFrame({"image": [tmp_path / name for name in names]}))
+    np.testing.assert_array_equal(np.float32(served), measured.query_features)
 
 
 def test_a_diverged_model_is_an_error_in_one_line(

@@ -11,8 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from lookalike.config import ReidConfig
+from lookalike.config import ReidConfig, load_config
 from lookalike.data.loading import resize_batch
 from lookalike.data.population import render_crops
 from lookalike.errors import UserError
@@ -60,6 +61,33 @@ def test_equal_to_pytorch_on_pedestrians_at_any_batch_size(
             np.testing.assert_allclose(there, here.embed(images), atol=1e-4)
             np.testing.assert_allclose(np.linalg.norm(there, axis=1), 1, atol=1e-5)
     assert np.ptp(here.embed(crops), axis=0).max() > 0.01, "pictures that differ"
+
+
+@pytest.mark.parametrize(("profile", "size"), [("embedded", (64, 32)), ("market1501", (256, 128))])
+def test_equal_to_pytorch_at_full_size_with_statistics_as_after_training(
+    profile: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    config = load_config(Path(__file__).parents[3] / "profiles" / f"{profile}.yaml").reid
+    assert (config.height, config.width) == size
+    torch.manual_seed(0)
+    model = new_reid(config, 9)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.2)
+    here, path = Embedder(model), tmp_path / "model.onnx"
+    assert export_onnx(here, path, {}) <= 1e-4
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    crops = render_crops(3, 8, 4, 128, 64, workers=1, progress=False)
+    expected = here.embed(crops)
+    assert np.ptp(expected, axis=0).max() > 0.005, "pictures that differ"
+    for first, count in ((0, 1), (3, 7), (0, 32)):
+        images = crops[first : first + count]
+        (there,) = session.run(None, {"images": images})
+        np.testing.assert_allclose(there, expected[first : first + count], atol=1e-4)
 
 
 def test_a_model_that_diverged_is_not_written(config: ReidConfig, tmp_path: Path) -> None:

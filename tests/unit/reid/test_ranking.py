@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.reid import ranking
+from lookalike.reid.evaluation import Evaluation, Side, evaluate
 from lookalike.reid.ranking import Ranking, join, rank, rank_distances, top_matches
 from lookalike.reid.similarities import Cosines
 from lookalike.reid.trial import Trial
@@ -36,7 +39,8 @@ def trial(seed: int, dim: int = 16) -> dict[str, np.ndarray]:
 
 def sorted_reference(t: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The textbook way: sort the whole gallery for each query, then walk down the list."""
-    unit = {k: t[k] / np.linalg.norm(t[k], axis=1, keepdims=True) for k in ("query", "gallery")}
+    sides = {k: t[k].astype(np.float64) for k in ("query", "gallery")}
+    unit = {k: v / np.linalg.norm(v, axis=1, keepdims=True) for k, v in sides.items()}
     similarity = unit["query"] @ unit["gallery"].T
     out = {k: np.full(len(similarity), np.nan) for k in ("ap", "ap_trapezoidal", "inp", "first")}
     for q in range(len(similarity)):
@@ -128,6 +132,92 @@ def test_order_of_the_gallery_does_not_matter(seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(arguments["gallery"]))
     shuffled = {k: v[order] if k.startswith("gallery") else v for k, v in arguments.items()}
     assert_same(rank(**arguments), rank(**shuffled))
+
+
+class Pixels:
+    """An embedder whose features are the pixels."""
+
+    batch_size, device = 64, torch.device("cpu")
+
+    def embed(self, images: Images) -> np.ndarray:
+        """See Embedder."""
+        return images.reshape(len(images), -1).astype(np.float32) - 127.5
+
+
+def evaluated(t: dict[str, np.ndarray]) -> Evaluation:
+    """`evaluate`, re-ranking too, of whole numbers from 0 to 255 as features."""
+    sides = [
+        Side(
+            pd.DataFrame(
+                {
+                    "person_id": t[f"{name}_persons"].astype(str),
+                    "camera_id": t[f"{name}_cameras"],
+                }
+            ),
+            t[name].reshape(-1, 2, 4, 3),
+        )
+        for name in ("query", "gallery")
+    ]
+    return evaluate(Pixels(), *sides, rerank_too=True)  # type: ignore[arg-type]
+
+
+def pictures(seed: int) -> dict[str, np.ndarray]:
+    arguments, rng = trial(seed, dim=24), np.random.default_rng(seed)
+    for name in ("query", "gallery"):
+        arguments[name] = rng.integers(0, 256, arguments[name].shape, dtype=np.uint8)
+    return arguments
+
+
+@given(seeds)
+@settings(max_examples=15, deadline=None)
+def test_order_and_junk_do_not_matter_to_the_evaluation_either(seed: int) -> None:
+    arguments, rng = pictures(seed), np.random.default_rng(seed)
+    before = evaluated(arguments)
+    order = rng.permutation(len(arguments["gallery"]))
+    shuffled = {k: v[order] if k.startswith("gallery") else v for k, v in arguments.items()}
+    with_junk = extended(
+        arguments,
+        gallery=np.concatenate([arguments["query"], arguments["gallery"][:9]]),
+        gallery_persons=np.full(len(arguments["query"]) + 9, -1),
+        gallery_cameras=rng.integers(0, 3, len(arguments["query"]) + 9),
+    )
+    for changed in (shuffled, with_junk):
+        after = evaluated(changed)
+        assert before.reranked is not None and after.reranked is not None
+        assert_same(before.ranking, after.ranking)
+        assert_same(before.reranked, after.reranked)
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_copies_from_the_querys_own_camera_change_nothing(seed: int) -> None:
+    arguments = {k: v[:1] if k.startswith("query") else v for k, v in trial(seed).items()}
+    arguments["gallery_persons"][1:4] = arguments["query_persons"]
+    arguments["gallery_cameras"][1:4] = arguments["query_cameras"]
+    own = np.flatnonzero(
+        (arguments["gallery_persons"] == arguments["query_persons"])
+        & (arguments["gallery_cameras"] == arguments["query_cameras"])
+    )
+    sides = [k for k in arguments if k.startswith("gallery")]
+    copied = extended(arguments, **{k: arguments[k][own] for k in sides})
+    assert len(own) >= 3
+    assert_same(rank(**arguments), rank(**copied))
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_copies_of_matches_count_as_the_reference_says(seed: int) -> None:
+    arguments = trial(seed)
+    rng = np.random.default_rng(seed)
+    matching = np.flatnonzero(np.isin(arguments["gallery_persons"], arguments["query_persons"]))
+    chosen = rng.choice(matching, rng.integers(1, 6))
+    sides = [k for k in arguments if k.startswith("gallery")]
+    copied = extended(arguments, **{k: arguments[k][chosen] for k in sides})
+    expected, result = sorted_reference(copied), rank(**copied)
+    np.testing.assert_allclose(result.ap, expected["ap"], atol=1e-12)
+    np.testing.assert_allclose(result.ap_trapezoidal, expected["ap_trapezoidal"], atol=1e-12)
+    np.testing.assert_allclose(result.inp, expected["inp"], atol=1e-12)
+    np.testing.assert_array_equal(result.first_match_rank, np.nan_to_num(expected["first"], nan=-1))
 
 
 def extended(t: dict[str, np.ndarray], **rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -287,14 +377,54 @@ def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(whole, rank(**arguments))
 
 
-def test_rank_1_by_camera_averages_to_rank_1() -> None:
+def test_each_camera_is_measured_like_the_whole() -> None:
     arguments, _ = golden_trial()
     result = rank(**arguments)
-    slices = result.rank_1_by_camera()
-    assert sorted(slices) == ["0", "1", "2", "3", "4", "5"]
-    cameras = arguments["query_cameras"][result.valid]
-    weighted = sum(share * (cameras == int(c)).sum() for c, share in slices.items()) / len(cameras)
-    assert weighted == pytest.approx(result.summary()["rank_1"])
+    slices = result.by_camera((1, 5))
+    assert list(slices) == ["0", "1", "2", "3", "4", "5"]
+    for camera, values in slices.items():
+        chosen = arguments["query_cameras"] == int(camera)
+        alone = {k: v[chosen] if k.startswith("query") else v for k, v in arguments.items()}
+        assert values == rank(**alone).summary((1, 5))
+    whole, valid = (
+        result.summary((1, 5)),
+        {c: v["queries"] - v["invalid_queries"] for c, v in slices.items()},
+    )
+    for name in ("rank_1", "rank_5", "mAP", "mAP_trapezoidal", "mINP"):
+        weighted = sum(slices[c][name] * n for c, n in valid.items()) / sum(valid.values())
+        assert weighted == pytest.approx(whole[name])
+    assert result.rank_1_by_camera() == {c: v["rank_1"] for c, v in slices.items()}
+
+
+def test_a_camera_without_a_valid_query_is_left_out() -> None:
+    features = np.eye(3, dtype=np.float32)
+    result = rank(features[:2], features, ["a", "b"], ["a", "c", "d"], [1, 7], [2, 2, 2])
+    assert list(result.by_camera()) == ["1"]
+
+
+@pytest.mark.parametrize("gallery", [1, 19_733, 500_000, 3_000_000])
+@pytest.mark.parametrize("threads", [1, 2, 16, 192])
+def test_memory_does_not_grow_with_the_threads(gallery: int, threads: int) -> None:
+    cpu, queries = torch.device("cpu"), range(100, 3468)
+    workers = ranking._workers(threads, gallery, cpu)
+    blocks = ranking._blocks(queries, gallery, cpu, workers)
+    assert [query for block in blocks for query in block] == list(queries)
+    assert 1 <= workers <= threads
+    assert workers * max(map(len, blocks)) * 4 * gallery <= ranking.BLOCK_BYTES
+    if gallery < 20_000:
+        assert workers >= min(threads, 64), "what is small keeps its threads"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_ranks_like_the_cpu() -> None:
+    rng = np.random.default_rng(0)
+    arguments, _ = golden_trial()
+    gallery = np.concatenate([arguments["gallery"], arguments["gallery"][::2]])
+    arguments["gallery"] = gallery + rng.normal(size=gallery.shape).astype(np.float32) * 1e-7
+    for name in ("gallery_persons", "gallery_cameras"):
+        arguments[name] = np.concatenate([arguments[name], arguments[name][::2]])
+    there = {k: torch.from_numpy(arguments[k]).cuda() for k in ("query", "gallery")}
+    assert_same(rank(**arguments), rank(**arguments | there))
 
 
 def test_top_matches_agree_with_the_ranks() -> None:

@@ -19,8 +19,10 @@ def test_it_prints_seconds_memory_and_ratios_last() -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    title, seconds, ratios = done.stdout.strip().split("\n\n")
+    title, seconds, differences, ratios = done.stdout.strip().split("\n\n")
     assert title.startswith("60 queries, 32 dimensions, 1 threads")
     assert len(seconds.splitlines()) == 1 + 9
+    found = [float(line.split()[-1]) for line in differences.splitlines()[1:]]
+    assert len(found) == 2 and all(0 <= difference <= 1e-4 for difference in found)
     values = [float(line.split()[-1]) for line in ratios.splitlines()[1:]]
     assert len(values) == 7 and all(value > 0 for value in values[:3])
