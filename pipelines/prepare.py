@@ -30,4 +30,4 @@ def work(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run("prepare", work, [Path("data.dvc")])
+    run("prepare", work, [Path("data")])
