@@ -14,13 +14,12 @@ from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.progress import say
 from lookalike.registry.evidence import evaluation_fingerprint, per_query_frame
+from lookalike.registry.side_by_side import TOP_MATCHES
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure
-from lookalike.report.figures import ranked_lists
+from lookalike.reid.pictures import draw_evaluation, top_matches_frame
 from lookalike.training.session import Session
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, run
-
-SHOWN_QUERIES, SHOWN_MATCHES = 12, 10
 
 
 def work(stage: Stage, arm: str) -> None:
@@ -64,21 +63,13 @@ def work(stage: Stage, arm: str) -> None:
         stage.folder / "cmc.csv", index=False
     )
 
-    positions = np.linspace(0, len(test.query.rows) - 1, SHOWN_QUERIES).astype(np.intp)
-    lists = test.lists(positions, SHOWN_MATCHES)
-    figure = stage.folder / "ranked_lists.png"
+    top_matches_frame(test).to_parquet(stage.folder / TOP_MATCHES, index=False)
     stored = config.generate.height, config.generate.width
-    asked = load_images(test.query.rows.iloc[positions], stage.root, *stored)
-    shown = load_images(test.gallery.rows.iloc[lists.indices.ravel()], stage.root, *stored)
-    ranked_lists(
-        asked,
-        shown.reshape(*lists.indices.shape, *asked.shape[1:]),
-        lists.correct,
-        lists.similarities,
-        figure,
+    pictures = draw_evaluation(
+        test, embedder, stage.folder, lambda rows: load_images(rows, stage.root, *stored)
     )
-    for name in ("metrics.json", "ranked_lists.png", "cmc.csv"):
-        stage.tracker.artifact(stage.folder / name)
+    for path in (stage.folder / "metrics.json", stage.folder / "cmc.csv", *pictures):
+        stage.tracker.artifact(path)
     stage.tracker.params({"evaluate": config.evaluate.model_dump(), "arm": arm})
     stage.tracker.metrics(
         summary

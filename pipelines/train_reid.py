@@ -63,7 +63,7 @@ def work(stage: Stage, name: str) -> None:
     # What decides which weights are best counts too: flip and the validation persons.
     held_out = content(manifest[manifest["split"] == "val"])
     resume = stage.resume(reid, config.seed, content(rows), start, config.evaluate.flip, held_out)
-    model = train_reid(
+    model, history = train_reid(
         reid,
         images,
         persons,
@@ -75,6 +75,12 @@ def work(stage: Stage, name: str) -> None:
     )
     if session.is_main:
         save_reid(stage.folder / "model.safetensors", model, reid, sorted(set(persons)))
+        table, curves = pd.DataFrame(history), stage.folder / "history.csv"
+        table.to_csv(curves, index=False)
+        stage.tracker.artifact(curves)
+        # By itself, because DVC's plots cannot leave out the rows between two validations.
+        measured = table.filter(regex="^images$|^validation_").dropna()
+        measured.to_csv(stage.folder / "validation.csv", index=False)
         write_manifest(rows, stage.folder / "trained_on.parquet")
         say(f"{stage.name}: {len(rows)} images of {len(set(persons))} persons")
         resume.discard()

@@ -1,21 +1,32 @@
-"""Curves and histograms as PNG files, the same bytes for the same numbers."""
+"""Curves, histograms and maps of points as PNG files, the same bytes for the same numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from lookalike.report.tables import natural
+
 Values = npt.NDArray[np.floating]
+Counts = npt.NDArray[np.int64]
+
+# Okabe and Ito's colours and as many shapes: cameras differ in both.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 DPI = 110
 PANEL = (4.6, 3.0)  # inches
+WIDE_PANEL = (7.0, 3.6)
+MAP_PANEL = (5.2, 4.6)
 
 
 def cmc_curves(curves: Mapping[str, Values], path: Path, *, max_rank: int = 20) -> None:
@@ -35,19 +46,30 @@ def cmc_curves(curves: Mapping[str, Values], path: Path, *, max_rank: int = 20) 
     _finish(figure, [axes], path, legend=True)
 
 
-def training_curves(curves: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
+def training_curves(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], path: Path
+) -> None:
     """Write one panel per metric over the images seen.
 
     Args:
-        curves: metric -> points (images seen, value).
+        panels: metric -> curve (say an arm; "" for the only one) -> points (images seen, value).
     """
-    figure, panels = _figure(len(curves))
-    for axes, (name, points) in zip(panels, curves.items(), strict=True):
-        steps, values = zip(*sorted(points), strict=True) if points else ((), ())
-        axes.plot(steps, values, marker="o" if len(points) < 40 else None, markersize=3)
-        axes.set(xlabel="images seen", title=name)
+    figure, drawn = _figure(len(panels), columns=2 if len(panels) == 4 else 3)
+    for axes, (name, curves) in zip(drawn, panels.items(), strict=True):
+        for number, (label, points) in enumerate(curves.items()):
+            steps, values = zip(*sorted(points), strict=True) if points else ((), ())
+            axes.plot(
+                steps,
+                values,
+                color=COLOURS[number % len(COLOURS)],
+                linestyle=("-", "--", "-.", ":")[number % 4],
+                marker="o" if len(points) < 40 else None,
+                markersize=3,
+                label=label or None,
+            )
+        axes.set(xlabel="images seen", title=name.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _finish(figure, panels, path)
+    _finish(figure, drawn, path, legend=any(any(curves) for curves in panels.values()))
 
 
 def score_histograms(
@@ -90,16 +112,101 @@ def rejection_curves(
     _finish(figure, panels, path, legend=True)
 
 
+def similarity_histogram(
+    matching: Counts, others: Counts, path: Path, *, overlap: float, equal_error_rate: float
+) -> None:
+    """Write how similar pairs of one person and pairs of two persons are.
+
+    Args:
+        matching, others: int [N], pairs per bin; the bins divide -1..1 evenly.
+        overlap, equal_error_rate: for the title, fractions of 1.
+    """
+    figure, (axes,) = _figure(1, WIDE_PANEL)
+    edges = np.linspace(-1, 1, len(matching) + 1)
+    for counts, label, colour, hatch in (
+        (others, "other persons", COLOURS[1], ""),
+        (matching, "same person", COLOURS[0], "///"),
+    ):
+        total = max(int(counts.sum()), 1)
+        axes.stairs(
+            counts / total,
+            edges,
+            fill=True,
+            alpha=0.5,
+            color=colour,
+            hatch=hatch,
+            label=f"{label} ({counts.sum():,} pairs)",
+        )
+    filled = np.flatnonzero(matching + others)
+    if len(filled):
+        axes.set_xlim(edges[filled[0]], edges[filled[-1] + 1])
+    axes.set(xlabel="cosine similarity of query and gallery image", ylabel="share of pairs")
+    axes.set_title(f"overlap {overlap:.1%}, equal error rate {equal_error_rate:.1%}")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _finish(figure, [axes], path, legend=True)
+
+
+def embedding_map(
+    points: npt.NDArray[np.floating],
+    persons: Sequence[str],
+    cameras: Sequence[str],
+    path: Path,
+    *,
+    shares: tuple[float, float],
+) -> None:
+    """Write the same points twice: by person, with spokes from each one's mean, and by camera.
+
+    The shape of a point is its camera's in both.
+
+    Args:
+        points: [N, 2], principal components.
+        persons, cameras: N labels.
+        shares: of the variance that each component explains, fractions of 1.
+    """
+    figure, (left, right) = _figure(2, MAP_PANEL)
+    names, ids = np.asarray(persons), np.asarray(cameras)
+    everyone, numbers = np.unique(names, return_inverse=True)
+    shades = colormaps["tab20"](numbers % 20)
+    means = np.stack([points[numbers == n].mean(0) for n in range(len(everyone))])
+    spokes = np.stack([means[numbers], points], axis=1)
+    left.add_collection(LineCollection(list(spokes), colors=shades, linewidths=0.6, zorder=1))
+    for camera, colour, marker in _cameras(ids):
+        own = ids == camera
+        x, y = points[own].T
+        left.scatter(x, y, 16, color=shades[own], marker=marker, linewidths=0, zorder=2)
+        label = f"camera {camera}"
+        right.scatter(x, y, 16, color=colour, marker=marker, linewidths=0, label=label)
+    left.set_title(f"{len(everyone)} persons, each of one colour")
+    right.set_title("the same images by camera")
+    for axes in (left, right):
+        axes.set(
+            xlabel=f"component 1 ({shares[0]:.0%} of the variance)",
+            ylabel=f"component 2 ({shares[1]:.0%})",
+        )
+    # Beside the points: inside it would hide some.
+    figure.legend(loc="outside right center", fontsize="small", frameon=False)
+    _finish(figure, [left, right], path)
+
+
+def _cameras(ids: npt.NDArray[np.str_]) -> Iterator[tuple[str, str, str]]:
+    """Each camera with its colour and shape; shapes shift where colours begin again."""
+    for number, camera in enumerate(sorted(set(ids.tolist()), key=natural)):
+        turn, place = divmod(number, len(COLOURS))
+        yield camera, COLOURS[place], MARKERS[(place + turn) % len(MARKERS)]
+
+
 def _bound(axes: Axes, value: float) -> None:
     axes.axvline(value, color="black", linestyle="--", label=f"bound {value:.3g}")
 
 
-def _figure(panels: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels, three to a row; no global state of pyplot's."""
+def _figure(
+    panels: int, panel: tuple[float, float] = PANEL, columns: int = 3
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with so many panels; no global state of pyplot's."""
     assert panels > 0, "nothing to draw"
-    columns = min(panels, 3)
+    columns = min(panels, columns)
     rows = math.ceil(panels / columns)
-    figure = Figure((PANEL[0] * columns, PANEL[1] * rows), dpi=DPI, layout="constrained")
+    figure = Figure((panel[0] * columns, panel[1] * rows), dpi=DPI, layout="constrained")
     return figure, [figure.add_subplot(rows, columns, n + 1) for n in range(panels)]
 
 
@@ -107,7 +214,7 @@ def _finish(figure: Figure, panels: Sequence[Axes], path: Path, legend: bool = F
     for axes in panels:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        if legend:
+        if legend and axes.get_legend_handles_labels()[0]:
             axes.legend(loc="best", fontsize="small", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The version of matplotlib does not belong into a file that is compared by its digest.

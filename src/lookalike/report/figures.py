@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 
 from lookalike.data.loading import Images, encode_jpeg
@@ -44,10 +45,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Band:
-    """Rows of cells under a heading."""
+    """Rows of cells under a heading; None is an empty slot."""
 
     heading: str
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[Cell | None]]
 
 
 def contact_sheet(
@@ -105,14 +106,57 @@ def ranked_lists(
             f"{path.name}: {len(queries)} queries, matches {matches.shape[:2]}, correct "
             f"{correct.shape} and scores {scores.shape} do not fit together"
         )
-    rows = []
-    for q, query in enumerate(queries):
-        row = [Cell(query, captions[q] if captions else "query", BLUE)]
-        for k in np.flatnonzero(~np.isnan(scores[q])):
-            border = GREEN if correct[q, k] else RED
-            row.append(Cell(matches[q, k], f"{scores[q, k]:.3f}", border))
-        rows.append(row)
+    rows = [
+        ranked_row(query, captions[q] if captions else "query", matches[q], correct[q], scores[q])
+        for q, query in enumerate(queries)
+    ]
     draw_sheet([Band("query | best matches: green = same person, red = other", rows)], path, scale)
+
+
+def ranked_row(
+    query: npt.NDArray[np.uint8],
+    caption: str,
+    matches: Images,
+    correct: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.floating],
+) -> list[Cell | None]:
+    """A query (blue) and its matches, best first: right ones green, wrong ones red.
+
+    Args:
+        query: uint8 [H, W, 3].
+        caption: stands below the query.
+        matches: uint8 [K, H, W, 3].
+        correct: [K].
+        scores: [K], written below the matches; a slot with NaN stays empty.
+    """
+    row: list[Cell | None] = [Cell(query, caption, BLUE)]
+    for image, right, score in zip(matches, correct, scores, strict=True):
+        cell = Cell(image, f"{score:.3f}", GREEN if right else RED)
+        row.append(None if np.isnan(score) else cell)
+    return row
+
+
+def heat_maps(
+    images: Images, maps: npt.NDArray[np.float32], path: Path, *, of: str, columns: int = 6
+) -> None:
+    """Write each crop beside itself in grey under its map, bright where the map is high.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        maps: [N, h, w] in 0..1; enlarged bilinearly.
+        of: what the maps show, for the heading.
+        columns: pairs in a row.
+    """
+    colours = colormaps["inferno"]
+    cells = []
+    for image, heat in zip(images, maps, strict=True):
+        grey = np.asarray(Image.fromarray(image).convert("L"), dtype=np.float64)[:, :, None]
+        size = (image.shape[1], image.shape[0])
+        large = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
+        mixed = 0.4 * grey + 0.6 * 255 * colours(large)[:, :, :3]
+        cells += [Cell(image), Cell(mixed.round().astype(np.uint8))]
+    heading = f"crop | {of}: bright = strong, each crop by itself"
+    draw_sheet([Band(heading, _wrap(cells, 2 * columns))], path)
 
 
 def sources_and_variations(
@@ -180,7 +224,7 @@ def draw_sheet(bands: Sequence[Band], path: Path, scale: int = 1) -> None:
         raise ValueError(f"{path.name}: scale {scale} is below 1")
     font = ImageFont.load_default(FONT_SIZE)
     line = FONT_SIZE + 3
-    cells = [cell for band in bands for row in band.rows for cell in row]
+    cells = [cell for band in bands for row in band.rows for cell in row if cell]
     text_width = max((_width(font, cell.caption) for cell in cells), default=0)
     crop_width = max((cell.image.shape[1] for cell in cells), default=0) * scale
     crop_height = max((cell.image.shape[0] for cell in cells), default=0) * scale
@@ -203,6 +247,8 @@ def draw_sheet(bands: Sequence[Band], path: Path, scale: int = 1) -> None:
             y += line + GAP
         for row in band.rows:
             for column, cell in enumerate(row):
+                if cell is None:
+                    continue
                 x = GAP + column * (slot_width + GAP)
                 _paste(sheet, cell, x + (slot_width - crop_width) // 2 - FRAME, y, scale)
                 if cell.caption:
@@ -232,7 +278,7 @@ def _width(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> int
     return max(int(np.ceil(font.getlength(line))) for line in text.split("\n"))
 
 
-def _wrap(cells: Sequence[Cell], columns: int) -> list[Sequence[Cell]]:
+def _wrap(cells: Sequence[Cell], columns: int) -> list[Sequence[Cell | None]]:
     return [cells[start : start + columns] for start in range(0, len(cells), columns)]
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
-from itertools import groupby
 from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from lookalike.data.loading import decode, encode_jpeg
 from lookalike.report.overview import draw_overview
 from lookalike.report.results import read_results
+from lookalike.report.sections import read_sections
 from lookalike.report.summary import outcome
 from lookalike.report.tables import arms_table, cameras_table, filters_table, gates_table
 
-MIME = {".png": "image/png", ".jpg": "image/jpeg"}
+LARGEST_PNG = (
+    256 * 1024
+)  # bytes; sheets of crops above it are embedded as JPEG, a fifth of the size
+JPEG_QUALITY = 88
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -43,11 +49,11 @@ test queries.</p>
 $problems$arms
 <h2>Cameras</h2>
 $cameras
-<h2>Generated images</h2>
-$filters
 <h2>Gates</h2>
 $gates
-$figures
+<h2>Generated images</h2>
+$filters
+$sections
 <h2>Parameters</h2>
 <pre>$parameters</pre>
 </body>
@@ -66,9 +72,9 @@ def write_report(
 ) -> None:
     """Write the report of everything under `artifacts`; results that are missing are named.
 
-    The figures, embedded as base64, are curves of the stages' tables and all `.png` and `.jpg`
-    files that the stages wrote, except those of the Data Docs. The same artifacts give the same
-    bytes.
+    The pictures, embedded as base64, are curves of the stages' tables and what the stages drew, as
+    `lookalike.report.sections` orders it; large PNG files become JPEG. The same artifacts give the
+    same bytes.
 
     Args:
         artifacts: the folder that the stages write to.
@@ -90,37 +96,30 @@ def write_report(
         cameras=cameras_table(results.metrics).html(),
         filters=filters_table(results.filters).html(),
         gates=gates_table(verdict.get("gates", [])).html(),
-        figures="".join([*_overview(artifacts), *_figures(artifacts)]),
+        sections=_sections(artifacts, arms),
         parameters=escape(parameters),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 
-def _overview(artifacts: Path) -> Iterator[str]:
-    """Curves of the stages' tables, drawn for this page alone."""
+def _sections(artifacts: Path, arms: Sequence[str]) -> str:
+    """The pictures; those that are drawn for this page alone are gone afterwards."""
+    parts = []
     with TemporaryDirectory() as scratch:
-        draw_overview(artifacts, Path(scratch))
-        for file in sorted(Path(scratch).iterdir()):
-            yield _figure(file)
+        draw_overview(artifacts, arms, Path(scratch))
+        for section in read_sections(artifacts, Path(scratch), arms):
+            parts.append(f"<h2>{escape(section.heading)}</h2>\n")
+            parts += [_figure(file, caption) for file, caption in section.pictures]
+    return "".join(parts)
 
 
-def _figures(artifacts: Path) -> Iterator[str]:
-    """A section per folder that holds figures, in the order of the paths."""
-    docs = artifacts / "validate" / "docs"
-    files = [
-        file
-        for file in sorted(artifacts.rglob("*"))
-        if file.suffix in MIME and not file.is_relative_to(docs)
-    ]
-    for folder, figures in groupby(files, lambda file: file.parent):
-        yield f"<h2>{escape(folder.relative_to(artifacts).as_posix())}</h2>\n"
-        yield from map(_figure, figures)
-
-
-def _figure(file: Path) -> str:
-    data, name = b64encode(file.read_bytes()).decode(), escape(file.name)
+def _figure(file: Path, caption: str) -> str:
+    content, kind = file.read_bytes(), "png" if file.suffix == ".png" else "jpeg"
+    if kind == "png" and len(content) > LARGEST_PNG:
+        content, kind = encode_jpeg(np.asarray(decode(content, file.name)), JPEG_QUALITY), "jpeg"
+    data, text = b64encode(content).decode(), escape(caption)
     return (
-        f'<figure><img alt="{name}" src="data:{MIME[file.suffix]};base64,{data}">'
-        f"<figcaption>{name}</figcaption></figure>\n"
+        f'<figure><img alt="{escape(file.name)}" src="data:image/{kind};base64,{data}">'
+        f"<figcaption>{text}</figcaption></figure>\n"
     )

@@ -1,8 +1,9 @@
-"""Curves of what the stages keep as tables: the GAN's distance, the filters' scores and bounds."""
+"""Curves of what the stages keep as tables: both trainings, the filters' scores and bounds."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,23 +14,39 @@ from lookalike.report.curves import rejection_curves, score_histograms, training
 STEPS = {"detector": "detector_score", "ssim": "ssim", "identity": "identity_similarity"}
 
 
-def draw_overview(artifacts: Path, folder: Path) -> None:
+REID_CURVES = ("loss", "accuracy", "validation_mAP", "validation_rank_1")
+
+
+def draw_overview(artifacts: Path, arms: Sequence[str], folder: Path) -> None:
     """Write the curves that the artifacts allow as PNG files; what is missing has no figure.
 
     Args:
         artifacts: the folder that the stages write to.
+        arms: the arms of `params.yaml`, in order.
         folder: where to write.
     """
     history = artifacts / "train_gan" / "history.csv"
     if history.is_file():
         table = pd.read_csv(history)
-        points = {
-            str(name): list(zip(table["images"], table[name], strict=True))
-            for name in table.columns.drop("images")
-        }
-        training_curves(points, folder / "train_gan.png")
+        panels = {str(name): {"": _points(table, name)} for name in table.columns.drop("images")}
+        training_curves(panels, folder / "train_gan.png")
+
+    paths = {arm: artifacts / "train_reid" / arm / "history.csv" for arm in arms}
+    tables = {arm: pd.read_csv(path) for arm, path in paths.items() if path.is_file()}
+    panels = {
+        name: {arm: _points(table, name) for arm, table in tables.items() if name in table}
+        for name in REID_CURVES
+    }
+    if any(panels.values()):
+        training_curves({k: v for k, v in panels.items() if v}, folder / "train_reid.png")
 
     _draw_filters(artifacts / "filter", folder)
+
+
+def _points(table: pd.DataFrame, name: str) -> list[tuple[int, float]]:
+    """What was measured; not every row of a history holds everything."""
+    rows = table[["images", name]].dropna()
+    return list(zip(rows["images"].astype(int), rows[name], strict=True))
 
 
 def _draw_filters(filters: Path, folder: Path) -> None:

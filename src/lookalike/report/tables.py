@@ -101,7 +101,7 @@ _COUNTS = ("train_images", "synthetic_images", "train_persons")
 
 def cameras_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
     """Rank-1 of each arm per camera of the query, in percent."""
-    cameras = sorted({c for m in metrics.values() for c in m.get("per_camera", {})}, key=_natural)
+    cameras = sorted({c for m in metrics.values() for c in m.get("per_camera", {})}, key=natural)
     rows = [
         [arm, *(_percent(m.get("per_camera", {}).get(c, {}).get("rank_1")) for c in cameras)]
         for arm, m in metrics.items()
@@ -155,6 +155,6 @@ def _value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _natural(name: str) -> tuple[int, str]:
+def natural(name: str) -> tuple[int, str]:
     """Camera 10 after camera 9."""
     return (int(name) if name.isdigit() else 0, name)

@@ -12,6 +12,7 @@ from lookalike.report.figures import (
     GREEN,
     RED,
     contact_sheet,
+    heat_maps,
     kept_and_rejected,
     ranked_lists,
     sources_and_variations,
@@ -172,3 +173,14 @@ def test_kept_and_rejected_groups_by_reason(tmp_path: Path) -> None:
     assert not contains(sheet, images[1])
     with pytest.raises(ValueError, match="5 images for 6"):
         kept_and_rejected(images[:5], rows, tmp_path / "k.png")
+
+
+def test_heat_maps_stand_beside_their_crops_and_are_bright_where_the_map_is(
+    tmp_path: Path,
+) -> None:
+    image, heat = np.zeros((1, 128, 64, 3), np.uint8), np.zeros((1, 4, 2), np.float32)
+    heat[0, 0] = 1  # the top
+    heat_maps(image, heat, tmp_path / "h.png", of="attention")
+    sheet = pixels(tmp_path / "h.png")[-128 - FRAME - GAP :]
+    right = sheet[:128, 2 * (GAP + FRAME) + 64 + FRAME :][:, :64]
+    assert right[:16].mean() > 100 > 20 > right[-16:].mean()

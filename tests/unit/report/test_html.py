@@ -4,6 +4,9 @@ from base64 import b64decode
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from lookalike.report.html import write_report
 
 
@@ -25,8 +28,8 @@ def test_report_is_one_file_with_tables_figures_and_parameters_always_the_same(
     expected = [artifacts / "evaluate" / arm / "ranked.jpg" for arm in ("baseline", "persons")]
     jpegs = [b64decode(data) for kind, data in embedded if kind == "jpeg"]
     assert jpegs == [file.read_bytes() for file in expected]
-    for overview in ("train_gan.png", "filter_scores.png", "filter_bounds.png"):
-        assert f"<figcaption>{overview}</figcaption>" in page
+    for overview in ("train_reid.png", "train_gan.png", "filter_scores.png", "filter_bounds.png"):
+        assert f'<img alt="{overview}"' in page
     assert not re.search(r'(src|href)="(?!data:)', page)  # nothing is fetched from elsewhere
     assert "logo.png" not in page
     assert "Test set:" not in page
@@ -61,6 +64,35 @@ def test_report_says_what_is_wrong_with_the_test_set(artifacts: Path) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()) | problem))
     page = report(artifacts)
     assert page.count("Test set: 3 of 9 queries have no match: &lt;why&gt;.") == 1
+
+
+def test_sections_have_headings_captions_and_an_order(artifacts: Path) -> None:
+    for name in ("register/side_by_side.png", "evaluate/persons/similarities.png", "new/x.png"):
+        (artifacts / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(artifacts / name)
+    for number in range(9):
+        (artifacts / "train_gan" / "samples").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(artifacts / "train_gan" / "samples" / f"{number:08d}.png")
+    page = report(artifacts)
+    headings = re.findall("<h2>([^<]+)</h2>", page)
+    assert headings[4:] == [
+        "The arms compared",
+        "Arm baseline: test queries",
+        "Arm persons: test queries",
+        "The generator",
+        "The filters",
+        "Other pictures",
+        "Parameters",
+    ]
+    assert "<figcaption>new/x.png</figcaption>" in page
+    assert page.count("<figcaption>Samples of the averaged generator") == 6
+    assert "after 0 images" in page and "after 8 images" in page
+
+
+def test_large_sheets_become_jpeg(artifacts: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(artifacts / "evaluate" / "persons" / "ranked_lists.png")
+    assert '<img alt="ranked_lists.png" src="data:image/jpeg' in report(artifacts)
 
 
 def test_report_of_nothing_names_what_is_missing(tmp_path: Path) -> None:

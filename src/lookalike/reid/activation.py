@@ -1,0 +1,48 @@
+"""Where a re-ID network finds what it describes: activation-based attention."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from lookalike.data.loading import Images, resize_batch, to_tensor
+from lookalike.reid.embedder import Embedder
+
+# A coarser map says no more than "above" or "below": inputs of 64x32 leave 2x1 cells after layer4.
+MIN_ROWS = 8
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+
+@torch.inference_mode()
+def activation_maps(embedder: Embedder, images: Images) -> tuple[npt.NDArray[np.float32], str]:
+    """Squared activations summed over channels, of the deepest layer with `MIN_ROWS` rows or more.
+
+    The attention maps of Zagoruyko and Komodakis (2017), F_sum with p = 2. Each map is scaled to
+    0..1 by itself: maps show where, and do not compare images.
+
+    Args:
+        embedder: the network; its flip averaging plays no part.
+        images: uint8 [N, H, W, 3], N at least 1; all at once.
+
+    Returns:
+        Maps, float32 [N, h, w], and the layer's name.
+    """
+    model, found = embedder.model, dict[str, Tensor]()
+
+    def keep(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        return layer.register_forward_hook(lambda _module, _x, y: found.update({name: y}))
+
+    hooks = [keep(name, getattr(model.backbone, name)) for name in LAYERS]
+    try:
+        model.features(to_tensor(resize_batch(images, model.height, model.width), embedder.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    fine = [name for name in LAYERS if found[name].shape[2] >= MIN_ROWS]
+    layer = fine[-1] if fine else LAYERS[0]
+    maps = found[layer].float().square().sum(1)
+    maps = maps - maps.amin((1, 2), keepdim=True)
+    peak = maps.amax((1, 2), keepdim=True)
+    return (maps / peak.clamp(min=torch.finfo(peak.dtype).tiny)).cpu().numpy(), layer
