@@ -127,7 +127,7 @@ def embed_folder(
         The gallery, and the pictures that were left out with the reason.
 
     Raises:
-        UserError: no such folder, or no readable picture in it.
+        UserError: no such folder, no readable picture in it, or embeddings that are not finite.
     """
     if not folder.is_dir():
         raise UserError(f"no folder at {folder}")
@@ -158,7 +158,13 @@ def embed_pictures(
     if not good:
         first = f": {next(iter(bad))}, {next(iter(bad.values()))}" if bad else ""
         raise UserError(f"{folder} holds no readable picture; {len(bad)} left out{first}")
-    return Gallery(folder, tuple(good), np.concatenate(parts), dict(model)), bad
+    embeddings = np.concatenate(parts)
+    if not np.isfinite(embeddings).all():
+        raise UserError(
+            f"{model['model']} gives embeddings with NaN or infinity: it has diverged; "
+            "give --model another one"
+        )
+    return Gallery(folder, tuple(good), embeddings, dict(model)), bad
 
 
 def _read(folder: Path, names: Sequence[str], embedder: Embedder) -> tuple[Images, dict[str, str]]:

@@ -53,6 +53,13 @@ def test_bad_pictures_are_named_and_left_out(embedder: Embedder, folder: Path) -
         embed_folder(folder / "nowhere", embedder, MODEL)
 
 
+def test_a_diverged_model_makes_no_gallery(embedder: Embedder, folder: Path) -> None:
+    with torch.no_grad():
+        embedder.model.embedding.weight[0] = torch.nan
+    with pytest.raises(UserError, match="test v1 gives embeddings with NaN"):
+        embed_folder(folder, embedder, MODEL)
+
+
 def test_saved_loaded_and_searched(embedder: Embedder, folder: Path, tmp_path: Path) -> None:
     gallery, _ = embed_folder(folder, embedder, MODEL)
     path = tmp_path / "new" / "gallery.npz"
