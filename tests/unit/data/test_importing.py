@@ -88,13 +88,17 @@ def test_every_layout_is_imported_from_a_zip_and_found_there_again(
 
 def test_main_and_other_data_sets_leave_each_other_alone(rendered: Path, tmp_path: Path) -> None:
     laid = {one: relay(rendered, one, tmp_path / one) for one in ("csv", "folders")}
+    original = tree(laid["csv"])
+    (laid["csv"] / "others").mkdir()
+    (laid["csv"] / "others" / "x.jpg").write_bytes(b"of another data set: left behind")
     data = tmp_path / "repo" / "data"
     for name, layout in (("town", "csv"), ("hall-2", "folders"), ("", "csv"), ("town", "csv")):
         import_dataset(laid[layout], data, layout_named(layout), name=name)
-    assert tree(data / "others" / "town") == tree(laid["csv"])
+    assert tree(data / "others" / "town") == original
     assert tree(data / "others" / "hall-2") == tree(laid["folders"])
     main = {name: x for name, x in tree(data).items() if not name.startswith("others/")}
-    assert main == tree(laid["csv"])
+    assert main == original
+    assert sorted(path.name for path in (data / "others").iterdir()) == ["hall-2", "town"]
     with pytest.raises(UserError, match="holds other data"):
         import_dataset(laid["folders"], data, layout_named("folders"))
     with pytest.raises(UserError, match="no name for a data set"):
