@@ -106,7 +106,10 @@ def test_an_evaluation_is_drawn_and_its_matches_are_kept(
     images, persons = crops
     rows = pd.DataFrame({"image_id": [*"abcdefgh"], "person_id": persons, "camera_id": 1})
     test = evaluate(embedder, Side(rows[:3], images[:3]), Side(rows.assign(camera_id=2), images))
-    files = draw_evaluation(test, embedder, tmp_path)
+    by_name = dict(zip("abcdefgh", images, strict=True))
+    files = draw_evaluation(
+        test, embedder, tmp_path, lambda rows: np.stack([by_name[i] for i in rows["image_id"]])
+    )
     assert files == [tmp_path / name for name in FILES]
     assert all(file.stat().st_size > 1000 for file in files)
     table = top_matches_frame(test, 10)
