@@ -97,7 +97,7 @@ def measure(
         train, query, gallery = sides
         session, began = Session(seed, config.precision), time.monotonic()
         resume = ResumeState(folder / "resume", f"{name}-{seed}", mark)
-        model = train_reid(
+        model, _ = train_reid(
             config,
             train.images,
             train.rows["person_id"].tolist(),

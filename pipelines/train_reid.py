@@ -63,7 +63,7 @@ def work(stage: Stage, name: str) -> None:
     # What decides which weights are best counts too: flip and the validation persons.
     held_out = content(manifest[manifest["split"] == "val"])
     resume = stage.resume(reid, config.seed, content(rows), start, config.evaluate.flip, held_out)
-    model = train_reid(
+    model, _ = train_reid(
         reid,
         images,
         persons,

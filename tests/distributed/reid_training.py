@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 32, 16, 3), dtype=np.uint8)
     session = Session(seed=1)
-    model = train_reid(
+    model, _ = train_reid(
         CONFIG,
         images,
         ["a", "b", "c", "d"] * 2,

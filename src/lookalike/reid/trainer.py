@@ -28,7 +28,6 @@ from lookalike.training.sampler import PKSampler, ShuffledSampler
 from lookalike.training.session import Session, crossed, derive_seed, steps_for
 
 POINTS = 60  # of each curve
-VALIDATIONS = 4  # evenly spread, the last one at the end
 CRITERION = "mAP"  # on validation persons; the best weights by it are kept
 CROP_SHARE = 16  # crops move by up to height / CROP_SHARE pixels in each direction
 ERASED_AREA = (0.02, 0.4)  # share of the image (Zhong et al. 2020, 4)
@@ -36,6 +35,7 @@ ERASED_ASPECT = (0.3, 1 / 0.3)  # height to width
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 Validate = Callable[[ReidNet], dict[str, float]]
+History = list[dict[str, float]]
 MicroBatch = tuple[Tensor, Tensor]  # uint8 [N, H, W, 3] and labels [N]
 
 
@@ -49,7 +49,7 @@ def train_reid(
     tracker: Tracker,
     initial: Mapping[str, Tensor] | None,
     validate: Validate | None,
-) -> ReidNet:
+) -> tuple[ReidNet, History]:
     """Train on `config.epochs` times as many images as there are; a killed run goes on as it was.
 
     Batch statistics and metric losses see one micro-batch. The running statistics are averaged
@@ -71,7 +71,10 @@ def train_reid(
 
     Returns:
         The network in evaluation mode with the weights of the best validation (of the last among
-        equals), the same on every process.
+        equals), the same on every process; and on the main process the history. Its rows say what
+        the tracker got, without what depends on the clock: `images` seen, `loss` and its terms,
+        `accuracy`, `learning_rate`, and `validation_...` in the rows of a validation. It is part of
+        the resume state: a killed run returns that of an uninterrupted one.
 
     Raises:
         ValueError: images and persons do not fit together or have another size than `config`'s.
@@ -111,11 +114,13 @@ def train_reid(
     seen = 0
     sums: Tensor | float = 0.0  # of the losses' terms, accuracy and 1, since the last point
     best: dict[str, Any] | None = None  # the weights that did best on validation persons
+    history: History = []
     if state := resume.load():
         model.load_state_dict(state["model"])
         losses.load_state_dict(state["losses"])
         optimizer.load_state_dict(state["optimizer"])
         sums, best, seen = state["sums"], state["best"], int(state["images_seen"])
+        history = state["history"]
         if isinstance(sums, Tensor):
             sums = sums.to(session.device)
 
@@ -124,6 +129,7 @@ def train_reid(
         batch = sampler.indices(start, config.batch_size).reshape(-1, config.micro_batch)
         return [pinned(images[batch[m]], labels[batch[m]], session.device) for m in shard]
 
+    between = math.ceil(steps / validations(config.epochs))
     points: list[tuple[dict[str, float], int]] = []
     clock, clock_seen, note = time.monotonic(), seen, ""
     with (
@@ -172,22 +178,29 @@ def train_reid(
                     "loss": sum(means),
                     "accuracy": accuracy,
                     "learning_rate": optimizer.param_groups[0]["lr"],
-                    "images_per_second": (seen - clock_seen) / seconds,
-                    "data_wait": batches.waited / seconds,
                 }
                 if len(means) > 1:
                     curve |= dict(zip(terms, means, strict=True))
-                points.append((curve, seen))
+                history.append({"images": float(seen), **curve})
+                rates = {
+                    "images_per_second": (seen - clock_seen) / seconds,
+                    "data_wait": batches.waited / seconds,
+                }
+                points.append((curve | rates, seen))
                 sums, clock, clock_seen, batches.waited = 0.0, time.monotonic(), seen, 0.0
                 note = f"loss {curve['loss']:.3f}, accuracy {curve['accuracy']:.2f}"
             progress.advance(config.batch_size, note)
 
             began = time.monotonic()
-            if validate and (done or step % math.ceil(steps / VALIDATIONS) == 0):
+            if validate and (done or step % between == 0):
                 session.average_buffers(model)
                 if session.is_main:
                     scores = validate(model.eval())
-                    points.append(({f"validation_{k}": v for k, v in scores.items()}, seen))
+                    measured = {f"validation_{k}": float(v) for k, v in scores.items()}
+                    points.append((measured, seen))
+                    if not history or history[-1]["images"] != seen:
+                        history.append({"images": float(seen)})
+                    history[-1] |= measured
                     if best is None or not scores[CRITERION] < best["score"]:
                         weights = model.state_dict()
                         copy = {k: t.detach().to("cpu", copy=True) for k, t in weights.items()}
@@ -206,6 +219,7 @@ def train_reid(
                             "optimizer": optimizer.state_dict(),
                             "sums": sums,
                             "best": best,
+                            "history": history,
                             "images_seen": seen,
                         }
                     )
@@ -218,7 +232,15 @@ def train_reid(
         say(f"kept the weights at {best['images_seen']} images: {CRITERION} {best['score']:.4f}")
         model.load_state_dict(best["model"])
     session.broadcast(model)
-    return model.eval()
+    return model.eval(), history
+
+
+def validations(epochs: int) -> int:
+    """How often validation persons are measured: four times, in long trainings every ten epochs.
+
+    Evenly spread, the last time at the end.
+    """
+    return max(4, epochs // 10)
 
 
 def schedule(epoch: float, epochs: int, config: ReidScheduleConfig) -> float:

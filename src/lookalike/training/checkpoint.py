@@ -25,6 +25,7 @@ from lookalike.errors import UserError
 from lookalike.progress import say
 
 METADATA_KEY = "lookalike"
+RESUME_VERSION = 2  # of what trainers save; raise it when they cannot go on from an old state
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -79,7 +80,7 @@ class ResumeState:
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         with temporary.open("wb") as stream:
-            torch.save(dict(state), stream)
+            torch.save({**state, "version": RESUME_VERSION}, stream)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, self.path)  # noqa: PTH105 - the atomic one
@@ -98,6 +99,9 @@ class ResumeState:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except (RuntimeError, UnpicklingError, EOFError, OSError, ValueError):
             say(f"{self.stage}: {self.path} is damaged; fresh start")
+            return None
+        if state.pop("version", 1) != RESUME_VERSION:
+            say(f"{self.stage}: {self.path} is an older version's; fresh start")
             return None
         say(f"{self.stage}: resuming at {state.get('images_seen', '?')} images")
         return state

@@ -14,7 +14,15 @@ from lookalike.config import ReidConfig, ReidScheduleConfig
 from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.reid.model import ReidNet, new_reid
-from lookalike.reid.trainer import Validate, augment, erase, schedule, train_reid
+from lookalike.reid.trainer import (
+    History,
+    Validate,
+    augment,
+    erase,
+    schedule,
+    train_reid,
+    validations,
+)
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.session import Session, state_digest
@@ -55,6 +63,17 @@ def train(
     validate: Validate = score,
     initial: Mapping[str, Tensor] | None = None,
 ) -> ReidNet:
+    return train_with_history(config, crops, folder, recorder, validate, initial)[0]
+
+
+def train_with_history(
+    config: ReidConfig,
+    crops: Crops,
+    folder: Path,
+    recorder: Recorder,
+    validate: Validate = score,
+    initial: Mapping[str, Tensor] | None = None,
+) -> tuple[ReidNet, History]:
     return train_reid(
         config,
         *crops,
@@ -73,7 +92,8 @@ def test_a_killed_run_ends_with_the_same_bits(
     config: ReidConfig = request.getfixturevalue(recipe)
     crops = (crops[0], ["0001", "0002", "0003", "syn-000001"] * 2)
     whole = Recorder()
-    expected = state_digest(train(config, crops, tmp_path / "whole", whole).state_dict())
+    model, history = train_with_history(config, crops, tmp_path / "whole", whole)
+    expected = state_digest(model.state_dict())
     assert {step for step, _ in whole.points} == {8, 16}
     if recipe == "strong":
         terms = {"cross_entropy", "triplet", "circle", "centre"}
@@ -85,8 +105,13 @@ def test_a_killed_run_ends_with_the_same_bits(
     with pytest.raises(KeyboardInterrupt):
         train(config, crops, tmp_path / "killed", first)
     torch.rand(7)  # whatever else happens to the random state
-    resumed = train(config, crops, tmp_path / "killed", second)
+    resumed, resumed_history = train_with_history(config, crops, tmp_path / "killed", second)
     assert state_digest(resumed.state_dict()) == expected
+    assert resumed_history == history
+    points = {step: dict[str, float]() for step, _ in whole.points}
+    for step, values in whole.comparable():
+        points[step] |= values
+    assert history == [{"images": step, **values} for step, values in points.items()]
     assert first.comparable() + second.comparable() == whole.comparable()
     # The resume state is that of the uninterrupted run, down to the centres and the optimiser.
     left, right = (torch.load(f) for f in sorted(tmp_path.glob("*/*/state.pt")))
@@ -163,6 +188,10 @@ def test_it_learns_and_says_so(config: ReidConfig, crops: Crops, tmp_path: Path)
     assert curves[-1]["learning_rate"] < config.learning_rate / 5
     validated = [step for step, values in recorder.points if "validation_mAP" in values]
     assert validated == [16, 32, 48]
+
+
+def test_a_long_training_is_validated_every_ten_epochs() -> None:
+    assert [validations(epochs) for epochs in (1, 8, 49, 60, 120)] == [4, 4, 4, 6, 12]
 
 
 def test_bad_input_is_refused(config: ReidConfig, crops: Crops, tmp_path: Path) -> None:

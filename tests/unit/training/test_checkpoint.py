@@ -85,6 +85,16 @@ def test_damaged_state_is_a_line_and_a_fresh_start(
     assert resume.load() == {"images_seen": 16}
 
 
+def test_state_of_an_older_version_is_a_line_and_a_fresh_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resume = ResumeState(tmp_path, "train_gan", "abc")
+    resume.folder.mkdir(parents=True)
+    torch.save({"images_seen": 8}, resume.path)  # without a version: the first
+    assert resume.load() is None
+    assert capsys.readouterr().err.endswith("is an older version's; fresh start\n")
+
+
 def test_kept_files_come_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     resume, samples = ResumeState(tmp_path / "resume", "gan", "abc"), tmp_path / "samples"
     resume.restore(samples)
