@@ -20,6 +20,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Group = Literal["coarse", "medium", "fine"]
+# Of what autocast reduces. fp16 is for GPUs without bf16: reid and encoder scale their loss, gan
+# clamps its activations instead.
+Precision = Literal["no", "bf16", "fp16"]
 
 
 class Section(BaseModel):
@@ -90,7 +93,7 @@ class ReidConfig(Section):
     weight_decay: Weight
     schedule: ReidScheduleConfig
     checkpoint_images: Positive
-    precision: Literal["no", "bf16"]
+    precision: Precision
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -188,7 +191,7 @@ class GanConfig(Section):
     distance_samples: Annotated[int, Field(ge=4)] | Literal["full"]
     distance_features: Literal["reid", "inception"]
     checkpoint_images: Positive
-    precision: Literal["no", "bf16"]
+    precision: Precision
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -215,7 +218,7 @@ class EncoderConfig(Section):
     identity: Weight
     latent_norm: Weight  # keeps latents near w_avg, where the generator is good
     checkpoint_images: Positive
-    precision: Literal["no", "bf16"]
+    precision: Precision
 
 
 class PersonsConfig(Section):
