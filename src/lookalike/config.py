@@ -22,6 +22,9 @@ Rate = Annotated[float, Field(gt=0)]
 Group = Literal["coarse", "medium", "fine"]
 Source = Literal["rendered", "market1501", "dukemtmc", "msmt17", "csv", "folders"]
 DATA_SET_NAME = r"[a-z0-9][a-z0-9-]*"  # of a data set beside the main one, which is "own"
+# Of what autocast reduces. fp16 is for GPUs without bf16: reid and encoder scale their loss, gan
+# clamps its activations instead.
+Precision = Literal["no", "bf16", "fp16"]
 
 
 class Section(BaseModel):
@@ -97,7 +100,7 @@ class ReidConfig(Section):
     weight_decay: Weight
     schedule: ReidScheduleConfig
     checkpoint_images: Positive
-    precision: Literal["no", "bf16"]
+    precision: Precision
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -197,7 +200,7 @@ class GanConfig(Section):
     distance_samples: Annotated[int, Field(ge=4)] | Literal["full"]
     distance_features: Literal["reid", "inception"]
     checkpoint_images: Positive
-    precision: Literal["no", "bf16"]
+    precision: Precision
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -224,7 +227,7 @@ class EncoderConfig(Section):
     identity: Weight
     latent_norm: Weight  # keeps latents near w_avg, where the generator is good
     checkpoint_images: Positive
-    precision: Literal["no", "bf16"]
+    precision: Precision
 
 
 class PersonsConfig(Section):

@@ -1,4 +1,4 @@
-"""Starts a training script alone or as two gloo processes on this machine's CPU."""
+"""Starts a script alone or as two gloo processes on this machine's CPU."""
 
 from __future__ import annotations
 
@@ -14,23 +14,44 @@ from torch import Tensor
 
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
 Weights = list[dict[str, Tensor]]
-Launch = Callable[[str, Path, int], Weights]
+Launch = Callable[..., Weights]
+Start = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def launch() -> Launch:
-    """Runs `SCRIPT FOLDER` in so many processes; what each wrote, in the order of their ranks."""
+def start() -> Start:
+    """Runs python's `arguments` in so many processes, in a folder."""
 
-    def start(script: str, folder: Path, processes: int) -> Weights:
-        folder.mkdir(exist_ok=True)
-        environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    def started(*arguments: str, processes: int, cwd: Path) -> subprocess.CompletedProcess[str]:
+        root = Path(__file__).parents[2]
+        environment = {
+            **os.environ,
+            "ACCELERATE_USE_CPU": "true",
+            "OMP_NUM_THREADS": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)]),
+        }
         launcher = [*LAUNCHER, str(processes)] if processes > 1 else []
-        command = [sys.executable, *launcher, str(Path(__file__).with_name(script)), str(folder)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+        command = [sys.executable, *launcher, *arguments]
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500
+        )
+
+    return started
+
+
+@pytest.fixture
+def launch(start: Start) -> Launch:
+    """Runs `SCRIPT FOLDER ...` in so many processes; what each wrote, in the order of ranks."""
+
+    def launched(script: str, folder: Path, processes: int, *arguments: str) -> Weights:
+        folder.mkdir(exist_ok=True)
+        place = str(Path(__file__).with_name(script))
+        done = start(place, str(folder), *arguments, processes=processes, cwd=folder)
         assert done.returncode == 0, f"{done.stderr[:3000]}\n...\n{done.stderr[-1000:]}"
         return [
             load_file(folder / f"process-{rank}-of-{processes}.safetensors")
             for rank in range(processes)
         ]
 
-    return start
+    return launched

@@ -1,6 +1,7 @@
 """Trains tiny StyleGAN3 networks for five steps; writes each process' weights to FOLDER.
 
-Started by test_gan_two_processes.py, alone and under torchrun.
+Started by test_gan_two_processes.py, alone and under torchrun. With `broken` as second argument
+the second process' discriminator is changed on the way.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.torch import save_file
 
 from lookalike.config import AdaConfig, GanConfig
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan
+from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.trainer import train_gan
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
@@ -52,20 +55,29 @@ CONFIG = GanConfig(
 )
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, broken: bool) -> None:
+    """Train in micro-batches of half a batch each; alone with the batch at once."""
     images = np.random.default_rng(0).integers(0, 256, (7, 16, 8, 3), dtype=np.uint8)
     session = Session(seed=1)
     classes, labels = Classes.of("camera", [1, 1, 2, 1, 3, 3, 1])
-    gan = build_gan(CONFIG, session.seed, classes)
+    config = CONFIG.model_copy(update={"micro_batch": CONFIG.batch_size // session.world})
+    gan = build_gan(config, session.seed, classes)
+
+    def measure(generator: Generator, images_seen: int) -> dict[str, float]:
+        if broken and session.rank == 1 and images_seen == 16:
+            with torch.no_grad():
+                gan.discriminator.out.bias += 1e-6
+        return {"w": float(generator.mapping.w_avg.sum())}
+
     train_gan(
-        CONFIG,
+        config,
         gan,
         images,
         labels=labels,
         session=session,
         resume=ResumeState(folder / "resume", "train_gan", "test"),
         tracker=NullTracker(),
-        snapshot=lambda generator, _: {"w": float(generator.mapping.w_avg.sum())},
+        snapshot=measure,
     )
     state = {
         f"{part}.{name}": tensor.contiguous()
@@ -76,4 +88,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] == ["broken"])

@@ -1,28 +1,25 @@
-"""Trains a re-ID network for three steps and writes each process' weights to FOLDER.
+"""Trains a re-ID network for three steps; writes each process' weights and features to FOLDER.
 
-An untrained one, the same in every process, is evaluated too: its results are among the weights.
-
-Started by test_reid_two_processes.py, alone and under torchrun.
+Started by test_reid_two_processes.py, alone and under torchrun. Several processes train a second
+time, are stopped after the first checkpoint and go on; and they start the complete training again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import save_file
 
 from lookalike.config import ReidConfig, ReidLossConfig, ReidScheduleConfig
-from lookalike.reid.embedder import Embedder
-from lookalike.reid.evaluation import Side, evaluate
-from lookalike.reid.model import new_reid
+from lookalike.data.loading import to_tensor
 from lookalike.reid.trainer import train_reid
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
-from lookalike.training.session import Session
+from lookalike.training.session import Session, Stateful
 
 CONFIG = ReidConfig(
     height=32,
@@ -44,46 +41,55 @@ CONFIG = ReidConfig(
     learning_rate=1e-4,
     weight_decay=1e-4,
     schedule=ReidScheduleConfig(warm_up=0.2, decay="cosine", freeze=0),
-    checkpoint_images=1000,
+    checkpoint_images=8,
     precision="no",
 )
 
 
-def evaluation(session: Session) -> dict[str, torch.Tensor]:
-    """Results per query, plain and re-ranked; no number of images divides by two."""
-    torch.manual_seed(0)
-    embedder = Embedder(new_reid(CONFIG, 4), batch_size=4)
-    images = np.random.default_rng(1).integers(0, 256, (28, 32, 16, 3), dtype=np.uint8)
-    persons = [str(number % 5 - 1) for number in range(28)]
-    rows = pd.DataFrame({"person_id": persons, "camera_id": [n // 5 % 3 for n in range(28)]})
-    asked = rows["person_id"] != "-1"
-    query = Side(rows[asked].iloc[:5], images[asked][:5])
-    found = evaluate(embedder, query, Side(rows, images), rerank_too=True, session=session)
-    assert found.reranked is not None
-    return {
-        f"evaluation.{way}.{name}": torch.from_numpy(getattr(result, name))
-        for way, result in (("plain", found.ranking), ("reranked", found.reranked))
-        for name in ("ap", "ap_trapezoidal", "inp", "first_match_rank")
-    }
+class Stopped(Session):
+    """Stops, as if killed, before the second checkpoint."""
+
+    checks = 0
+
+    def check_replicas(self, **parts: Stateful) -> None:
+        """See Session."""
+        self.checks += 1
+        if self.checks == 2:
+            raise KeyboardInterrupt
+        super().check_replicas(**parts)
 
 
-def main(folder: Path) -> None:
+def train(session: Session, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights, and the features that they give."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 32, 16, 3), dtype=np.uint8)
-    session = Session(seed=1)
     model, _ = train_reid(
         CONFIG,
         images,
         ["a", "b", "c", "d"] * 2,
         session=session,
-        resume=ResumeState(folder / "resume", "train_reid", "test"),
+        resume=ResumeState(folder, "train_reid", "test"),
         tracker=NullTracker(),
         initial=None,
         validate=lambda _: {"mAP": 0.0},
     )
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    state |= evaluation(session)
-    save_file(state, folder / f"process-{session.rank}-of-{session.world}.safetensors")
+    with torch.no_grad():
+        features = model.features(to_tensor(images))
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return {**state, "features": features}
+
+
+def main(folder: Path) -> None:
+    """Train."""
+    session = Session(seed=1)
+    results = {"whole": train(session, folder / "whole")}
+    if session.world > 1:
+        with contextlib.suppress(KeyboardInterrupt):
+            train(Stopped(seed=1), folder / "stopped")
+        results["resumed"] = train(session, folder / "stopped")
+        results["again"] = train(session, folder / "whole")
+    tensors = {f"{run}/{k}": v.contiguous() for run, r in results.items() for k, v in r.items()}
+    save_file(tensors, folder / f"process-{session.rank}-of-{session.world}.safetensors")
 
 
 if __name__ == "__main__":

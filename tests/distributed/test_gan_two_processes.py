@@ -1,4 +1,4 @@
-"""Two gloo processes train the GAN that one process trains that accumulates both micro-batches.
+"""Two gloo processes train the GAN that one process trains on the whole batch at once.
 
 With R1, adaptive augmentation, labels, and seven images in batches of eight: they do not divide.
 """
@@ -14,7 +14,7 @@ LEARNING_RATE = 2e-3  # of the script
 
 
 @pytest.mark.distributed
-def test_two_processes_equal_one_that_accumulates(tmp_path: Path, launch) -> None:  # type: ignore[no-untyped-def]
+def test_two_processes_equal_one(tmp_path: Path, launch) -> None:  # type: ignore[no-untyped-def]
     (alone,) = launch("gan_training.py", tmp_path / "one", 1)
     first, second = launch("gan_training.py", tmp_path / "two", 2)
     assert alone.keys() == first.keys() == second.keys()
@@ -34,3 +34,13 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path, launch) -> Non
     assert states[0] == states[1], "what is saved counts all processes"
     assert states[0]["sign"] is not None
     assert states[0]["p"] != 0.5, "p moved"
+
+
+@pytest.mark.distributed
+def test_processes_that_differ_stop_before_they_save(tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
+    script = str(Path(__file__).with_name("gan_training.py"))
+    done = start(script, str(tmp_path), "broken", processes=2, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "processes hold different states of discriminator; nothing was saved" in done.stderr
+    (path,) = tmp_path.glob("resume/*/state.pt")
+    assert torch.load(path, weights_only=True)["images_seen"] == 8, "the checkpoint before"

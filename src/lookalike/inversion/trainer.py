@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor
@@ -59,6 +60,7 @@ def train_encoder(
     perceptual.to(session.device)
     loss = InversionLoss(config, encoder.w_avg, perceptual, identity)
     optimizer = torch.optim.Adam(network.parameters(), config.learning_rate)
+    scaler = session.loss_scaler()
     sampler = ShuffledSampler(len(images), session.seed)
     shard = session.shard(config.batch_size, config.micro_batch)
 
@@ -66,6 +68,7 @@ def train_encoder(
     if state := resume.load():
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
         seen = int(state["images_seen"])
 
     total = steps_for(config.total_images, config.batch_size) * config.batch_size
@@ -77,19 +80,22 @@ def train_encoder(
             for micro in shard:
                 session.seed_step(seen, micro, "mirror")
                 real = to_tensor(_mirrored(images[batch[micro]]), session.device)
-                curve.add(_accumulate(encoder, loss, real, session))
-            session.average_gradients(network.parameters(), len(shard))
-            optimizer.step()
+                curve.add(_accumulate(encoder, loss, real, session, scaler))
+            session.average_gradients(network.parameters(), len(shard), scaled=scaler.is_enabled())
+            scaler.step(optimizer)
+            scaler.update()
 
             before, seen = seen, seen + config.batch_size
             progress.advance(config.batch_size, f"loss {curve.last_loss:.3f}")
             curve.write(seen, session)
             if seen // config.checkpoint_images != before // config.checkpoint_images:
+                session.check_replicas(encoder=network, optimizer=optimizer, scaler=scaler)
                 if session.is_main:
                     resume.save(
                         {
                             "network": network.state_dict(),
                             "optimizer": optimizer.state_dict(),
+                            "scaler": scaler.state_dict(),
                             "images_seen": seen,
                         }
                     )
@@ -100,7 +106,11 @@ def train_encoder(
 
 
 def _accumulate(
-    encoder: Encoder, loss: InversionLoss, real: Tensor, session: Session
+    encoder: Encoder,
+    loss: InversionLoss,
+    real: Tensor,
+    session: Session,
+    scaler: GradScaler,
 ) -> dict[str, Tensor]:
     """Add one micro-batch's gradient; the terms of the last step and the mean `loss`."""
     with session.autocast():
@@ -112,7 +122,7 @@ def _accumulate(
         with session.autocast():
             ws, reconstructions = next(steps)
             terms = loss(real, target, reconstructions, ws)
-        (terms["loss"] / encoder.steps).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(terms["loss"] / encoder.steps).backward()  # type: ignore[no-untyped-call]
         losses.append(terms["loss"].detach())
     return {name: value.detach() for name, value in terms.items()} | {
         "loss": torch.stack(losses).mean()

@@ -73,11 +73,16 @@ class ReidLosses(nn.Module):
         return terms
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, scale: float = 1.0) -> None:
         """Move the centres down their gradient, undoing the loss's weight; then forget it.
 
         Plain gradient descent, so the centres are all the state that there is.
+
+        Args:
+            scale: what the loss was multiplied with (fp16); a gradient that overflowed moves
+                nothing, as in torch's scaler.
         """
         if self.centres is not None and self.centres.grad is not None:
-            self.centres -= CENTRE_RATE / self.config.centre * self.centres.grad
+            if torch.isfinite(self.centres.grad).all():
+                self.centres -= CENTRE_RATE / self.config.centre * (self.centres.grad / scale)
             self.centres.grad = None

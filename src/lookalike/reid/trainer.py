@@ -26,6 +26,7 @@ from lookalike.training.checkpoint import ResumeState
 from lookalike.training.prefetch import Prefetch
 from lookalike.training.sampler import PKSampler, ShuffledSampler
 from lookalike.training.session import Session, crossed, derive_seed, steps_for
+from lookalike.training.statistics import with_one_update
 
 POINTS = 60  # of each curve
 CRITERION = "mAP"  # on validation persons; the best weights by it are kept
@@ -52,8 +53,9 @@ def train_reid(
 ) -> tuple[ReidNet, History]:
     """Train on `config.epochs` times as many images as there are; a killed run goes on as it was.
 
-    Batch statistics and metric losses see one micro-batch. The running statistics are averaged
-    over the processes before each validation and checkpoint and at the end.
+    Batch statistics and metric losses see one micro-batch. The running statistics move once per
+    batch, by the mean over its micro-batches; their mean over the processes is taken before each
+    validation and checkpoint and at the end, which comes to the same.
 
     Args:
         config: the re-ID section of the parameters.
@@ -103,6 +105,7 @@ def train_reid(
     optimizer = OPTIMIZERS[config.optimizer](
         model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
+    scaler = session.loss_scaler()
     seed = derive_seed(session.seed, "reid")
     sampler: ShuffledSampler | PKSampler = ShuffledSampler(len(images), seed)
     if k := config.images_per_person:
@@ -123,6 +126,7 @@ def train_reid(
         history = state["history"]
         if isinstance(sums, Tensor):
             sums = sums.to(session.device)
+        scaler.load_state_dict(state["scaler"])
 
     def read(start: int) -> list[MicroBatch]:
         """This process' share of the batch that starts at image `start`."""
@@ -144,7 +148,9 @@ def train_reid(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * schedule(epoch, config.epochs, config.schedule)
             optimizer.zero_grad(set_to_none=True)
-            for micro, (pixels, people) in zip(shard, batch, strict=True):
+            for micro, (pixels, people) in with_one_update(
+                model, list(zip(shard, batch, strict=True))
+            ):
                 session.seed_step(seen, micro)
                 x, y = (t.to(session.device, non_blocking=True) for t in (pixels, people))
                 x = augment(x.permute(0, 3, 1, 2)).float().div_(127.5).sub_(1.0)
@@ -154,12 +160,15 @@ def train_reid(
                     embedding = model.before_norm(x)
                     logits = model.classify(embedding).float()
                 terms = losses(logits, embedding.float(), y)
-                torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+                loss = torch.stack(list(terms.values())).sum()
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 hits = (logits.argmax(dim=1) == y).float().mean()
                 sums = sums + torch.stack([*terms.values(), hits, torch.ones_like(hits)]).detach()
-            session.average_gradients([*model.parameters(), *losses.parameters()], len(shard))
-            optimizer.step()
-            losses.step()
+            trained = [*model.parameters(), *losses.parameters()]
+            session.average_gradients(trained, len(shard), scaled=scaler.is_enabled())
+            losses.step(scaler.get_scale())
+            scaler.step(optimizer)
+            scaler.update()
 
             seen += config.batch_size
             step = seen // config.batch_size
@@ -171,7 +180,7 @@ def train_reid(
                 if not math.isfinite(sum(means)):
                     raise UserError(
                         f"the re-ID loss is no longer finite at {seen} images; "
-                        "lower reid.learning_rate"
+                        "lower reid.learning_rate (with reid.precision fp16, try bf16 or no)"
                     )
                 seconds = time.monotonic() - clock
                 curve = {
@@ -208,7 +217,9 @@ def train_reid(
                 session.wait()
             if done or crossed(seen, config.batch_size, config.checkpoint_images):
                 session.average_buffers(model)
-                session.check_replicas(model=model, losses=losses)
+                session.check_replicas(
+                    model=model, losses=losses, optimizer=optimizer, scaler=scaler
+                )
                 if isinstance(sums, Tensor):
                     sums = session.mean({"sums": sums})["sums"]
                 if session.is_main:
@@ -217,6 +228,7 @@ def train_reid(
                             "model": model.state_dict(),
                             "losses": losses.state_dict(),
                             "optimizer": optimizer.state_dict(),
+                            "scaler": scaler.state_dict(),
                             "sums": sums,
                             "best": best,
                             "history": history,

@@ -4,8 +4,10 @@ Non-saturating logistic loss, R1 every `r1_interval` steps, Adam corrected for t
 regulariser, an averaged generator; optionally adaptive augmentation, and config R's blur at the
 start. No style mixing and no path-length regularisation: StyleGAN3 has dropped both.
 
-Run it again after a kill and it continues exactly; see `training.session`. Micro-batches are drawn
-from one global sampler, whatever the number of images: processes cannot run out of step.
+Run it again after a kill and it continues exactly; see `training.session`. Images, latents and
+augmentations are drawn for the global batch, and micro-batch m of k takes the samples m, m + k, ...
+of it. The discriminator's groups (MinibatchStd: samples a quarter of the batch apart) are then the
+same in micro-batches of any multiple of four, and accumulating equals the batch at once.
 """
 
 from __future__ import annotations
@@ -22,11 +24,12 @@ from lookalike.config import GanConfig
 from lookalike.data.loading import Images, to_tensor
 from lookalike.errors import UserError
 from lookalike.progress import Progress
-from lookalike.stylegan3.augment import Adaptation, Augment
+from lookalike.stylegan3.augment import Adaptation, Augment, Strengths
 from lookalike.stylegan3.blur import blur, startup_sigma
 from lookalike.stylegan3.classes import Labels
 from lookalike.stylegan3.gan import Gan
 from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.layers import full_precision
 from lookalike.stylegan3.loss import discriminator_loss, generator_loss, r1_penalty
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
@@ -109,29 +112,51 @@ def train_gan(
             adaptation.load_state_dict(state["adaptation"])
         images_seen, history = state["images_seen"], state["history"]
 
+    def part(micro_batch: int) -> slice:
+        """The samples of the global batch that are in a micro-batch."""
+        return slice(micro_batch, None, config.batch_size // config.micro_batch)
+
     def reals(micro_batch: int) -> tuple[Tensor, Tensor | None]:
-        start = images_seen + micro_batch * config.micro_batch
-        indices = sampler.indices(start, config.micro_batch)
+        indices = sampler.indices(images_seen, config.batch_size)[part(micro_batch)]
         batch = to_tensor(images[indices % len(images)], session.device)
         flipped = torch.from_numpy(indices >= len(images)).to(session.device)
         batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
         return batch, None if known is None else known[torch.from_numpy(indices % len(images))]
 
     def latents() -> Tensor:
-        return torch.randn(config.micro_batch, config.z_dim, device=session.device)
+        """Of the global batch."""
+        return torch.randn(config.batch_size, config.z_dim, device=session.device)
 
-    def fakes(collect_statistics: bool = False) -> tuple[Tensor, Tensor | None]:
-        z, drawn = latents(), None
-        if known is not None:  # classes as frequent as among the reals
-            drawn = known[torch.randint(len(known), (len(z),), device=session.device)]
-        return generator(z, collect_statistics=collect_statistics, labels=drawn), drawn
+    def classes() -> Tensor | None:
+        """Of the global batch of fakes; as frequent as among the reals."""
+        if known is None:
+            return None
+        return known[torch.randint(len(known), (config.batch_size,), device=session.device)]
 
-    def judge(images: Tensor, labels: Tensor | None) -> Tensor:
+    def fakes(
+        z: Tensor, drawn: Tensor | None, micro_batch: int, collect_statistics: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """A micro-batch of generated images and their labels."""
+        mine = None if drawn is None else drawn[part(micro_batch)]
+        made = generator(z[part(micro_batch)], collect_statistics=collect_statistics, labels=mine)
+        return made, mine
+
+    def augmentation() -> Strengths:
+        """Of the global batch; none that change nothing."""
+        if augment is None or adaptation is None or adaptation.p <= 0:
+            return {}
+        return augment.draw(config.batch_size, adaptation.p, session.device)
+
+    def judge(
+        images: Tensor, labels: Tensor | None, strengths: Strengths, micro_batch: int
+    ) -> Tensor:
         """Logits [N, 1] of images [N, 3, H, W] as the discriminator gets to see them."""
         if blurred:
             images = blur(images, startup_sigma(images_seen, config.batch_size))
-        if augment is not None and adaptation is not None:
-            images = augment(images, adaptation.p)
+        if augment is not None and strengths:
+            mine = {name: values[part(micro_batch)] for name, values in strengths.items()}
+            with full_precision(images):
+                images = augment.apply_strengths(images, mine)
         logits: Tensor = discriminator(images, labels)
         return logits
 
@@ -154,10 +179,12 @@ def train_gan(
             # Generator: make the discriminator call fakes real.
             generator.requires_grad_(True)
             g_optimizer.zero_grad()
+            session.seed_step(images_seen, 0, "generator")
+            z, drawn, strengths = latents(), classes(), augmentation()
             for micro_batch in micro_batches:
-                session.seed_step(images_seen, micro_batch, "generator")
                 with session.autocast():
-                    logits = judge(*fakes())
+                    generated = fakes(z, drawn, micro_batch)
+                    logits = judge(*generated, strengths, micro_batch)
                 loss = generator_loss(logits.float())
                 loss.backward()  # type: ignore[no-untyped-call]
                 logged.add(loss_generator=loss)
@@ -171,13 +198,15 @@ def train_gan(
                 parameter.requires_grad_(True)
             d_optimizer.zero_grad()
             statistics = MeanOver(len(micro_batches))
+            session.seed_step(images_seen, 0, "discriminator")
+            z, drawn = latents(), classes()
+            of_fakes, of_reals = augmentation(), augmentation()
             for micro_batch in micro_batches:
-                session.seed_step(images_seen, micro_batch, "discriminator")
                 with session.autocast():
                     with torch.no_grad():
-                        generated = fakes(collect_statistics=True)
-                    fake_logits = judge(*generated).float()
-                    real_logits = judge(*reals(micro_batch)).float()
+                        generated = fakes(z, drawn, micro_batch, collect_statistics=True)
+                    fake_logits = judge(*generated, of_fakes, micro_batch).float()
+                    real_logits = judge(*reals(micro_batch), of_reals, micro_batch).float()
                 loss = discriminator_loss(real_logits, fake_logits)
                 loss.backward()  # type: ignore[no-untyped-call]
                 statistics.add(**generator.pending_statistics())
@@ -193,10 +222,14 @@ def train_gan(
             # R1 on reals, every r1_interval steps with that much more weight; in full precision.
             if step % config.r1_interval == 0:
                 d_optimizer.zero_grad()
+                session.seed_step(images_seen, 0, "r1")
+                strengths = augmentation()
                 for micro_batch in micro_batches:
-                    session.seed_step(images_seen, micro_batch, "r1")
-                    batch, batch_labels = reals(micro_batch)
-                    penalty = r1_penalty(partial(judge, labels=batch_labels), batch).mean()
+                    batch, labelled = reals(micro_batch)
+                    seen_through = partial(
+                        judge, labels=labelled, strengths=strengths, micro_batch=micro_batch
+                    )
+                    penalty = r1_penalty(seen_through, batch).mean()
                     loss = penalty * (config.r1_gamma / 2 * config.r1_interval)
                     loss.backward()  # type: ignore[no-untyped-call]
                     logged.add(r1_penalty=penalty)
@@ -232,7 +265,12 @@ def train_gan(
                 measure()
             if checkpoint_due:
                 session.check_replicas(
-                    generator=generator, discriminator=discriminator, average=average
+                    generator=generator,
+                    discriminator=discriminator,
+                    average=average,
+                    g_optimizer=g_optimizer,
+                    d_optimizer=d_optimizer,
+                    **({} if adaptation is None else {"adaptation": adaptation}),
                 )
                 if session.is_main:
                     resume.save(
@@ -279,5 +317,5 @@ def check_finite(metrics: Mapping[str, float], images_seen: int) -> None:
     if wrong:
         raise UserError(
             f"training diverged: {', '.join(wrong)} not finite at {images_seen} images; lower "
-            "gan.generator_lr and gan.discriminator_lr (with gan.precision bf16, try no)"
+            "gan.generator_lr and gan.discriminator_lr (with gan.precision bf16 or fp16, try no)"
         )

@@ -31,7 +31,8 @@ def test_blur_by_matrices_equals_blur_by_convolution(down: int) -> None:
         torch.testing.assert_close(ours, reference)
 
 
-def test_autocast_leaves_low_resolutions_alone() -> None:
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_autocast_leaves_low_resolutions_alone(precision: torch.dtype) -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(128, 64, channel_base=512, channel_max=8)
     seen: dict[str, torch.dtype] = {}
@@ -42,11 +43,11 @@ def test_autocast_leaves_low_resolutions_alone() -> None:
             )
     images = torch.randn(4, 3, 128, 64)
     full = discriminator(images)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=precision):
         mixed = discriminator(images)
     assert mixed.dtype == torch.float32
     torch.testing.assert_close(mixed, full, rtol=0.05, atol=0.05)
-    reduced = {name for name, dtype in seen.items() if dtype == torch.bfloat16}
+    reduced = {name for name, dtype in seen.items() if dtype == precision}
     assert reduced == {f"blocks.{i}" for i in range(4)} < seen.keys()
 
 

@@ -157,7 +157,8 @@ def test_nothing_is_collected_unasked(small: Generator) -> None:
     assert small.pending_statistics() == {}
 
 
-def test_autocast_reaches_the_last_octaves_only() -> None:
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_autocast_reaches_the_last_octaves_only(precision: torch.dtype) -> None:
     torch.manual_seed(0)
     generator = Generator(
         GeneratorConfig(
@@ -170,7 +171,7 @@ def test_autocast_reaches_the_last_octaves_only() -> None:
     z = torch.randn(2, 16)
     full = generator(z)
     seen.clear()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=precision):
         mixed = generator(z)
     mixed.sum().backward()
     assert (mixed - full).std() < 0.05 * full.std()
@@ -178,5 +179,5 @@ def test_autocast_reaches_the_last_octaves_only() -> None:
     # Sampled at 16, 16, 32, ... per side of 256: four octaves are 256 to 32. ToRGB is float32.
     rates = [layer.out_sampling_rate for layer in generator.synthesis.design.layers[:-1]]
     assert rates[:3] == [16, 16, 32]
-    assert [dtype == torch.bfloat16 for dtype in seen] == [rate >= 32 for rate in rates] + [False]
+    assert [dtype == precision for dtype in seen] == [rate >= 32 for rate in rates] + [False]
     assert mixed.dtype == torch.float32

@@ -189,7 +189,8 @@ def test_micro_batches_hold_the_same_reals(
 
     halves = shown("halves")
     assert sorted(halves) == list(range(16))
-    assert shown("whole", micro_batch=4) == halves
+    # Micro-batch m of two takes the samples m and m + 2 of a batch of four.
+    assert shown("whole", micro_batch=4) == np.reshape(halves, (-1, 2, 2)).mT.ravel().tolist()
     assert sorted(shown("plain", mirror=False, total_images=8)) == list(range(8))
 
 
@@ -224,6 +225,23 @@ def test_reals_go_with_their_labels_and_fakes_with_as_frequent_ones(
     assert len(labels) == 64  # for the generator, and for the discriminator
     shares = torch.bincount(labels, minlength=3) / len(labels)
     torch.testing.assert_close(shares, torch.tensor([5 / 8, 1 / 8, 2 / 8]), rtol=0, atol=0.16)
+
+
+@pytest.mark.parametrize("micro_batch", [8, 4])
+def test_accumulating_equals_the_batch_at_once(
+    config: GanConfig, images: Images, tmp_path: Path, micro_batch: int
+) -> None:
+    """Two steps of 16 images, one with R1, with augmentation and groups in the discriminator."""
+    whole = config.model_copy(
+        update={"batch_size": 16, "micro_batch": 16, "total_images": 32, "ada": FIXED}
+    )
+    expected = train(whole, images, tmp_path / "whole")
+    parts = whole.model_copy(update={"micro_batch": micro_batch})
+    actual = train(parts, images, tmp_path / "parts")
+    for name in ("generator", "discriminator", "average"):
+        states = (getattr(gan, name).state_dict() for gan in (actual, expected))
+        # Adam moves a weight by up to the learning rate per step, whatever its gradient's size.
+        torch.testing.assert_close(*states, rtol=1e-5, atol=config.discriminator_lr / 100)
 
 
 def test_freeze_d_leaves_the_first_blocks_alone(

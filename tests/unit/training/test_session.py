@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 
@@ -65,6 +66,68 @@ def test_gradients_become_their_mean(session: Session) -> None:
     session.average_gradients([untouched], micro_batches=2)  # nothing to do
 
 
+@pytest.mark.parametrize(
+    ("batch", "micro", "world", "advice"),
+    [
+        (64, 64, 8, "set micro_batch to 8 or a divisor of it, or batch_size to 512"),
+        (12, 4, 8, "set batch_size to 32"),
+    ],
+)
+def test_a_batch_that_does_not_divide_says_how_to_mend_it(
+    session: Session, batch: int, micro: int, world: int, advice: str
+) -> None:
+    session.world = world
+    with pytest.raises(UserError, match=f"{advice}$"):
+        session.shard(batch, micro)
+
+
+def test_fp16_without_a_gpu_is_refused_in_one_line(session: Session) -> None:
+    if session.device.type != "cpu":
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match=r'^precision: fp16 needs a GPU, .* to bf16 or "no"$'):
+        Session(seed=1, precision="fp16")
+
+
+def test_an_overflow_skips_the_step_and_halves_the_scale(session: Session) -> None:
+    session.precision = "fp16"
+    scaler, weight = session.loss_scaler(), nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    scales = []
+    for factor in (1.0, math.inf, 2.0):
+        optimizer.zero_grad()
+        scaler.scale((weight * torch.tensor([1.0, factor])).sum()).backward()
+        session.average_gradients([weight], 1, scaled=scaler.is_enabled())
+        scaler.step(optimizer)
+        scaler.update()
+        scales.append(scaler.get_scale())
+    assert weight.tolist() == [0.0, -0.5]  # the first step and the third
+    assert scales == [65536, 32768, 32768]
+    session.precision = "bf16"
+    assert not session.loss_scaler().is_enabled()
+
+
+def test_replicas_that_differ_are_named(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, other = nn.Linear(2, 1), nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.ones(2)).sum().backward()
+    optimizer.step()
+    moments = optimizer.state_dict()
+    elsewhere = {"optimizer": copy.deepcopy(moments), "network": network.state_dict()}
+
+    def gather(mine: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [*mine, {name: state_digest(state) for name, state in elsewhere.items()}]
+
+    monkeypatch.setattr("lookalike.training.session.gather_object", gather)
+    session.world = 2
+    session.check_replicas(network=network, optimizer=optimizer)
+    elsewhere["optimizer"]["state"][0]["exp_avg"][0, 1] += 1e-3
+    with pytest.raises(UserError, match="different states of optimizer; nothing was saved"):
+        session.check_replicas(network=network, optimizer=optimizer)
+    elsewhere["network"] = other.state_dict()
+    with pytest.raises(UserError, match="different states of network, optimizer;"):
+        session.check_replicas(network=network, optimizer=optimizer)
+
+
 def test_derived_seeds_are_the_same_everywhere() -> None:
     assert derive_seed(1, 320, 0, "r1") == 5386388832795647636
     digest = hashlib.sha256(b"1/epoch/3").hexdigest()
@@ -84,6 +147,8 @@ def test_digest_sees_every_difference() -> None:
         {**state, "w": torch.zeros(2, 3, dtype=torch.int32)},
         {"v": state["w"], "n": state["n"]},
         {"w": state["w"]},
+        {**state, "n": 1},
+        {**state, "nested": {"p": 0.5}},
     ):
         assert state_digest(other) != digest
 
