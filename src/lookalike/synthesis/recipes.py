@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
+from urllib.parse import quote, unquote
 
 from torch import Tensor
 
@@ -51,7 +52,8 @@ class Recipe:
         parts += [self.group] if self.group else []
         parts += [str(self.amount)] if self.amount is not None else []
         parts += [f"psi={self.psi}"] if self.psi is not None else []
-        parts += [f"class={self.label}"] if self.label else []
+        # Quoted: a person may be called anything, and colons and "with=" mean something here.
+        parts += [f"class={quote(self.label, safe='')}"] if self.label else []
         parts += [f"with={self.partner}"] if self.partner else []
         return ":".join(parts)
 
@@ -72,7 +74,7 @@ class Recipe:
             amount=float(found["amount"]) if found["amount"] else None,
             psi=float(found["psi"]) if found["psi"] else None,
             partner=found["partner"] or "",
-            label=found["label"] or "",
+            label=unquote(found["label"] or ""),
         )
         complete = {
             "base": not recipe.partner,

@@ -27,6 +27,12 @@ def test_text_and_back(text: str, recipe: Recipe) -> None:
     assert Recipe.parse(text) == recipe
 
 
+def test_classes_may_be_called_anything() -> None:
+    recipe = Recipe("mix", group="medium", psi=0.8, partner="17", label="Ada: with=9, née Ü")
+    assert Recipe.parse(str(recipe)) == recipe
+    assert str(recipe).count("with=") == 1 and " " not in str(recipe)
+
+
 @pytest.mark.parametrize(
     "text", ["", "stir", "mix:medium", "mix:with=3", "mix:bright:with=3", "interpolate:with=3"]
 )
