@@ -88,7 +88,7 @@ def read_bytes(frame: pd.DataFrame, root: Path) -> Iterator[bytes]:
                     yield opened[archive].read(member)
                 else:
                     yield (root / member).read_bytes()
-            except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
+            except (OSError, KeyError, zipfile.BadZipFile) as error:
                 place = f"{archive}:{member}" if archive else member
                 raise UserError(f"cannot read {place}: {error}; run `dvc repro`") from error
     finally:

@@ -252,3 +252,9 @@ def test_jpeg_is_deterministic_and_close() -> None:
     decoded = np.asarray(decode(data), dtype=np.int64)
     assert np.abs(decoded - image).max() <= 8
     assert len(encode_jpeg(image, quality=50)) < len(data)
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").mkdir()  # any error of the system, not only that the file is missing
+    with pytest.raises(UserError, match=r"cannot read a\.jpg"):
+        load_images(pd.DataFrame({"archive": [""], "member": ["a.jpg"]}), tmp_path, 8, 4)
