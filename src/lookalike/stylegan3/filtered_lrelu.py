@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from lookalike.stylegan3.filters import Array
+from lookalike.stylegan3.layers import channel_products
 from lookalike.stylegan3.resampling import Resampler, build_downsampler, build_upsampler
 
 CHUNK_ELEMENTS = 2**19
@@ -137,18 +138,19 @@ class _ResampledLrelu(Function):
         planes, out = x.flatten(0, 1), y.flatten(0, 1)
         gain = scale.reshape(-1, 1, 1)
         offset = bias.repeat(len(x)).view(-1, 1, 1)
+        upsample, downsample = up.prepare(scale.dtype), down.prepare(scale.dtype)
 
         def filter_planes(group: slice) -> None:
             lines = _empty_lines(planes[group], scale.dtype)
             torch.addcmul(offset[group], planes[group], gain[group], out=lines.transpose(0, 1))
-            signal = up.resample(lines)
+            signal = upsample(lines)
             limit = clamp if _exceeds(signal, slope, clamp) else None
             if slopes is not None:
                 slopes[group].view(signal.shape).copy_(_slope_codes(signal, slope, limit))
             torch.nn.functional.leaky_relu_(signal, slope)
             if limit is not None:
                 signal.clamp_(-limit, limit)
-            out[group] = down.resample(signal).transpose(0, 1)
+            out[group] = downsample(signal).transpose(0, 1)
 
         _for_groups(filter_planes, planes, up)
         ctx.save_for_backward(x, scale, slopes)
@@ -161,14 +163,9 @@ class _ResampledLrelu(Function):
         grad: Tensor = _Linearised.apply(  # type: ignore[no-untyped-call]
             grad_y.to(scale.dtype), slopes, *ctx.constants, True
         )
-        flat = (-1, x.shape[2] * x.shape[3])
-        # A product of rows, where (grad * x).sum((2, 3)) would write an image-sized tensor.
-        grad_scale = torch.bmm(
-            grad.view(flat).unsqueeze(1), x.to(grad.dtype).view(flat).unsqueeze(2)
-        )
         return (
             (grad * scale[:, :, None, None]).to(x.dtype),
-            grad_scale.view(scale.shape),
+            channel_products(grad, x.to(grad.dtype)),
             grad.sum((0, 2, 3)),
             *[None] * 4,
         )
@@ -196,15 +193,16 @@ class _Linearised(Function):
         first, last = (down, up) if adjoint else (up, down)
         result = v.new_empty(*v.shape[:2], *(last.in_size if adjoint else last.out_size))
         planes, out = v.flatten(0, 1), result.flatten(0, 1)
+        resample_first, resample_last = (r.prepare(v.dtype, adjoint) for r in (first, last))
 
         def filter_planes(group: slice) -> None:
             lines = _empty_lines(planes[group], v.dtype)
             lines.transpose(0, 1).copy_(planes[group])
-            signal = first.resample(lines, adjoint)
+            signal = resample_first(lines)
             codes = slopes[group].view(signal.shape).to(signal.dtype)
             # Code -1 stands for the slope, 0 and 1 for themselves.
             signal.mul_(torch.nn.functional.leaky_relu_(codes, -slope))
-            out[group] = last.resample(signal, adjoint).transpose(0, 1)
+            out[group] = resample_last(signal).transpose(0, 1)
 
         _for_groups(filter_planes, planes, up)
         return result

@@ -28,6 +28,7 @@ from lookalike.stylegan3.layers import (
     full_precision,
     reduced_dtype,
     rms_normalize,
+    scale_channels,
 )
 from lookalike.stylegan3.resampling import Resampler, build_downsampler, build_upsampler
 
@@ -184,7 +185,7 @@ class SynthesisLayer(nn.Module):
             if self.design.is_torgb:
                 return self._to_rgb(x.to(full), w)
             style, output_gain, weight = self._modulation(w)
-            x = x.to(dtype) * style.to(dtype)[:, :, None, None]
+            x = scale_channels(x.to(dtype), style.to(dtype))
             x = nn.functional.conv2d(x, weight.to(dtype), padding=self.design.conv_kernel - 1)
             return resampled_lrelu(
                 x, output_gain, self.bias, self.up, self.down, LRELU_SLOPE, ACTIVATION_CLAMP

@@ -1,7 +1,10 @@
 """Building blocks that generator and discriminator share (Karras et al. 2018, 2020)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
@@ -30,6 +33,33 @@ def reduced_dtype(x: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype
+
+
+def scale_channels(x: Tensor, scale: Tensor) -> Tensor:
+    """``x`` [N, C, H, W] times ``scale`` [N, C]; differentiable to any order."""
+    y: Tensor = _ScaleChannels.apply(x, scale)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _ScaleChannels(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        return x * scale[:, :, None, None]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, scale = ctx.saved_tensors
+        return grad * scale[:, :, None, None], channel_products(grad, x)
+
+
+def channel_products(x: Tensor, y: Tensor) -> Tensor:
+    """Inner products [N, C] of the channels of two [N, C, H, W].
+
+    A product of rows, where (x * y).sum((2, 3)) would write an image-sized tensor.
+    """
+    rows, columns = x.flatten(2).flatten(0, 1), y.flatten(2).flatten(0, 1)
+    return torch.bmm(rows.unsqueeze(1), columns.unsqueeze(2)).view(x.shape[:2])
 
 
 class Linear(nn.Module):

@@ -4,6 +4,7 @@ Each is a sum of products ``rows @ plane @ columns.T`` with small banded matrice
 matrix is cut into blocks of rows that are multiplied with the few columns they touch.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -66,21 +67,66 @@ class Resampler(nn.Module):
         maps the other way. In this order both products are single large ones of matrices, however
         small and many the planes.
         """
-        with full_precision(lines):
-            rows, columns = self.rows.to(lines.dtype), self.columns.to(lines.dtype)
-            if adjoint:
-                rows, columns = rows.mT, columns.mT
-            total = self._term(lines, rows[0], columns[0], adjoint)
-            for t in range(1, len(rows)):
-                total += self._term(lines, rows[t], columns[t], adjoint)
-        return total
+        return self.prepare(lines.dtype, adjoint)(lines)
 
-    def _term(self, lines: Tensor, rows: Tensor, columns: Tensor, adjoint: bool) -> Tensor:
+    def prepare(self, dtype: torch.dtype, adjoint: bool = False) -> Callable[[Tensor], Tensor]:
+        """``resample`` for many groups of planes: the matrices are cast and cut only once."""
+        rows, columns = self.rows.to(dtype), self.columns.to(dtype)
         row_blocks, column_blocks = self._adjoint_blocks if adjoint else self._blocks
+        if adjoint:
+            rows, columns = rows.mT, columns.mT
         # The product along the rows is the faster one: it takes the axis when it is longer.
-        if columns.shape[0] > columns.shape[1]:
-            return _along_rows(rows, _along_columns(lines, columns, column_blocks), row_blocks)
-        return _along_columns(_along_rows(rows, lines, row_blocks), columns, column_blocks)
+        columns_first = columns.shape[1] > columns.shape[2]
+        terms = [
+            (_Banded(row, row_blocks), _Banded(column, column_blocks))
+            for row, column in zip(rows, columns, strict=True)
+        ]
+
+        def term(lines: Tensor, row: _Banded, column: _Banded) -> Tensor:
+            if columns_first:
+                return row.along_rows(column.along_columns(lines))
+            return column.along_columns(row.along_rows(lines))
+
+        def apply(lines: Tensor) -> Tensor:
+            with full_precision(lines):
+                total = term(lines, *terms[0])
+                for bands in terms[1:]:
+                    total += term(lines, *bands)
+            return total
+
+        return apply
+
+
+class _Banded:
+    """A matrix [out, in] cut into the blocks outside which it is zero; on a GPU it stays whole."""
+
+    def __init__(self, matrix: Tensor, blocks: Blocks) -> None:
+        self.matrix = matrix
+        self.pieces = []
+        if len(blocks) > 1 and matrix.device.type == "cpu":
+            self.pieces = [(out, into, matrix[out, into]) for out, into in blocks]
+
+    def along_rows(self, lines: Tensor) -> Tensor:
+        """Applied to [in, count, width]: [out, count, width]."""
+        flat = lines.flatten(1)
+        if self.pieces:
+            result = flat.new_empty(len(self.matrix), flat.shape[1])
+            for out, into, piece in self.pieces:
+                torch.mm(piece, flat[into], out=result[out])
+        else:
+            result = self.matrix @ flat
+        return result.view(-1, *lines.shape[1:])
+
+    def along_columns(self, lines: Tensor) -> Tensor:
+        """Applied to [height, count, in]: [height, count, out]."""
+        flat = lines.flatten(0, 1)
+        if self.pieces:
+            result = flat.new_empty(len(flat), len(self.matrix))
+            for out, into, piece in self.pieces:
+                torch.mm(flat[:, into], piece.T, out=result[:, out])
+        else:
+            result = flat @ self.matrix.T
+        return result.view(*lines.shape[:2], -1)
 
 
 class _Resample(Function):
@@ -97,30 +143,6 @@ class _Resample(Function):
             None,
             None,
         )
-
-
-def _along_rows(matrix: Tensor, lines: Tensor, blocks: Blocks) -> Tensor:
-    """[out, in] applied to [in, count, width]: [out, count, width]."""
-    flat = lines.flatten(1)
-    if len(blocks) == 1 or lines.device.type != "cpu":
-        result = matrix @ flat
-    else:
-        result = flat.new_empty(len(matrix), flat.shape[1])
-        for out, into in blocks:
-            torch.mm(matrix[out, into], flat[into], out=result[out])
-    return result.view(len(matrix), *lines.shape[1:])
-
-
-def _along_columns(lines: Tensor, matrix: Tensor, blocks: Blocks) -> Tensor:
-    """[out, in] applied to [height, count, in]: [height, count, out]."""
-    flat = lines.flatten(0, 1)
-    if len(blocks) == 1 or lines.device.type != "cpu":
-        result = flat @ matrix.T
-    else:
-        result = flat.new_empty(len(flat), len(matrix))
-        for out, into in blocks:
-            torch.mm(flat[:, into], matrix[out, into].T, out=result[:, out])
-    return result.view(*lines.shape[:2], len(matrix))
 
 
 def _spans(matrices: Tensor) -> Spans:
