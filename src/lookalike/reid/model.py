@@ -93,6 +93,7 @@ class ReidNet(nn.Module):
             # Normalisation of [-1, 1] is that of [0, 1] seen through x -> 2x - 1.
             tensor = torch.tensor(values).view(1, 3, 1, 1) * 2
             self.register_buffer(name, tensor - 1 if name == "mean" else tensor, persistent=False)
+        # The weights' layout decides that of the activations, whatever the images have.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
@@ -102,8 +103,7 @@ class ReidNet(nn.Module):
 
     def before_norm(self, x: Tensor) -> Tensor:
         """What metric losses compare while training, [N, D]; images as for `features`."""
-        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        embedding: Tensor = self.embedding(self.backbone(x))
+        embedding: Tensor = self.embedding(self.backbone((x - self.mean) / self.std))
         return embedding
 
     def features(self, x: Tensor) -> Tensor:
