@@ -27,8 +27,11 @@ repro: data
 	@$(BIN)/dvc repro
 	@$(BIN)/lookalike summary
 
+# A worker per core, one thread each: most tests are too small for more. The long pipeline tests start
+# first, and those of one file share what they have set up.
 test: install
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 \
+		--dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .
