@@ -20,6 +20,9 @@ from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, content, run
 
+# Of the curves that validation draws. What `evaluate.ranks` reports is no reason to train again.
+RANKS = (1, 5, 10)
+
 
 def filtered_manifest(kind: str) -> Path:
     """Where the filter writes for persons or variations."""
@@ -45,7 +48,7 @@ def work(stage: Stage, name: str) -> None:
 
     def validate(model: ReidNet) -> dict[str, float]:
         embedder = Embedder(model, config.evaluate.batch_size, config.evaluate.flip, session.device)
-        return evaluate(embedder, query, gallery).ranking.summary(config.evaluate.ranks)
+        return evaluate(embedder, query, gallery).ranking.summary(RANKS)
 
     stage.tracker.params({"arm": arm.model_dump(), "reid": reid.model_dump(), "seed": config.seed})
     stage.tracker.metrics(
