@@ -13,11 +13,10 @@ from lookalike.config import load_config
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.progress import say
-from lookalike.registry.evidence import evaluation_fingerprint, per_query_frame
-from lookalike.registry.side_by_side import TOP_MATCHES
+from lookalike.registry.evidence import TOP_MATCHES, evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure
-from lookalike.reid.pictures import draw_evaluation, top_matches_frame
+from lookalike.reid.pictures.evaluation import draw_evaluation, top_matches_frame
 from lookalike.training.session import Session
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, run
 

@@ -16,7 +16,7 @@ from lookalike.filtering.cascade import Crops, filter_manifest
 from lookalike.filtering.detectors import load_detector
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
-from lookalike.report.figures import kept_and_rejected
+from lookalike.report.verdicts import kept_and_rejected
 from lookalike.training.session import Session
 from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, run
 

@@ -18,22 +18,21 @@ from lookalike.reid.trainer import train_reid
 from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.session import Session
 from lookalike.weights import find
-from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, content, run
+from pipelines.arms import added_manifest, check_declared
+from pipelines.stage import MANIFEST, Stage, choice, content, run
 
-
-def filtered_manifest(kind: str) -> Path:
-    """Where the filter writes for persons or variations."""
-    return ARTIFACTS / "filter" / kind / "manifest.parquet"
+# Of the curves that validation draws. What `evaluate.ranks` reports is no reason to train again.
+RANKS = (1, 5, 10)
 
 
 def work(stage: Stage, name: str) -> None:
     """Train the arm `name`, measuring on the validation persons along the way."""
     config, reid, arm = stage.config, stage.config.reid, stage.config.arms[name]
+    check_declared(name, arm)
     manifest = read_manifest(MANIFEST)
     rows = real_rows(manifest, arm)
-    if arm.images != "none":
-        added = select(read_manifest(filtered_manifest(arm.images)), arm)
-        rows = pd.concat([rows, added], ignore_index=True)
+    if added := added_manifest(arm):
+        rows = pd.concat([rows, select(read_manifest(added), arm)], ignore_index=True)
     persons = rows["person_id"].tolist()
 
     session = Session(config.seed, reid.precision)
@@ -45,7 +44,7 @@ def work(stage: Stage, name: str) -> None:
 
     def validate(model: ReidNet) -> dict[str, float]:
         embedder = Embedder(model, config.evaluate.batch_size, config.evaluate.flip, session.device)
-        return evaluate(embedder, query, gallery).ranking.summary(config.evaluate.ranks)
+        return evaluate(embedder, query, gallery).ranking.summary(RANKS)
 
     stage.tracker.params({"arm": arm.model_dump(), "reid": reid.model_dump(), "seed": config.seed})
     stage.tracker.metrics(
@@ -89,7 +88,5 @@ def work(stage: Stage, name: str) -> None:
 if __name__ == "__main__":
     arms = load_config(Path("params.yaml")).arms
     arm = choice(list(arms))
-    inputs = [MANIFEST]
-    if arms[arm].images != "none":
-        inputs.append(filtered_manifest(arms[arm].images))
-    run(f"train_reid@{arm}", partial(work, name=arm), inputs)
+    inputs = [MANIFEST, added_manifest(arms[arm])]
+    run(f"train_reid@{arm}", partial(work, name=arm), [path for path in inputs if path])

@@ -17,6 +17,7 @@ from lookalike.data.manifest import test_protocol
 from lookalike.errors import UserError
 
 METRICS, PER_QUERY, EVIDENCE = "metrics.json", "per_query.parquet", "evidence.json"
+TOP_MATCHES = "top_matches.parquet"  # of every query, for pictures
 PER_QUERY_COLUMNS = ("image_id", "person_id", "camera_id", "ap", "rank_1")
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from lookalike.data.loading import load_images
 from lookalike.errors import UserError
-from lookalike.registry.evidence import PER_QUERY
-from lookalike.report.figures import Band, Cell, draw_sheet, ranked_row
+from lookalike.registry.evidence import PER_QUERY, TOP_MATCHES
+from lookalike.report.figures import Band, Cell, draw_sheet
+from lookalike.report.rankings import ranked_row
 
-TOP_MATCHES = "top_matches.parquet"
 SHOWN_QUERIES, SHOWN_MATCHES = 6, 6  # per direction, and per model
 
 

@@ -1,4 +1,7 @@
-"""Sheets of crops: what was rendered, generated, kept, rejected and retrieved.
+"""Sheets of crops: what was rendered, generated and inverted, and how any sheet is laid out.
+
+Sheets of one stage alone are in files of their own: a change there must not train the generator
+again, whose samples are drawn here.
 
 Crops are enlarged by whole factors without interpolation, so that a sheet shows the stored pixels
 and nothing else. The same input gives the same bytes: text is drawn with the font inside Pillow.
@@ -14,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 
 from lookalike.data.loading import Images, encode_jpeg
@@ -78,85 +79,7 @@ def contact_sheet(
         if len(values) != len(images):
             raise ValueError(f"{path.name}: {len(values)} {name} for {len(images)} images")
     cells = [Cell(*parts) for parts in zip(images, captions, borders, strict=True)]
-    draw_sheet([Band(heading if cells else "no images", _wrap(cells, columns))], path, scale=scale)
-
-
-def ranked_lists(
-    queries: Images,
-    matches: npt.NDArray[np.uint8],
-    correct: npt.NDArray[np.bool_],
-    scores: npt.NDArray[np.floating],
-    path: Path,
-    *,
-    captions: Sequence[str] | None = None,
-    scale: int = 1,
-) -> None:
-    """Write each query (blue) and its best gallery matches, right ones green, wrong ones red.
-
-    Args:
-        queries: uint8 [Q, H, W, 3].
-        matches: uint8 [Q, K, H, W, 3], best first.
-        correct: [Q, K], whether match and query are the same person.
-        scores: [Q, K], cosine similarities, written below the matches; NaN where the gallery held
-            fewer than K images for a query, and nothing is drawn.
-        captions: one per query.
-    """
-    if not matches.shape[:2] == correct.shape == scores.shape or len(queries) != len(matches):
-        raise ValueError(
-            f"{path.name}: {len(queries)} queries, matches {matches.shape[:2]}, correct "
-            f"{correct.shape} and scores {scores.shape} do not fit together"
-        )
-    rows = [
-        ranked_row(query, captions[q] if captions else "query", matches[q], correct[q], scores[q])
-        for q, query in enumerate(queries)
-    ]
-    draw_sheet([Band("query | best matches: green = same person, red = other", rows)], path, scale)
-
-
-def ranked_row(
-    query: npt.NDArray[np.uint8],
-    caption: str,
-    matches: Images,
-    correct: npt.NDArray[np.bool_],
-    scores: npt.NDArray[np.floating],
-) -> list[Cell | None]:
-    """A query (blue) and its matches, best first: right ones green, wrong ones red.
-
-    Args:
-        query: uint8 [H, W, 3].
-        caption: stands below the query.
-        matches: uint8 [K, H, W, 3].
-        correct: [K].
-        scores: [K], written below the matches; a slot with NaN stays empty.
-    """
-    row: list[Cell | None] = [Cell(query, caption, BLUE)]
-    for image, right, score in zip(matches, correct, scores, strict=True):
-        cell = Cell(image, f"{score:.3f}", GREEN if right else RED)
-        row.append(None if np.isnan(score) else cell)
-    return row
-
-
-def heat_maps(
-    images: Images, maps: npt.NDArray[np.float32], path: Path, *, of: str, columns: int = 6
-) -> None:
-    """Write each crop beside itself in grey under its map, bright where the map is high.
-
-    Args:
-        images: uint8 [N, H, W, 3].
-        maps: [N, h, w] in 0..1; enlarged bilinearly.
-        of: what the maps show, for the heading.
-        columns: pairs in a row.
-    """
-    colours = colormaps["inferno"]
-    cells = []
-    for image, heat in zip(images, maps, strict=True):
-        grey = np.asarray(Image.fromarray(image).convert("L"), dtype=np.float64)[:, :, None]
-        size = (image.shape[1], image.shape[0])
-        large = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
-        mixed = 0.4 * grey + 0.6 * 255 * colours(large)[:, :, :3]
-        cells += [Cell(image), Cell(mixed.round().astype(np.uint8))]
-    heading = f"crop | {of}: bright = strong, each crop by itself"
-    draw_sheet([Band(heading, _wrap(cells, 2 * columns))], path)
+    draw_sheet([Band(heading if cells else "no images", wrap(cells, columns))], path, scale=scale)
 
 
 def sources_and_variations(
@@ -186,30 +109,9 @@ def sources_and_variations(
     draw_sheet([Band(f"real{middle} | variations", rows)], path, scale)
 
 
-def kept_and_rejected(
-    images: Images, rows: pd.DataFrame, path: Path, *, columns: int = 12, scale: int = 1
-) -> None:
-    """Write what the filters kept and, reason by reason, what they rejected, with the scores.
-
-    At most two lines of crops per group, taken at even distances; headings give the full counts.
-
-    Args:
-        images: uint8 [N, H, W, 3].
-        rows: the N filtered manifest rows of these images, in the same order.
-    """
-    if len(images) != len(rows):
-        raise ValueError(f"{path.name}: {len(images)} images for {len(rows)} manifest rows")
-    kept = (rows["verdict"] == "kept").to_numpy()
-    groups = [("kept", kept, GREEN)]
-    for reason in sorted(set(rows.loc[~kept, "reason"])):
-        groups.append((f"rejected by {reason}", (rows["reason"] == reason).to_numpy(), RED))
-    bands = []
-    for title, mask, colour in groups:
-        members = np.flatnonzero(mask)
-        shown = members[_spread(len(members), 2 * columns)]
-        cells = [Cell(images[i], _scores(rows.iloc[i]), colour) for i in shown]
-        bands.append(Band(f"{title}: {len(members)} of {len(rows)}", _wrap(cells, columns)))
-    draw_sheet(bands, path, scale)
+def wrap(cells: Sequence[Cell], columns: int) -> list[Sequence[Cell | None]]:
+    """Rows of so many cells; the last one may be shorter."""
+    return [cells[start : start + columns] for start in range(0, len(cells), columns)]
 
 
 def draw_sheet(bands: Sequence[Band], path: Path, scale: int = 1) -> None:
@@ -276,18 +178,3 @@ def _paste(sheet: Image.Image, cell: Cell, x: int, y: int, scale: int) -> None:
 
 def _width(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> int:
     return max(int(np.ceil(font.getlength(line))) for line in text.split("\n"))
-
-
-def _wrap(cells: Sequence[Cell], columns: int) -> list[Sequence[Cell | None]]:
-    return [cells[start : start + columns] for start in range(0, len(cells), columns)]
-
-
-def _spread(size: int, count: int) -> npt.NDArray[np.int64]:
-    """At most `count` indices of 0..size-1, evenly spread, without repetition."""
-    return np.unique(np.linspace(0, size - 1, min(size, count)).round().astype(np.int64))
-
-
-def _scores(row: pd.Series) -> str:
-    """The scores of a filtered manifest row that were measured, one per line."""
-    names = {"detector_score": "detector", "ssim": "SSIM", "identity_similarity": "identity"}
-    return "\n".join(f"{name} {row[key]:.2f}" for key, name in names.items() if pd.notna(row[key]))

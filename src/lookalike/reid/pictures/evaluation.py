@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from lookalike.data.loading import Images
-from lookalike.reid.activation import activation_maps
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Evaluation
-from lookalike.reid.pairs import WIDE, pair_similarities
+from lookalike.reid.pictures.activation import activation_maps
+from lookalike.reid.pictures.pairs import WIDE, pair_similarities
 from lookalike.reid.trial import Trial
 from lookalike.report.curves import embedding_map, similarity_histogram
-from lookalike.report.figures import heat_maps, ranked_lists
+from lookalike.report.rankings import heat_maps, ranked_lists
 
 SHOWN_QUERIES, SHOWN_MATCHES = 12, 10
 FILES = ("ranked_lists.png", "activation.png", "similarities.png", "embedding_map.png")

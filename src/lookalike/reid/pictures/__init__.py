@@ -1,0 +1,1 @@
+"""What an evaluation looks like. Of the stages `evaluate` alone depends on it."""
