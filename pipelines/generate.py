@@ -18,7 +18,7 @@ from lookalike.training.session import Session
 from pipelines.stage import ENCODER, GENERATOR, MANIFEST, Stage, choice, run
 
 INPUTS = {"persons": [GENERATOR], "variations": [MANIFEST, GENERATOR, ENCODER]}
-SHOWN_PERSONS, SHOWN_IMAGES = 12, 10
+SHOWN_PERSONS, SHOWN_IMAGES = 12, 10  # at most
 
 
 def work(stage: Stage, kind: str) -> None:
@@ -64,7 +64,7 @@ def work(stage: Stage, kind: str) -> None:
     figure = stage.folder / "sheet.png"
     pixels = [load_images(g, stage.root, config.height, config.width) for g in groups]
     if kind == "persons":
-        contact_sheet(np.concatenate(pixels), figure, columns=SHOWN_IMAGES)
+        contact_sheet(np.concatenate(pixels), figure, columns=len(pixels[0]))  # a row each
     else:
         fewest = min(len(group) for group in pixels)
         first = sources.set_index("image_id").loc[[g["source_image"].iloc[0] for g in groups]]

@@ -90,7 +90,7 @@ def _caption(path: Path, artifacts: Path) -> str:
         return "What was kept (green), and what was rejected (red) for which reason."
     if path.name == "sheet.png":
         return "Generated images" + {
-            "persons": ", ten of each new person in a row.",
+            "persons": ", a row for each new person.",
             "variations": " beside the real image (blue) that they vary.",
         }.get(path.parent.name, ".")
     if path.name in CAPTIONS:
