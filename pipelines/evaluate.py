@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pandas as pd
 from lookalike.config import load_config
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
+from lookalike.names import PARAMS
 from lookalike.progress import say
 from lookalike.registry.evidence import TOP_MATCHES, evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
@@ -82,6 +82,6 @@ def work(stage: Stage, arm: str) -> None:
 
 
 if __name__ == "__main__":
-    arm = choice(list(load_config(Path("params.yaml")).arms))
+    arm = choice(list(load_config(PARAMS).arms))
     inputs = [ARTIFACTS / "train_reid" / arm / "model.safetensors", MANIFEST]
     run(f"evaluate@{arm}", partial(work, arm=arm), inputs)

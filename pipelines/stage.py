@@ -15,6 +15,7 @@ import pandas as pd
 from lookalike.config import Config, load_config
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.names import PARAMS
 from lookalike.progress import say
 from lookalike.provenance import md5_file
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
@@ -59,7 +60,7 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
     mend are one line; the exit status is 2.
     """
     try:
-        config = load_config(Path("params.yaml"))
+        config = load_config(PARAMS)
         if int(os.environ.get("RANK", "0")) > 0:
             work(Stage(name, config, NullTracker()))
             return

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 
 from lookalike.config import load_config
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, validation_protocol, write_manifest
+from lookalike.names import PARAMS
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
@@ -86,7 +86,7 @@ def work(stage: Stage, name: str) -> None:
 
 
 if __name__ == "__main__":
-    arms = load_config(Path("params.yaml")).arms
+    arms = load_config(PARAMS).arms
     arm = choice(list(arms))
     inputs = [MANIFEST, added_manifest(arms[arm])]
     run(f"train_reid@{arm}", partial(work, name=arm), [path for path in inputs if path])

@@ -12,6 +12,7 @@ import typer
 
 from lookalike import cli_data, cli_deploy, cli_latents, cli_weights
 from lookalike.errors import UserError
+from lookalike.names import PARAMS
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
 registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
@@ -21,7 +22,6 @@ app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
 
-PARAMS = Path("params.yaml")
 ENCODER = Path("artifacts/train_encoder/encoder.safetensors")
 
 

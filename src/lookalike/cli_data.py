@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from lookalike.errors import UserError
+from lookalike.names import PARAMS
 
 app = typer.Typer(no_args_is_help=True, help="Pedestrians: render them, or import data sets.")
 
-PARAMS = Path("params.yaml")
 DATA_FILE = Path("data.dvc")
 
 

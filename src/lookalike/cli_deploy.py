@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.errors import UserError
+from lookalike.names import PARAMS, THE_CHAMPION
 
 if TYPE_CHECKING:
     from lookalike.registry.chosen import ChosenModel
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-PARAMS = Path("params.yaml")
-CHAMPION = "@champion"
 QUERIES_SHOWN = 200  # a page with more pictures is no pleasure to open
 Model = Annotated[
     str, typer.Option("--model", help="@champion, a version's number, or a file of weights.")
@@ -30,7 +29,7 @@ Model = Annotated[
 def embed(
     folder: Annotated[Path, typer.Argument(help="Pictures, folders in it included.")],
     output: Annotated[Path, typer.Option("--output", help="The gallery to write, .npz.")],
-    model: Model = CHAMPION,
+    model: Model = THE_CHAMPION,
 ) -> None:
     """Embed every picture of a folder and save a gallery for `lookalike search`."""
     from lookalike.progress import say
@@ -49,7 +48,7 @@ def search(
         ".lookalike/search.html"
     ),
     top: Annotated[int, typer.Option("--top", min=1, help="Matches per query.")] = 10,
-    model: Model = CHAMPION,
+    model: Model = THE_CHAMPION,
 ) -> None:
     """Find the most similar pictures of a gallery and show them on one HTML page."""
     from lookalike.progress import say
@@ -91,7 +90,7 @@ def search(
 @app.command()
 def export(
     output: Annotated[Path, typer.Option("--output", help="The file to write, .onnx.")],
-    model: Model = CHAMPION,
+    model: Model = THE_CHAMPION,
 ) -> None:
     """Write a model as ONNX, preprocessing inside, and compare it with PyTorch."""
     from lookalike.progress import say
@@ -105,7 +104,7 @@ def export(
 @app.command()
 def serve(
     port: Annotated[int, typer.Option()] = 5001,
-    version: Annotated[str, typer.Option(help="@champion, or a version number.")] = CHAMPION,
+    version: Annotated[str, typer.Option(help="@champion, or a version number.")] = THE_CHAMPION,
     host: Annotated[str, typer.Option(help="0.0.0.0 for all of this machine's addresses.")] = (
         "127.0.0.1"
     ),

@@ -30,11 +30,12 @@ from lookalike.config import Config, load_config
 from lookalike.data.loading import decode
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.names import CHAMPION
 from lookalike.provenance import git_sha, md5_file
 from lookalike.registry.chosen import choose_model
 from lookalike.registry.evidence import Evaluation, Evidence
 from lookalike.registry.gates import failures
-from lookalike.registry.promotion import CHAMPION, ChampionMovedError, Registry
+from lookalike.registry.promotion import ChampionMovedError, Registry
 from lookalike.registry.serving import load_serving_model
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.model import new_reid, save_reid

@@ -17,6 +17,7 @@ SHAPE_NO_OUTPUT = {
     "pipelines/stage.py": "opens the run and the folder; its digests only find resume state",
     "src/lookalike/config.py": "checks the parameters, which DVC compares by itself",
     "src/lookalike/errors.py": "holds the exception that stops a stage",
+    "src/lookalike/names.py": "says what params.yaml and the champion's alias are called",
     "src/lookalike/processes.py": "says which process writes, and which has died",
     "src/lookalike/progress.py": "writes to the terminal",
     "src/lookalike/provenance.py": "names commits and digests, which `register` judges; it says so",

@@ -11,10 +11,9 @@ from tempfile import TemporaryDirectory
 from lookalike.config import Config
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
-from lookalike.registry.promotion import CHAMPION, Registry
+from lookalike.names import THE_CHAMPION
+from lookalike.registry.promotion import Registry
 from lookalike.reid.embedder import Embedder
-
-CHOICE = f"@{CHAMPION}"  # what commands take unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class ChosenModel:
         return {"model": self.name, "weights_sha256": self.digest, "flip": flip}
 
 
-def choose_model(config: Config, root: Path, choice: str = CHOICE) -> ChosenModel:
+def choose_model(config: Config, root: Path, choice: str = THE_CHAMPION) -> ChosenModel:
     """Load a model.
 
     Args:
@@ -50,13 +49,15 @@ def choose_model(config: Config, root: Path, choice: str = CHOICE) -> ChosenMode
         UserError: there is no champion, version or file, or the file holds no re-ID model.
     """
     path = Path(choice)
-    if choice != CHOICE and not choice.isdecimal():
+    if choice != THE_CHAMPION and not choice.isdecimal():
         if not path.is_file():
-            raise UserError(f"no model {choice}: give {CHOICE}, a version or a file of weights")
+            raise UserError(
+                f"no model {choice}: give {THE_CHAMPION}, a version or a file of weights"
+            )
         embedder = Embedder.load(path, config.evaluate.batch_size, config.evaluate.flip)
         return ChosenModel(embedder, path.name, sha256_file(path))
     registry = Registry(config, root)
-    version = registry.champion() if choice == CHOICE else int(choice)
+    version = registry.champion() if choice == THE_CHAMPION else int(choice)
     if version is None:
         raise UserError(
             f"{registry.name} has no champion yet; run `dvc repro`, or give --model a version "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lookalike.config import Config
 from lookalike.errors import UserError
+from lookalike.names import CHAMPION
 from lookalike.progress import say
 from lookalike.registry.evidence import EVIDENCE, METRICS, Evaluation, Evidence
 from lookalike.registry.gates import Gate, evaluate_gates, failures
@@ -29,7 +30,6 @@ from lookalike.tracking import MlflowTracker, connect, locked
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION = "champion"
 FOLDER = "candidate"  # the run's artifact folder with evidence and pictures
 PICTURES = "pictures"  # in that folder
 ROLLED_BACK: Final = "rolled back"

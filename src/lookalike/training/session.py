@@ -1,10 +1,11 @@
 """One process of a training run, on top of Accelerate.
 
-A global batch is cut into micro-batches of a fixed size. Data, noise and augmentation of a
-micro-batch depend only on (seed, images seen, micro-batch number), gradients and batch statistics
-are averaged over all of them. So the result does not depend on how many processes share the
-micro-batches: one process accumulates what eight would compute at once, and a resumed run continues
-exactly, without saving any random state.
+A global batch is cut into micro-batches of a fixed size. What is random depends only on the seed
+and the images seen. Re-ID and encoder draw for each micro-batch, by its number too; the GAN draws
+for the global batch, and each micro-batch takes its part. Gradients and batch statistics are
+averaged over all micro-batches. So the result does not depend on how many processes share them:
+one process accumulates what eight would compute at once, and a resumed run continues exactly,
+without saving any random state. See docs/decisions/0009-micro-batches.md.
 """
 
 from __future__ import annotations
