@@ -52,12 +52,20 @@ def generate(
     encoder: Annotated[
         Path | None, typer.Option(help="Of --input; default: the pipeline's.", show_default=False)
     ] = None,
-    psi: cli_latents.Psi = cli_latents.PSI,
+    psi: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=2,
+            callback=cli_latents.finite,
+            help=f"Truncation of --seeds; {cli_latents.PSI} by default.",
+            show_default=False,
+        ),
+    ] = None,
     name: cli_latents.ClassName = "",
 ) -> None:
     """Vary every image of a folder (--input), or draw new ones with a generator alone (--seeds)."""
     from lookalike.data.manifest import sha256_file
-    from lookalike.progress import say
     from lookalike.stylegan3.checkpoint import load_generator
 
     if (source is None) == (seeds is None):
@@ -69,24 +77,29 @@ def generate(
         if count is not None or encoder is not None:
             raise UserError("--count and --encoder go with --input, not with --seeds")
         wanted = parse_seeds(seeds)
-        generate_from_seeds(generator, wanted, output, psi=psi, name=name)
+        truncation = cli_latents.PSI if psi is None else psi
+        generate_from_seeds(generator, wanted, output, psi=truncation, name=name)
         return
     assert source is not None
     from lookalike.config import load_config
     from lookalike.inversion.encoder import load_encoder
     from lookalike.synthesis.folder import generate_from_folder
+    from lookalike.training.session import Session
 
     if name:
         raise UserError("--class goes with --seeds, not with --input")
-    config = load_config(PARAMS).generate
+    if psi is not None:
+        raise UserError(
+            f"--psi goes with --seeds; --input reads generate.variations.truncation_psi of {PARAMS}"
+        )
+    parameters = load_config(PARAMS)
+    config = parameters.generate
     if count is not None:
         variations = config.variations.model_copy(update={"images_per_person": count})
         config = config.model_copy(update={"variations": variations})
-    inverter = load_encoder(encoder or ENCODER, load_generator(generator))
-    result = generate_from_folder(
-        source, output, inverter, config, generator_digest=sha256_file(generator)
-    )
-    say(f"{output}: {len(result.manifest)} images; {len(result.skipped)} files left out")
+    network = load_generator(generator, Session(parameters.seed).device)
+    inverter = load_encoder(encoder or ENCODER, network)
+    generate_from_folder(source, output, inverter, config, generator_digest=sha256_file(generator))
 
 
 @app.command("starting-generator")

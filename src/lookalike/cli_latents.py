@@ -23,8 +23,9 @@ class GroupName(StrEnum):
     fine = "fine"
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
+def finite(value: float | None) -> float | None:
+    """The callback of options that take a number, or nothing."""
+    if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is no finite number")
     return value
 
@@ -35,7 +36,7 @@ GeneratorFile = Annotated[Path, typer.Option("--generator", help="Trained genera
 Psi = Annotated[
     float,
     typer.Option(
-        min=0, max=2, callback=_finite, help="Truncation: 1 is none, 0 the mean person for all."
+        min=0, max=2, callback=finite, help="Truncation: 1 is none, 0 the mean person for all."
     ),
 ]
 ClassName = Annotated[
@@ -104,12 +105,10 @@ def move(
     seeds: Seeds,
     output: Output,
     x: Annotated[
-        float, typer.Option(callback=_finite, help="To the right; 1 is the longer side.")
+        float, typer.Option(callback=finite, help="To the right; 1 is the longer side.")
     ] = 0.0,
-    y: Annotated[float, typer.Option(callback=_finite, help="Downwards, likewise.")] = 0.0,
-    angle: Annotated[
-        float, typer.Option(callback=_finite, help="Anticlockwise, in degrees.")
-    ] = 0.0,
+    y: Annotated[float, typer.Option(callback=finite, help="Downwards, likewise.")] = 0.0,
+    angle: Annotated[float, typer.Option(callback=finite, help="Anticlockwise, in degrees.")] = 0.0,
     frames: Annotated[int, typer.Option(min=4, help="Of the video, there and back.")] = 72,
     psi: Psi = PSI,
     name: ClassName = "",

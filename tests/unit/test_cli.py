@@ -53,6 +53,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["generate", "--seeds", "5-2", "--output", "b"], "5-2 runs backwards"),
         (["generate", "--seeds", "1", "--count", "2", "--output", "b"], "go with --input"),
         (["generate", "--input", "a", "--class", "2", "--output", "b"], "goes with --seeds"),
+        (["generate", "--input", "a", "--psi", "0.8", "--output", "b"], "--psi goes with --seeds"),
         (["generate", "--seeds", "1", "--output", "b"], "no weights at artifacts/train_gan"),
         (["weights", "export", "gone.safetensors", "b.safetensors"], "no weights at gone"),
         (["weights", "export", "gone.safetensors", "b.pkl"], "must end in .safetensors"),

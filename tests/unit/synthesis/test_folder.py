@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from lookalike.config import GenerateConfig
+from lookalike.cli import main
+from lookalike.config import GenerateConfig, load_config
 from lookalike.data.loading import decode
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
-from lookalike.inversion.encoder import Encoder
+from lookalike.inversion.encoder import Encoder, save_encoder
+from lookalike.stylegan3 import checkpoint
+from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.folder import FolderResult, generate_from_folder
+from lookalike.training.session import Session
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 @pytest.fixture
@@ -68,3 +76,49 @@ def test_bad_folders(
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no readable image"):
         run(tmp_path / "empty", tmp_path / "out", encoder, generate)
+
+
+def test_the_command_takes_the_pipelines_networks(
+    folder: Path,
+    encoder: Encoder,
+    generator_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`lookalike generate --input FOLDER --output FOLDER` beside what the stages wrote."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_bytes(PARAMS.read_bytes())
+    for stage in ("train_gan", "train_encoder"):
+        Path("artifacts", stage).mkdir(parents=True)
+    generator_file.rename("artifacts/train_gan/generator.safetensors")
+    save_encoder(Path("artifacts/train_encoder/encoder.safetensors"), encoder, {})
+    devices: list[torch.device] = []
+    load = checkpoint.load_generator
+
+    def loaded(path: Path, device: torch.device) -> Generator:
+        devices.append(device)
+        return load(path, device)
+
+    monkeypatch.setattr(checkpoint, "load_generator", loaded)
+
+    def call(*options: str) -> str:
+        arguments = ["lookalike", "generate", "--input", "in", "--output", "out", *options]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code in (0, None)
+        return capsys.readouterr().err
+
+    config = load_config(PARAMS)
+    count = config.generate.variations.images_per_person
+    said = call().splitlines()
+    assert said[-1] == f"3 images -> {3 * (1 + count)} in out, 2 files skipped"
+    assert any(line.startswith("skipped notes.txt: not a readable image") for line in said)
+    assert len(list(Path("out").glob("*.jpg"))) == 3 * (1 + count)
+    size = decode(Path("out/anna_var00.jpg").read_bytes()).size
+    assert size == (config.generate.width, config.generate.height)
+    assert (read_manifest(Path("out/manifest.parquet"))["generator"] != "").all()
+    assert devices == [Session(config.seed).device]
+
+    assert "3 images -> 15 in out" in call("--count", "4")
