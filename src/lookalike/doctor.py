@@ -31,7 +31,7 @@ class Row:
     """One finding.
 
     Attributes:
-        section: "machine" or the profile's name.
+        section: "machine", or what `section_of` says.
         subject: what was looked at.
         state: `note` is worth knowing but stops nothing; `missing` stops that profile.
         detail: what was found, or what to do, in one line.
@@ -43,18 +43,35 @@ class Row:
     detail: str
 
 
-def examine(root: Path, profiles: Sequence[Path]) -> list[Row]:
-    """Findings about the machine and about each parameter file; `root` is the repository root."""
+def examine(root: Path, files: Sequence[Path]) -> list[Row]:
+    """Findings about the machine and about each profile.
+
+    Args:
+        root: the repository root.
+        files: parameter files; of several with one profile's name (params.yaml and the profile that
+            it is a copy of) the first counts.
+    """
     rows = _machine(root)
-    for path in profiles:
+    for path in files:
+        section = section_of(path)
+        if any(row.section == section for row in rows):
+            continue
         try:
             config = load_config(path)
         except UserError as error:
-            rows.append(Row(path.stem, "parameters", "missing", str(error)))
+            rows.append(Row(section, "parameters", "missing", str(error)))
             continue
         rows.append(Row(config.profile, "parameters", "ok", str(path)))
         rows += _data(config, root) + _weights(config, root)
     return rows
+
+
+def section_of(path: Path) -> str:
+    """The profile that a parameter file names, or the file's own name if it cannot be read."""
+    try:
+        return load_config(path).profile
+    except UserError:
+        return path.stem
 
 
 def _machine(root: Path) -> list[Row]:

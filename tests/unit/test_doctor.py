@@ -1,9 +1,12 @@
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from lookalike.cli import main
 from lookalike.doctor import examine
 from lookalike.weights import FILES, VARIABLE
 
@@ -111,3 +114,49 @@ def test_a_broken_profile_is_a_row_and_no_crash(tmp_path):
     row = rows_of(tmp_path, [path])["mine", "parameters"]
     assert row.state == "missing"
     assert "reid" in row.detail
+
+
+def printed(monkeypatch, capsys):
+    """The command's exit code, and the lines of its table, each with its cells."""
+    monkeypatch.setattr(sys, "argv", ["lookalike", "doctor"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    return caught.value.code, cells
+
+
+def test_a_terminal_of_80_columns_shows_everything(tmp_path, monkeypatch, capsys):
+    """Nothing is cut short, and the profile in use is not there twice."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    shutil.copytree(PROFILES[0].parent, "profiles", symlinks=True)
+    shutil.copy("profiles/market1501.yaml", "params.yaml")
+    code, cells = printed(monkeypatch, capsys)
+    assert code == 1  # no data, no weights
+    assert "…" not in str(cells)
+    parameters = [detail for _, what, _, detail in cells if what == "parameters"]
+    assert parameters == ["params.yaml", "profiles/embedded.yaml", "profiles/strong.yaml"]
+    details = {}
+    for section, what, _, detail in cells:
+        if what:
+            details[section, what] = ""
+            current = section, what
+        details[current] += detail.replace(" ", "")
+    for name in ("resnet50-imagenet", "inception-2015", "yolov4-tiny-weights"):
+        for part in (FILES[name].address, FILES[name].sha256, FILES[name].licence):
+            assert part.replace(" ", "") in details["market1501", name]
+
+
+def test_what_another_profile_lacks_is_no_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("lookalike.doctor._machine", lambda _: [])
+    shutil.copytree(PROFILES[0].parent, "profiles", symlinks=True)
+    shutil.copy("profiles/embedded.yaml", "params.yaml")
+    assert printed(monkeypatch, capsys)[0] == 0
+    Path("params.yaml").write_text("profile: embedded\n")
+    code, cells = printed(monkeypatch, capsys)
+    assert code == 1
+    assert ["params", "parameters", "missing"] in [row[:3] for row in cells]
