@@ -80,6 +80,9 @@ def _difference_from_versioned() -> list[str]:
     """What DVC says of data/ compared with data.dvc: nothing, deleted, modified, not in cache."""
     import json
 
+    from lookalike.progress import say
+
+    say(f"DVC compares data/ with {DATA_FILE} ...")
     status = json.loads(_run(_program("dvc"), "status", "--json", str(DATA_FILE)))
     return [
         change
@@ -103,6 +106,7 @@ def _check_versioned(folder: Path) -> None:
             f"if you changed data.rendered or {folder}/others on purpose, record it with "
             f"`dvc add {folder}`"
         )
+    say(f"DVC reads every file of {folder}/ into its cache ...")
     _run(_program("dvc"), "commit", "--force", str(DATA_FILE))
     say(f"{folder} is what {DATA_FILE} describes")
 
@@ -139,6 +143,7 @@ def data_import(
     if dry_run:
         say("dry run: nothing was written")
         return
+    say("DVC reads every file of data/ into its cache ...")
     _run(_program("dvc"), "add", "data")
     setting = f"data.others: {{{name}: {layout}}}" if name else f"data.source: {layout}"
     if any_counts and not name:

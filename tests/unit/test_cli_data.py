@@ -13,6 +13,7 @@ import yaml
 from lookalike.cli import main
 from lookalike.data.population import render_population
 
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIZES = {"train_persons": 2, "test_persons": 2, "images_per_person": 4}
 
 
@@ -52,6 +53,7 @@ def test_data_sets_are_imported_side_by_side_and_versioned(
     assert run(monkeypatch, *lenient) == 0
     said = capsys.readouterr().err
     assert "query: " in said and "data.source: market1501, data.as_published: false" in said
+    assert "DVC reads every file of data/" in said, "what may take a while is announced"
     first = yaml.safe_load((repository / "data.dvc").read_text())["outs"][0]
     assert first["nfiles"] == len(list((repository / "data").rglob("*.jpg")))
 
@@ -62,3 +64,33 @@ def test_data_sets_are_imported_side_by_side_and_versioned(
     assert len(list((repository / "data/others/street").rglob("*.jpg"))) == first["nfiles"]
     assert run(monkeypatch, "data", "import", "../laid", "--as", "duke") == 2
     assert "no layout 'duke'" in capsys.readouterr().err
+
+
+def test_rendered_data_is_checked_against_its_digest(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a fresh clone: rendered, compared, put into DVC's cache; each wait is announced."""
+    params = yaml.safe_load(PARAMS.read_text())
+    params["data"]["rendered"] |= SIZES | {"distractors": 1, "junk": 1}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert run(monkeypatch, "data", "render") == 0
+    assert "run `dvc add data`" in capsys.readouterr().err
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "add", "--quiet", "data"], check=True)
+    shutil.rmtree("data")
+    shutil.rmtree(".dvc/cache")
+
+    assert run(monkeypatch, "data", "render") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "DVC compares data/ with data.dvc ..."
+    assert said[-3:] == [
+        "DVC compares data/ with data.dvc ...",
+        "DVC reads every file of data/ into its cache ...",
+        "data is what data.dvc describes",
+    ]
+    assert run(monkeypatch, "data", "render") == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith("nothing to do")
+
+    shutil.rmtree("data")
+    assert run(monkeypatch, "data", "render", "--seed", "9") == 2
+    assert "data differs from what data.dvc describes" in capsys.readouterr().err

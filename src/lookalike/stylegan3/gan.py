@@ -11,6 +11,7 @@ import torch
 from lookalike.config import GanConfig
 from lookalike.data.loading import Images, to_uint8
 from lookalike.errors import UserError
+from lookalike.progress import Progress
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
@@ -80,11 +81,12 @@ def sample_images(
     batch_size: int = 16,
     truncation_psi: float = 1.0,
     rows: slice = slice(None),
+    visible: bool = True,
 ) -> Images:
     """`count` images of latents drawn from `seed`; the same latents for every generator.
 
     A conditional one also draws labels, each class as often as among its training images. Of these
-    images, `rows` are made: one process' share.
+    images, `rows` are made: one process' share. `visible`: whether the progress is shown.
     """
     device = generator.mapping.w_avg.device
     random = np.random.default_rng(seed)
@@ -98,7 +100,9 @@ def sample_images(
         some = None if labels is None else labels[part]
         return to_uint8(generator(latents[part], truncation_psi=truncation_psi, labels=some))
 
-    starts = range(0, len(latents), batch_size)
-    batches = [batch(slice(start, start + batch_size)) for start in starts]
-    empty = np.empty((0, generator.config.height, generator.config.width, 3), np.uint8)
-    return np.concatenate([empty, *batches])
+    batches = [np.empty((0, generator.config.height, generator.config.width, 3), np.uint8)]
+    with Progress("samples", len(latents), visible=visible) as progress:
+        for start in range(0, len(latents), batch_size):
+            batches.append(batch(slice(start, start + batch_size)))
+            progress.advance(len(batches[-1]))
+    return np.concatenate(batches)

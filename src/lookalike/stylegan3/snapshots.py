@@ -48,7 +48,8 @@ class Snapshots:
     def __call__(self, generator: Generator, images_seen: int) -> dict[str, float]:
         """The distances, on the main process; every process calls it and makes its share."""
         session = self.compare.session
-        fakes = sample_images(generator, self.count, self.seed, rows=share(self.count, session))
+        mine, visible = share(self.count, session), session.is_main
+        fakes = sample_images(generator, self.count, self.seed, rows=mine, visible=visible)
         distances = self.compare(resize_batch(fakes, *self.size), self.count)
         if session.is_main:
             grid = self.folder / f"{images_seen:08d}.png"

@@ -273,6 +273,14 @@ def test_samples_depend_on_the_seed_and_not_on_the_batch(config: GanConfig) -> N
     assert np.ptp(sample_images(generator, 5, seed=3, truncation_psi=0.0), axis=0).max() <= 1
 
 
+def test_sampling_shows_its_progress(config: GanConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    generator = build_gan(config, 1).average
+    sample_images(generator, 5, seed=3, batch_size=2, rows=slice(3))
+    assert capsys.readouterr().err.startswith("samples: 3/3 (")
+    sample_images(generator, 5, seed=3, visible=False)
+    assert capsys.readouterr().err == ""
+
+
 def test_samples_of_a_conditional_generator(config: GanConfig) -> None:
     generator = build_gan(config.model_copy(update={"condition": "camera"}), 1, CAMERAS).average
     images = sample_images(generator, 64, seed=3)
