@@ -140,17 +140,20 @@ class InversionLoss:
     ) -> dict[str, Tensor]:
         """Scalar terms by name, unweighted, and their weighted sum under `loss`.
 
-        l2: mean squared error of pixels in [-1, 1]. lpips: mean distance. identity: 1 - cosine of
-        the re-ID features, in [0, 2]. latent_norm: mean Euclidean distance of ws from w_avg (pSp's
+        l2: mean squared error of pixels in [-1, 1]. lpips: mean distance; `lpips_random` where the
+        trunk is untrained, which makes it another measure. identity: 1 - cosine of the re-ID
+        features, in [0, 2]. latent_norm: mean Euclidean distance of ws from w_avg (pSp's
         regulariser).
         """
         config = self.config
         terms = {"l2": F.mse_loss(reconstructions, images)}
         if config.lpips:
-            terms["lpips"] = self.perceptual(reconstructions, images).mean()
+            name = "lpips_random" if config.lpips_backbone == "random" else "lpips"
+            terms[name] = self.perceptual(reconstructions, images).mean()
         if target is not None:
             similarity = F.cosine_similarity(self.identity(reconstructions), target)
             terms["identity"] = 1 - similarity.mean()
         terms["latent_norm"] = (ws - self.w_avg).flatten(1).norm(dim=1).mean()
-        weighted = [getattr(config, name) * value for name, value in terms.items()]
+        weights = [getattr(config, name.removesuffix("_random")) for name in terms]
+        weighted = [weight * value for weight, value in zip(weights, terms.values(), strict=True)]
         return {"loss": torch.stack(weighted).sum(), **terms}

@@ -99,11 +99,32 @@ def test_terms_are_what_they_are_called(config: EncoderConfig) -> None:
     assert other["identity"].item() == pytest.approx(1 - cosine.item(), abs=1e-6)
     assert other["loss"].item() == pytest.approx(
         other["l2"].item()
-        + 0.8 * other["lpips"].item()
+        + 0.8 * other["lpips_random"].item()
         + 0.1 * other["identity"].item()
         + 0.001 * 3,
         rel=1e-5,
     )
+
+
+def test_only_a_trained_trunk_gives_lpips(
+    config: EncoderConfig, alexnet_state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """No metric goes under a name that it is not."""
+    weights = tmp_path / "alexnet.safetensors"
+    save_file(alexnet_state, weights)
+    trained = config.model_copy(update={"lpips_backbone": "alexnet-imagenet"})
+    x = torch.rand(2, 3, 64, 32) * 2 - 1
+    named = {}
+    for some, perceptual in (
+        (config, lpips_loss("random")),
+        (trained, lpips_loss("alexnet-imagenet", weights)),
+    ):
+        loss = InversionLoss(some, torch.zeros(8), perceptual, pooled)
+        terms = loss(x, loss.target(x), -x, torch.zeros(2, 6, 8))
+        named[some.lpips_backbone] = {name for name in terms if "lpips" in name}
+        (name,) = named[some.lpips_backbone]
+        assert terms[name].item() == pytest.approx(perceptual(-x, x).mean().item(), rel=1e-5)
+    assert named == {"random": {"lpips_random"}, "alexnet-imagenet": {"lpips"}}
 
 
 def test_terms_without_weight_are_not_computed(config: EncoderConfig) -> None:

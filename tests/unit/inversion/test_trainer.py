@@ -98,7 +98,7 @@ def test_killed_run_ends_with_the_same_weights(
 ) -> None:
     curve = Recorder()
     whole = train(config, images, generator, ResumeState(tmp_path / "a", "e", "x"), curve)
-    assert set(curve.points[0][1]) == {"loss", "l2", "lpips", "identity", "latent_norm"}
+    assert set(curve.points[0][1]) == {"loss", "l2", "lpips_random", "identity", "latent_norm"}
     with pytest.raises(KeyboardInterrupt):
         train(config, images, generator, KilledAfter(tmp_path / "b", checkpoints=2))
     rest = Recorder()
