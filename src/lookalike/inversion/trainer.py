@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor
+from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder, new_encoder
 from lookalike.inversion.losses import Features, InversionLoss
 from lookalike.progress import Progress
@@ -16,7 +19,7 @@ from lookalike.stylegan3.generator import Generator
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.sampler import ShuffledSampler
-from lookalike.training.session import Session, derive_seed, steps_for
+from lookalike.training.session import Session, crossed, derive_seed, steps_for
 
 CURVE_POINTS = 50  # per training run
 
@@ -34,6 +37,9 @@ def train_encoder(
 ) -> Encoder:
     """Train until `config.total_images` were seen; a killed run goes on where it was.
 
+    The last state is kept too: a kill between the training and the writing of its result, which is
+    the caller's, repeats nothing. Then the caller discards it.
+
     Each batch takes all of ReStyle's refinement steps, with the loss and its gradient at each of
     them, then one optimiser step.
 
@@ -49,6 +55,7 @@ def train_encoder(
 
     Raises:
         ValueError: the images have another size than the generator's canvas.
+        UserError: batches do not divide; the loss is no longer finite.
     """
     canvas = (generator.config.height, generator.config.width)
     if images.shape[1:3] != canvas:
@@ -77,18 +84,27 @@ def train_encoder(
         while seen < total:
             batch = sampler.indices(seen, config.batch_size).reshape(-1, config.micro_batch)
             optimizer.zero_grad(set_to_none=True)
+            losses = []
             for micro in shard:
                 session.seed_step(seen, micro, "mirror")
                 real = to_tensor(_mirrored(images[batch[micro]]), session.device)
-                curve.add(_accumulate(encoder, loss, real, session, scaler))
+                terms = _accumulate(encoder, loss, real, session, scaler)
+                curve.add(terms)
+                losses.append(terms["loss"])
             session.average_gradients(network.parameters(), len(shard), scaled=scaler.is_enabled())
             scaler.step(optimizer)
             scaler.update()
 
-            before, seen = seen, seen + config.batch_size
-            progress.advance(config.batch_size, f"loss {curve.last_loss:.3f}")
+            seen += config.batch_size
+            mean = float(session.mean({"loss": torch.stack(losses).mean()})["loss"])
+            if not math.isfinite(mean):  # before anything is saved
+                raise UserError(
+                    f"the encoder's loss is no longer finite at {seen} images; lower "
+                    "encoder.learning_rate (with encoder.precision fp16, try bf16 or no)"
+                )
+            progress.advance(config.batch_size, f"loss {mean:.3f}")
             curve.write(seen, session)
-            if seen // config.checkpoint_images != before // config.checkpoint_images:
+            if seen == total or crossed(seen, config.batch_size, config.checkpoint_images):
                 session.check_replicas(encoder=network, optimizer=optimizer, scaler=scaler)
                 if session.is_main:
                     resume.save(
@@ -100,7 +116,6 @@ def train_encoder(
                         }
                     )
                 session.wait()
-    session.check_replicas(encoder=network)
     network.eval()
     return encoder
 
@@ -142,10 +157,6 @@ class _Curve:
         self.tracker, self.interval = tracker, interval
         self.terms: list[dict[str, Tensor]] = []
         self.since = 0
-
-    @property
-    def last_loss(self) -> float:
-        return float(self.terms[-1]["loss"])
 
     def add(self, terms: dict[str, Tensor]) -> None:
         self.terms.append(terms)

@@ -9,6 +9,7 @@ import torch
 
 from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor, to_uint8
+from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
 from lookalike.inversion.losses import lpips_loss
 from lookalike.inversion.trainer import train_encoder
@@ -108,6 +109,49 @@ def test_killed_run_ends_with_the_same_weights(
     assert rest.points[0][0] > 16
     mine, theirs = whole.network.state_dict(), resumed.network.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_run_killed_after_its_last_step_trains_no_more(
+    config: EncoderConfig, images: Images, generator: Generator, tmp_path: Path
+) -> None:
+    rarely = config.model_copy(update={"checkpoint_images": 10_000})
+    whole = train(rarely, images, generator, ResumeState(tmp_path / "a", "e", "x"))
+    with pytest.raises(KeyboardInterrupt):
+        train(rarely, images, generator, KilledAfter(tmp_path / "b", checkpoints=1))
+    curve = Recorder()
+    state = ResumeState(tmp_path / "b", "train_encoder", "test")
+    again = train(rarely, images, generator, state, curve)
+    assert curve.points == []
+    mine, theirs = whole.network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_diverged_run_says_what_to_lower_and_saves_nothing(
+    bad: float, config: EncoderConfig, images: Images, generator: Generator, tmp_path: Path
+) -> None:
+    """Also where one micro-batch of several is at fault, and not the last."""
+    calls = 0
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return pooled(x) * (bad if calls == 1 else 1.0)
+
+    resume = ResumeState(tmp_path, "e", "x")
+    expected = r"no longer finite at 8 images; lower encoder\.learning_rate"
+    with pytest.raises(UserError, match=expected):
+        train_encoder(
+            config,
+            images,
+            generator,
+            perceptual=lpips_loss("random"),
+            identity=features,
+            session=Session(seed=1),
+            resume=resume,
+            tracker=NullTracker(),
+        )
+    assert resume.load() is None
 
 
 def test_images_of_another_size_are_refused(
