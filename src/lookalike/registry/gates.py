@@ -24,6 +24,7 @@ CONFIDENCE = 0.95  # one-sided
 BOOTSTRAP_SEED = 20
 UNIT_TOLERANCE = 1e-3  # of an embedding's length; JSON rounds little, bf16 more
 REGISTER_AGAIN = "`dvc repro --force --single-item register`"
+TRAIN_AGAIN = "`dvc repro --force --single-item train_reid@ARM`, then `dvc repro`"
 TRAINED = ("gan", "encoder", "reid")
 KINDS = ("persons", "variations")
 RELATIVE_METRICS = ("rank_1", "mAP")
@@ -99,9 +100,12 @@ def _bounded(
     return Gate(name, None if value is None else number, bound, passed, reason)
 
 
-def _equal(name: str, value: str | None, bound: str, otherwise: str) -> Gate:
+def _equal(name: str, value: str | None, bound: str, otherwise: str, missing: str = "") -> Gate:
+    """`otherwise` says why another value fails; `missing`, if given, why none at all does."""
     passed = bool(value) and value == bound
     reason = f"is {value}" if passed else f"{otherwise} (is {value or 'missing'})"
+    if not value and missing:
+        reason = missing
     return Gate(name, value, bound, passed, reason)
 
 
@@ -121,7 +125,14 @@ def integrity(evidence: Evidence, loads_safely: bool, rolled_back: bool) -> list
             evidence.locked_md5 or "an MD5 in dvc.lock",
             "the weights are not what dvc.lock names; run `dvc repro`",
         ),
-        _equal("integrity.run", evidence.run_status, "FINISHED", "the training run did not finish"),
+        _equal(
+            "integrity.run",
+            evidence.run_status,
+            "FINISHED",
+            "the training run did not finish",
+            "the training run is not in this MLflow store (mlruns/ stays on its machine); set "
+            f"MLFLOW_TRACKING_URI to one that has it, or train here: {TRAIN_AGAIN}",
+        ),
         _equal(
             "integrity.data",
             None if evidence.data_valid is None else str(evidence.data_valid).lower(),

@@ -123,6 +123,18 @@ def test_each_piece_of_evidence_fails_its_own_gate(
     assert judge(evidence(**changes)) == {failing}
 
 
+def test_a_run_of_another_machine_is_not_called_unfinished() -> None:
+    """After `dvc pull` the weights are here, and the run that made them is not."""
+
+    def reason(status: str | None) -> str:
+        verdicts = gates.integrity(evidence(run_status=status), True, False)
+        return gates.failures(verdicts)["integrity.run"]
+
+    assert reason("KILLED") == "the training run did not finish (is KILLED)"
+    assert reason(None).startswith("the training run is not in this MLflow store")
+    assert "finish" not in reason(None) and "MLFLOW_TRACKING_URI" in reason(None)
+
+
 @pytest.mark.parametrize("value", [0.1, NAN, float("inf")])
 def test_absolute_metrics(value: float) -> None:
     assert judge(with_metrics(rank_1=value)) == {"absolute.rank_1"}
