@@ -57,6 +57,7 @@ def work(stage: Stage) -> None:
         stage.tracker.artifact(stage.folder / name)
     stage.tracker.params({"gates": config.gates.model_dump(), "winner": arm})
     stage.tracker.metrics(evidence.evaluation.metrics)
+    stage.dataset(query, "query")
     say(f"register: {registry.name} v{version} ({arm}): {reason}")
 
 

@@ -21,6 +21,7 @@ def work(stage: Stage) -> None:
     docs = stage.folder / "docs"
     verdict = validate_manifest(manifest, problems, stage.config.data, docs)
     (stage.folder / "verdict.json").write_text(json.dumps(verdict.to_json(), indent=2) + "\n")
+    stage.tracker.params({"data": stage.config.data.model_dump()})
     stage.tracker.artifact(stage.folder / "verdict.json")
     stage.tracker.artifact(docs, "data_docs")
     stage.tracker.metrics({"success": float(verdict.success), "images": len(verdict.accepted)})

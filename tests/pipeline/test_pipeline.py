@@ -10,12 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 import yaml
 
+from lookalike.config import load_config
 from lookalike.data.manifest import read_manifest
+from lookalike.provenance import md5_file
+from lookalike.tracking import flatten, tracking_uri
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -154,6 +159,102 @@ def test_one_parent_run_with_a_child_per_stage(repository: Repository) -> None:
     assert set(runs) == {stage.replace("@", "/") for stage in stages}
     assert len({run["parent_run_id"] for run in runs.values()}) == 1
     assert len({run["run_id"] for run in runs.values()}) == len(stages)
+
+
+# What a stage's run holds: the section of its parameters, its data set and what for, the metrics
+# with several points, the files.
+PICTURES = ("activation.png", "embedding_map.png", "ranked_lists.png", "similarities.png")
+RECORDS: dict[str, tuple[str, str, str, tuple[str, ...], tuple[str, ...]]] = {
+    "prepare": ("data", "prepare", "source", (), ()),
+    "validate": ("data", "prepare", "validation", (), ("verdict.json", "data_docs/index.html")),
+    "train_gan": (
+        "gan",
+        "validate",
+        "training",
+        ("frechet_reid", "kernel_reid", "precision", "recall"),
+        ("transfer.json", *(f"samples/{images:08d}.png" for images in (0, 24, 48))),
+    ),
+    "train_encoder": (
+        "encoder",
+        "validate",
+        "training",
+        ("loss", "l2", "lpips_random", "identity", "latent_norm"),
+        ("reconstructions.png",),
+    ),
+    "register": (
+        "gates",
+        "validate",
+        "query",
+        (),
+        ("verdict.json", "cmc.png", "side_by_side.png", "candidate/evidence.json"),
+    ),
+}
+for arm in ("baseline", "persons", "variations"):
+    curves = ("loss", "accuracy", "learning_rate", "validation_mAP", "validation_rank_1")
+    RECORDS[f"train_reid@{arm}"] = "reid", "validate", "training", curves, ("history.csv",)
+    files = (*PICTURES, "metrics.json", "cmc.csv")
+    RECORDS[f"evaluate@{arm}"] = "evaluate", "validate", "query", (), files
+for kind in ("persons", "variations"):
+    section, files = f"generate.{kind}", ("sheet.png",)
+    RECORDS[f"generate@{kind}"] = section, f"generate/{kind}", "generated", (), files
+    files = ("sheet.png", "summary.json", "rejection.csv")
+    RECORDS[f"filter@{kind}"] = "filter", f"filter/{kind}", "filtered", (), files
+
+
+def kept_files(client: mlflow.MlflowClient, run_id: str, folder: str = "") -> Iterator[str]:
+    """The paths of all files of a run."""
+    for item in client.list_artifacts(run_id, folder):
+        if item.is_dir:
+            yield from kept_files(client, run_id, item.path)
+        else:
+            yield item.path
+
+
+def test_mlflow_holds_every_stage(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters, data sets, curves, pictures and tags, read as MLflow's UI would."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = mlflow.MlflowClient(tracking_uri(repository.folder))
+    experiment = client.get_experiment_by_name("lookalike")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (parent,) = (run for run in runs if run.data.tags["lookalike.kind"] == "pipeline")
+    stages = {run.info.run_name: run for run in runs if run is not parent}
+    assert set(stages) == set(RECORDS) and len(runs) == 1 + len(stages)
+
+    config = load_config(repository.folder / "params.yaml")
+    values = {name: str(value) for name, value in flatten(config.model_dump()).items()}
+    assert parent.data.params == values
+    commit = repository.run("git", "rev-parse", "HEAD").strip()
+    for stage, (section, dataset, context, curves, files) in RECORDS.items():
+        run = stages[stage]
+        written = repository.folder / "artifacts" / stage.replace("@", "/")
+        assert json.loads((written / "run.json").read_text())["run_id"] == run.info.run_id, stage
+        tags, params = run.data.tags, run.data.params
+        assert tags["mlflow.parentRunId"] == parent.info.run_id, stage
+        assert tags["lookalike.kind"] == "stage" and tags["lookalike.stage"] == stage
+        assert (tags["lookalike.git_sha"], tags["lookalike.dirty"]) == (commit, "false"), stage
+        assert tags["lookalike.profile"] == "embedded" and "lookalike.resumed_from" not in tags
+        assert any(name.startswith("lookalike.input.") for name in tags), stage
+
+        expected = {name: v for name, v in values.items() if name.startswith(f"{section}.")}
+        assert expected and expected.items() <= params.items(), stage
+        (given,) = run.inputs.dataset_inputs
+        manifest = repository.folder / "artifacts" / dataset / "manifest.parquet"
+        assert given.dataset.name == manifest.parent.name, stage
+        assert given.dataset.digest == md5_file(manifest), stage
+        assert [tag.value for tag in given.tags] == [context], stage
+
+        assert run.data.metrics["seconds"] > 0 and run.data.metrics["peak_memory_mb"] > 0
+        for name in curves:
+            steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
+            assert len(steps) > 1 and steps == sorted(set(steps)), (stage, name)
+        assert set(files) <= set(kept_files(client, run.info.run_id)), stage
+
+    # An untrained trunk gives no LPIPS, neither by tag nor by name.
+    encoder = stages["train_encoder"]
+    assert encoder.data.tags["lookalike.lpips_backbone"] == "random"
+    assert "lpips" not in encoder.data.metrics
+    assert stages["register"].data.params["winner"] in config.arms
 
 
 @pytest.mark.parametrize(
