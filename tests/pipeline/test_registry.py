@@ -22,10 +22,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
+from lookalike.cli import main
 from lookalike.config import Config, load_config
 from lookalike.data.loading import decode
 from lookalike.data.manifest import sha256_file
@@ -230,6 +232,52 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
     assert registry.champion() == better
 
 
+def test_by_hand(
+    root: Path,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`lookalike promote`, `rollback` and `registry show`, on a model of their own."""
+    names = config.registry.model_copy(update={"model": "by-hand"})
+    registry = Registry(config.model_copy(update={"registry": names}), root)
+    for quality in (0.5, 0.6, 0.4):
+        register(registry, quality)
+    monkeypatch.chdir(parameters_of(registry))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.store.uri)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["lookalike", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        printed = capsys.readouterr()
+        return int(caught.value.code or 0), printed.out + printed.err
+
+    status, said = call("promote", "1")
+    assert (status, registry.champion()) == (0, 1)
+    assert "version 1: promoted; champion: 1\n" in said and "absolute.mAP" in said
+    status, said = call("promote", "2", "--dry-run")
+    assert (status, registry.champion()) == (0, 1)
+    assert "version 2: promoted; champion: 2 (dry run: nothing was written)" in said
+    assert call("promote", "2")[0] == 0
+    assert registry.champion() == 2
+    status, said = call("promote", "3")
+    assert (status, registry.champion()) == (1, 2)
+    assert "version 3: refused; champion: 2" in said
+    assert "2 champion" in call("registry", "show")[1]
+    assert call("rollback") == (0, "champion: version 1 (was 2)\n")
+    assert registry.champion() == 1
+
+
+def parameters_of(registry: Registry) -> Path:
+    """A folder with the params.yaml that names the registry's model; latency is not judged."""
+    folder = registry.root / registry.name
+    folder.mkdir()
+    values = registry.config.model_dump(mode="json")
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def served(root: Path, config: Config) -> Registry:
     """Another model's champion; `root / "served"` is where its name is in params.yaml."""
@@ -239,10 +287,7 @@ def served(root: Path, config: Config) -> Registry:
     assert decision.action == "promoted"
     onnx = next(gate.value for gate in decision.gates if gate.name == "operational.onnx")
     assert isinstance(onnx, float) and 0 <= onnx <= 1e-4
-    params = (root / "params.yaml").read_text()
-    (root / "served").mkdir()
-    renamed = params.replace(f"model: {config.registry.model}", "model: served")
-    (root / "served" / "params.yaml").write_text(renamed)
+    parameters_of(registry)
     return registry
 
 

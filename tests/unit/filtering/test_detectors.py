@@ -1,12 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from lookalike.data.manifest import sha256_file
 from lookalike.data.population import render_crops
 from lookalike.errors import UserError
 from lookalike.filtering.detectors import HogDetector, YoloDetector, load_detector
+from lookalike.weights import FILES, VARIABLE
 
 ANCHORS = "10,14, 23,27, 37,58, 81,82, 135,169, 344,319"
 
@@ -151,3 +154,17 @@ def test_load_detector_by_name(tmp_path):
     assert load_detector("hog", tmp_path).name == "hog"
     with pytest.raises(UserError, match=r"yolov4-tiny\.cfg"):
         load_detector("yolov4-tiny", tmp_path)
+
+
+def test_load_detector_with_the_weights_in_their_home(tmp_path, monkeypatch, crops):
+    """Files of the published names, where `LOOKALIKE_WEIGHTS` says, their digests verified."""
+    files = write_yolov4_tiny(tmp_path, classes=1, divisor=16, seed=0)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(UserError, match=r"yolov4-tiny\.cfg is damaged or another file"):
+        load_detector("yolov4-tiny", tmp_path / "elsewhere")
+    for name, path in zip(("yolov4-tiny-cfg", "yolov4-tiny-weights"), files, strict=True):
+        assert FILES[name].file_name == path.name
+        monkeypatch.setitem(FILES, name, replace(FILES[name], sha256=sha256_file(path)))
+    detector = load_detector("yolov4-tiny", tmp_path / "elsewhere")
+    assert detector.name == "yolov4-tiny"
+    assert np.array_equal(detector.score(crops[:2]), YoloDetector(*files).score(crops[:2]))

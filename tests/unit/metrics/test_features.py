@@ -1,9 +1,16 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pipelines import train_gan
+from pipelines.stage import Stage
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from lookalike.config import load_config
+from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.metrics.features import (
     InceptionFeatures,
@@ -11,6 +18,11 @@ from lookalike.metrics.features import (
     inception_network,
     resize_clean,
 )
+from lookalike.tracking import NullTracker
+from lookalike.training.session import Session
+from lookalike.weights import FILES, VARIABLE
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +60,20 @@ def test_inception_features(extractor, images):
     assert (features.shape, features.dtype) == ((2, 2048), np.float32)
     assert np.isfinite(features).all()
     assert not np.allclose(features[0], features[1])
+
+
+def test_the_gans_stage_takes_inception_where_the_parameters_say_so(
+    weights, extractor, images, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(VARIABLE, str(weights.parent))
+    made = replace(FILES["inception-2015"], file_name=weights.name, sha256=sha256_file(weights))
+    monkeypatch.setitem(FILES, "inception-2015", made)
+    config = load_config(PARAMS)
+    gan = config.gan.model_copy(update={"distance_features": "inception"})
+    stage = Stage("train_gan", config.model_copy(update={"gan": gan}), NullTracker(), tmp_path)
+    chosen = train_gan.features(stage, Session(1))
+    assert (chosen.name, chosen.kernel_name, chosen.digest) == ("fid", "kid", extractor.digest)
+    assert chosen(images) == pytest.approx(extractor(images), rel=1e-3, abs=1e-5)
 
 
 def test_the_network_is_torch_fidelitys(extractor, state, tmp_path):
