@@ -66,6 +66,11 @@ class GeneratorConfig:
                 f"canvas {self.height}x{self.width}: both sides must be multiples of {step} for "
                 f"a longer side of {side}; nearest: {nearest}"
             )
+        if max(self.num_layers, self.mapping_layers) > MAX_LAYERS:
+            raise ValueError(
+                f"num_layers ({self.num_layers}) and mapping_layers ({self.mapping_layers}) must "
+                f"be at most {MAX_LAYERS}"
+            )
         if self.num_layers <= self.num_critical:
             raise ValueError(
                 f"num_layers ({self.num_layers}) must be larger than "
@@ -164,6 +169,8 @@ class _Band:
 
 MIN_SIDE = 16
 """Pixels of the longer side of the smallest canvas."""
+MAX_LAYERS = 64
+"""Published networks have 14. Each has filters, whose size is the canvas's and not the weights'."""
 FILTER_TAPS_PER_FACTOR = 6
 IMAGE_CHANNELS = 3
 

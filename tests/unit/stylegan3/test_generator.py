@@ -48,13 +48,6 @@ def test_style_mixing(golden: Generator) -> None:
     assert_close(golden.synthesis(ws), ARRAYS["image_mix_0_1_from8"])
 
 
-def test_truncation_cutoff_spares_the_other_rows(golden: Generator) -> None:
-    plain = golden.mapping(ARRAYS["z"])
-    cut = golden.mapping(ARRAYS["z"], truncation_psi=0.5, truncation_cutoff=4)
-    assert_close(cut[:, :4], golden.mapping(ARRAYS["z"], truncation_psi=0.5)[:, :4])
-    assert torch.equal(cut[:, 4:], plain[:, 4:])
-
-
 def test_state_holds_what_a_checkpoint_needs_and_no_filters(small: Generator) -> None:
     state = small.state_dict()
     assert {"mapping.w_avg", "synthesis.input.frequencies", "synthesis.input.phases"} <= set(state)
