@@ -77,6 +77,8 @@ def train_gan(
     generator = gan.generator.to(session.device).requires_grad_(False)
     discriminator = gan.discriminator.to(session.device).requires_grad_(False)
     average = gan.average.to(session.device)
+    for network in (generator, discriminator, average):
+        session.broadcast(network)
     g_optimizer = torch.optim.Adam(
         generator.parameters(), lr=config.generator_lr, betas=(0.0, 0.99), eps=1e-8
     )
