@@ -22,7 +22,12 @@ from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.gan import build_gan
 from lookalike.stylegan3.generator import Generator
-from lookalike.stylegan3.nvidia import import_checkpoint, read_checkpoint
+from lookalike.stylegan3.nvidia import (
+    discriminator_state,
+    generator_state,
+    import_checkpoint,
+    read_checkpoint,
+)
 from lookalike.training.checkpoint import load_weights
 
 from .golden import assert_close, load, load_json, part
@@ -329,14 +334,12 @@ def test_nothing_of_a_claimed_size_is_allocated(
     content, path = snapshot(), tmp_path / "published.pkl"
     widest_claim(content)
     path.write_bytes(dump(content))
-    randn = torch.randn
 
-    def bounded(*size: int, **options: Any) -> torch.Tensor:
-        made = randn(*size, **options)
-        assert made.device.type == "meta" or made.numel() < 2**20
-        return made
+    def shapes_only(*arguments: Any) -> Generator:
+        assert torch.empty(0).device.type == "meta"
+        return Generator(*arguments)
 
-    monkeypatch.setattr(torch, "randn", bounded)
+    monkeypatch.setitem(read_checkpoint.__globals__, "Generator", shapes_only)
     with pytest.raises(UserError, match=r"layers\.1\.weight is \(1,\), its settings demand"):
         read_checkpoint(path)
 
@@ -405,3 +408,52 @@ def test_a_description_of_something_else_is_not_overwritten(tmp_path: Path) -> N
         import_checkpoint(published, output, "theirs")
     assert json.loads(description.read_text())["file"] == output.name
     assert sorted(tmp_path.iterdir()) == sorted([published, output, description])
+
+
+# As published: `stylegan3-r-ffhqu-256x256.pkl`, with what conditional networks have besides.
+PUBLISHED_LAYERS = """
+    L0_36_1024 L1_36_1024 L2_36_1024 L3_52_1024 L4_52_1024 L5_84_1024 L6_84_1024 L7_148_724
+    L8_148_512 L9_148_362 L10_276_256 L11_276_181 L12_276_128 L13_256_128 L14_256_3
+""".split()  # noqa: SIM905 - a table of words
+PUBLISHED_GENERATOR = {
+    *("mapping.w_avg", "mapping.embed.weight", "mapping.embed.bias"),
+    *("mapping.fc0.weight", "mapping.fc0.bias", "mapping.fc1.weight", "mapping.fc1.bias"),
+    *("synthesis.input.weight", "synthesis.input.transform", "synthesis.input.freqs"),
+    *("synthesis.input.phases", "synthesis.input.affine.weight", "synthesis.input.affine.bias"),
+    *(
+        f"synthesis.{layer}.{tensor}"
+        for layer in PUBLISHED_LAYERS
+        for tensor in ("weight", "bias", "magnitude_ema", "affine.weight", "affine.bias")
+    ),
+    *(f"synthesis.{la}.{f}" for la in PUBLISHED_LAYERS[:-1] for f in ("up_filter", "down_filter")),
+}
+PUBLISHED_DISCRIMINATOR = {
+    *("b256.fromrgb.weight", "b256.fromrgb.bias", "b256.fromrgb.resample_filter"),
+    *(
+        f"b{side}.{tensor}"
+        for side in (256, 128, 64, 32, 16, 8)
+        for tensor in (
+            *("resample_filter", "skip.weight", "skip.resample_filter"),
+            *("conv0.weight", "conv0.bias", "conv0.resample_filter"),
+            *("conv1.weight", "conv1.bias", "conv1.resample_filter"),
+        )
+    ),
+    *("b4.conv.weight", "b4.conv.bias", "b4.conv.resample_filter", "b4.fc.weight", "b4.fc.bias"),
+    *("b4.out.weight", "b4.out.bias", "mapping.embed.weight", "mapping.embed.bias"),
+    *(f"mapping.fc{i}.{tensor}" for i in range(8) for tensor in ("weight", "bias")),
+}
+
+
+def test_the_published_names_of_conditional_config_r() -> None:
+    classes = Classes("class", ("0", "1", "2"), (1, 1, 1))
+    config = GeneratorConfig(
+        256, 256, channel_base=32768, channel_max=1024, radial=True, c_dim=len(classes.names)
+    )
+    with torch.device("meta"):  # shapes only
+        generator, discriminator = Generator(config, classes), Discriminator(256, 256, c_dim=3)
+    for i, layer in enumerate(generator.synthesis.design.layers):
+        assert PUBLISHED_LAYERS[i] == f"L{i}_{layer.out_size[0]}_{layer.out_channels}"
+    names = {name: torch.empty(0) for name in PUBLISHED_GENERATOR}
+    assert generator_state(names).keys() == generator.state_dict().keys()
+    names = {name: torch.empty(0) for name in PUBLISHED_DISCRIMINATOR}
+    assert discriminator_state(names).keys() == discriminator.state_dict().keys()
