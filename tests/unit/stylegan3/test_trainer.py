@@ -96,6 +96,16 @@ def test_the_same_networks_for_the_same_seed(config: GanConfig) -> None:
     assert digests(gan)[0] != digests(build_gan(config, 2))[0]
 
 
+def test_the_average_has_its_own_weights_and_the_generators_filters(config: GanConfig) -> None:
+    gan = build_gan(config, 1)
+    memory = [{t.data_ptr() for t in g.state_dict().values()} for g in (gan.generator, gan.average)]
+    assert not memory[0] & memory[1]
+    for mine, theirs in zip(
+        gan.generator.synthesis.layers[:-1], gan.average.synthesis.layers[:-1], strict=True
+    ):
+        assert (mine.up, mine.down) == (theirs.up, theirs.down)
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_killed_run_ends_with_the_same_bits(
     config: GanConfig, images: Images, tmp_path: Path, option: str
