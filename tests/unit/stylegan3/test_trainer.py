@@ -269,6 +269,18 @@ def test_freeze_d_leaves_the_first_layers_alone(
         build_gan(too_many, 1)
 
 
+@pytest.mark.parametrize("name", ["t", "r"])
+def test_canvases_of_odd_sides_train(config: GanConfig, tmp_path: Path, name: str) -> None:
+    """With augmentation, R1 and config R's blur."""
+    sizes = {"height": 21, "width": 9, "total_images": 8, "ada": FIXED, "config": name}
+    odd = config.model_copy(update=sizes)
+    images = np.random.default_rng(0).integers(0, 256, (8, 21, 9, 3), dtype=np.uint8)
+    start = build_gan(odd, 1)
+    gan = train(odd, images, tmp_path)
+    assert changed(start.generator, gan.generator)
+    assert sample_images(gan.average, 2, seed=1).shape == (2, 21, 9, 3)
+
+
 def test_samples_depend_on_the_seed_and_not_on_the_batch(config: GanConfig) -> None:
     generator = build_gan(config, 1).average
     images = sample_images(generator, 5, seed=3)
