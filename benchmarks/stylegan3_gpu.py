@@ -7,12 +7,14 @@
     python benchmarks/stylegan3_gpu.py            # all of it
 
 Each part takes minutes and prints every row when it is measured; a size that does not fit in memory
-is a row of its own. It needs PyTorch with CUDA, NumPy and SciPy, and nothing else of the project's
-dependencies. `--device cpu --quick` tries the harness itself at a tiny size.
+is a row of its own. It needs an installed lookalike, and PyTorch with CUDA. `--device cpu --quick`
+tries the harness itself at a tiny size.
 
-A step is what a trainer's step costs: the generator's forward and backward through the
-discriminator, the discriminator's on fakes and reals, and a sixteenth of R1. It leaves out data,
-augmentation and optimisers.
+A step is what the trainer's step costs: the generator's forward and backward through the
+discriminator, the discriminator's on fakes and reals, a sixteenth of R1; each with augmentation
+(ADA at p = 0.5) and its optimiser, reals from memory as bytes, and the averaged generator. Config R
+begins its training with blurred images: those rows are marked, and the published figures, of whole
+trainings, stand beside the others. Snapshots are left out.
 """
 
 from __future__ import annotations
@@ -31,18 +33,25 @@ from typing import cast
 # Works from a bare checkout too.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lookalike.config import AdaConfig
+from lookalike.data.loading import to_tensor
 from lookalike.stylegan3 import filtered_lrelu
+from lookalike.stylegan3.augment import Augment
+from lookalike.stylegan3.blur import blur, startup_sigma
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator, SynthesisLayer
 from lookalike.stylegan3.loss import discriminator_loss, generator_loss, r1_penalty
+from lookalike.training.ema import update_average
 
 BATCH = 32
 R1_INTERVAL = 16
+ADA_P = 0.5
 SIZES = ((128, 128), (256, 256), (256, 128))
 CHANNEL_BASES = (32768, 16384)
 TINY = GeneratorConfig(
@@ -299,18 +308,19 @@ def steps(bench: Bench) -> None:
     print(f"{'':36}{head}")
     for channel_base in CHANNEL_BASES[: 1 if bench.quick else None]:
         for height, width in SIZES[: 1 if bench.quick else None]:
-            for kind in ("T", "R"):
+            for kind, blurred in (("T", False), ("R", False), ("R", True)):
                 config = bench.config(height, width, kind == "R", channel_base)
                 size = f"{config.height}x{config.width}"
-                with bench.row(f"{kind} {size} channel_base {config.channel_base}"):
-                    phases = step_phases(bench, config)
+                name = f"{kind} {size} channel_base {config.channel_base}"
+                with bench.row(name + " blurred" * blurred):
+                    phases = step_phases(bench, config, blurred)
                     taken = []
                     for phase in phases:
                         taken.append(bench.seconds(phase))
                         print(f"{taken[-1]:9.3f}", end="", flush=True)
                     total = taken[0] + taken[1] + taken[2] / R1_INTERVAL
                     published = PUBLISHED.get((kind, height)) if height == width else None
-                    if channel_base != CHANNEL_BASES[0] or published is None:
+                    if channel_base != CHANNEL_BASES[0] or published is None or blurred:
                         published = float("nan")
                     peak = torch.cuda.max_memory_allocated() / 2**30 if bench.cuda else float("nan")
                     per_kimg = total * 1000 / bench.batch
@@ -318,36 +328,60 @@ def steps(bench: Bench) -> None:
                     del phases
 
 
-def step_phases(bench: Bench, config: GeneratorConfig) -> list[Callable[[], None]]:
-    """Generator, discriminator, R1; each leaves gradients."""
+def step_phases(bench: Bench, config: GeneratorConfig, blurred: bool) -> list[Callable[[], None]]:
+    """Generator, discriminator, R1; each ends with its networks changed."""
     generator, discriminator = network_pair(bench, config)
-    reals = torch.randn(bench.batch, 3, config.height, config.width, device=bench.device)
+    average = deepcopy(generator).eval().requires_grad_(False)
+    transforms = AdaConfig.model_fields["transforms"].default
+    augment = Augment(config.height, config.width, transforms).to(bench.device)
+    adam = {
+        network: torch.optim.Adam(network.parameters(), lr=1e-3, betas=(0.0, 0.99), eps=1e-8)
+        for network in (generator, discriminator)
+    }
+    draw = np.random.default_rng(0)
+    stored = draw.integers(0, 256, (bench.batch, config.height, config.width, 3), np.uint8)
 
     def latents() -> Tensor:
         return torch.randn(bench.batch, config.z_dim, device=bench.device)
+
+    def judge(images: Tensor) -> Tensor:
+        if blurred:
+            images = blur(images, startup_sigma(0, bench.batch))
+        strengths = augment.draw(bench.batch, ADA_P, bench.device)
+        return cast(Tensor, discriminator(augment(images, strengths)))
 
     def train(which: torch.nn.Module) -> None:
         for network in (generator, discriminator):
             network.requires_grad_(network is which).zero_grad(set_to_none=True)
 
+    def change(which: torch.nn.Module) -> None:
+        for parameter in which.parameters():
+            if parameter.grad is not None:
+                torch.nan_to_num_(parameter.grad, 0.0, 1e5, -1e5)
+        adam[which].step()
+
     def generator_phase() -> None:
         train(generator)
         with bench.autocast():
-            logits = discriminator(generator(latents()))
+            logits = judge(generator(latents()))
         generator_loss(logits.float()).backward()
+        change(generator)
 
     def discriminator_phase() -> None:
         train(discriminator)
         with bench.autocast():
             with torch.no_grad():
                 fakes = generator(latents(), collect_statistics=True)
-            fake_logits, real_logits = discriminator(fakes), discriminator(reals)
-            generator.pending_statistics()
+            fake_logits, real_logits = judge(fakes), judge(to_tensor(stored, bench.device))
         discriminator_loss(real_logits.float(), fake_logits.float()).backward()
+        change(discriminator)
+        generator.apply_statistics(generator.pending_statistics(), bench.batch)
+        update_average(average, generator, 0.999)
 
     def r1_phase() -> None:
         train(discriminator)
-        r1_penalty(discriminator, reals).mean().backward()
+        r1_penalty(judge, to_tensor(stored, bench.device)).mean().backward()
+        change(discriminator)
 
     return [generator_phase, discriminator_phase, r1_phase]
 

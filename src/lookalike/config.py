@@ -183,7 +183,9 @@ class GanConfig(Section):
     discriminator_channel_base: Positive
     discriminator_channel_max: Positive
     start: str  # a name of `lookalike weights`, a .safetensors file in its home, or "none"
-    freeze_discriminator: Count  # blocks counted from the input (Freeze-D, Mo et al. 2020)
+    # Layers counted from the input (Freeze-D, Mo et al. 2020), as in the original: the one that
+    # reads the image, then three in each block.
+    freeze_discriminator: Count
     total_images: Positive
     batch_size: Positive
     micro_batch: Positive
@@ -204,10 +206,11 @@ class GanConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.micro_batch > 4 and self.micro_batch % 4:
+        group = min(4, self.batch_size)
+        if self.micro_batch % group:
             raise ValueError(
-                "micro_batch must be at most 4 or a multiple of 4: the discriminator compares "
-                "images in groups of four"
+                f"micro_batch must be a multiple of {group}: the discriminator compares images in "
+                "groups of four, or of batch_size where that is smaller"
             )
         return self
 

@@ -61,7 +61,8 @@ def main(folder: Path, broken: bool) -> None:
     session = Session(seed=1)
     classes, labels = Classes.of("camera", [1, 1, 2, 1, 3, 3, 1])
     config = CONFIG.model_copy(update={"micro_batch": CONFIG.batch_size // session.world})
-    gan = build_gan(config, session.seed, classes)
+    # Every process starts with the main one's networks, whatever it has made itself.
+    gan = build_gan(config, session.seed + session.rank, classes)
 
     def measure(generator: Generator, images_seen: int) -> dict[str, float]:
         if broken and session.rank == 1 and images_seen == 16:

@@ -72,18 +72,11 @@ class Augment(nn.Module):
         self.transforms = [name for name in DRAWS if name in set(transforms)]
         self.warp = Warp(height, width, SHIFT if "integer-shift" in self.transforms else 0.0)
 
-    def forward(self, images: Tensor, p: float) -> Tensor:
-        """Images [N, 3, height, width] of -1 to 1, transformed at random; p = 0 returns them.
-
-        Differentiable to any order. The random numbers are torch's, on the images' device.
-        """
-        if p <= 0:
-            return images
-        with full_precision(images):
-            return self.apply_strengths(images, self.draw(len(images), p, images.device))
-
     def draw(self, count: int, p: float, device: torch.device) -> Strengths:
-        """Strengths [count, 1 or 2] of the transforms, 0 where an image goes without."""
+        """Strengths [count, 1 or 2] of the transforms, 0 where an image goes without.
+
+        The random numbers are torch's, on the device.
+        """
         strengths: Strengths = {}
         for name in self.transforms:
             width, sample = DRAWS[name]
@@ -93,8 +86,15 @@ class Augment(nn.Module):
             strengths[name] = sample(count, width, device) * (tosses < chance)
         return strengths
 
-    def apply_strengths(self, images: Tensor, strengths: Strengths) -> Tensor:
-        """Transform images [N, 3, height, width] with known strengths, see DRAWS."""
+    def forward(self, images: Tensor, strengths: Strengths) -> Tensor:
+        """Transform images [N, 3, height, width] of -1 to 1, as `draw` says.
+
+        Differentiable to any order; in full precision, whatever autocast the caller runs.
+        """
+        with full_precision(images):
+            return self._transformed(images, strengths)
+
+    def _transformed(self, images: Tensor, strengths: Strengths) -> Tensor:
         if "x-flip" in strengths:
             # Outside the warp, whose filter is not quite symmetric: this one is exact.
             flipped = strengths["x-flip"].view(-1, 1, 1, 1) > 0

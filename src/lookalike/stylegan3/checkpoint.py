@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from lookalike.stylegan3.discriminator import Discriminator, last_map
 from lookalike.stylegan3.generator import Generator
 from lookalike.training.checkpoint import load_weights, save_weights
 
+Network = TypeVar("Network", bound=nn.Module)
 KIND = "stylegan3"
 GENERATOR, DISCRIMINATOR = "generator.", "discriminator."
 FULLY_CONNECTED = DISCRIMINATOR + "fc.weight"
@@ -67,60 +68,124 @@ def generator_settings(config: GeneratorConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(config).items() if name != "c_dim" or value}
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def build_fitting(build: Callable[[], Network], state: Mapping[str, Tensor]) -> Network:
+    """The network that `build` makes, with the tensors of `state`.
+
+    Built without memory first, so that nothing of a size that a file merely claims is allocated.
+
+    Raises:
+        ValueError: a name or a shape that is not the network's.
+    """
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+    extra = [ascii(name)[1:-1] for name in sorted(state.keys() - shapes.keys())]
+    if extra:
+        raise ValueError(f"tensors without counterpart: {', '.join(extra[:3])}")
+    for name, shape in shapes.items():
+        found = tuple(state[name].shape) if name in state else "absent"
+        if found != shape:
+            raise ValueError(f"{name} is {found}, its settings demand {shape}")
+    network = build()
+    network.load_state_dict(state)
+    return network
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A checkpoint in memory, and what it says of itself."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, Any]
+    config: GeneratorConfig
+    classes: Classes | None
+    licence: str
+
+
+def _read(path: Path) -> _Content:
     tensors, metadata = load_weights(path)
     if metadata.get("kind") != KIND:
         raise UserError(f"{path} holds {metadata.get('kind', 'something else')}, not a StyleGAN3")
-    return {name: t.float() for name, t in tensors.items()}, metadata
+    try:
+        config = _config(metadata.get("generator"))
+        classes = Classes.read(metadata["classes"]) if "classes" in metadata else None
+        if config.c_dim != (len(classes.names) if classes else 0):
+            raise ValueError(f"c_dim is {config.c_dim}, which is not the number of classes")
+        licence = metadata.get("provenance", {}).get("licence", "")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return _Content(tensors, metadata, config, classes, licence)
+
+
+def _config(settings: Any) -> GeneratorConfig:
+    """A generator's configuration from JSON, nothing of which is trusted."""
+    if type(settings) is not dict:
+        raise ValueError("it does not say which generator it holds")
+    kinds: dict[str, tuple[object, ...]] = {
+        field.name: (int, float) if field.type is float else (field.type,)
+        for field in fields(GeneratorConfig)
+    }
+    for name, value in settings.items():
+        if name not in kinds:
+            raise ValueError(f"generator.{ascii(name)[1:-1]} is unknown here")
+        if type(value) not in kinds[name]:
+            raise ValueError(f"generator.{name} is {type(value).__name__}")
+    return GeneratorConfig(**settings)
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error) if isinstance(error, ValueError) else repr(error)
+    return UserError(
+        f"{path} cannot be read: {reason}; it is damaged or another version's: make it again, or "
+        "get it from where it came from"
+    )
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    return {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def load_generator(path: Path, device: torch.device | str = "cpu") -> Generator:
     """The averaged generator, in evaluation mode, frozen.
 
     Raises:
-        UserError: no such file, or it holds something else.
+        UserError: no such file, or it holds something else, or tensors that do not fit together.
     """
-    tensors, metadata = _read(path)
-    generator = Generator(GeneratorConfig(**metadata["generator"]), _classes(metadata))
-    generator.load_state_dict(_part(tensors, GENERATOR))
+    content = _read(path)
+    try:
+        generator = build_fitting(
+            lambda: Generator(content.config, content.classes), _part(content.tensors, GENERATOR)
+        )
+    except ValueError as error:
+        raise _damaged(path, error) from error
     return generator.eval().requires_grad_(False).to(device)
-
-
-def _classes(metadata: Mapping[str, Any]) -> Classes | None:
-    return Classes.read(metadata["classes"]) if "classes" in metadata else None
 
 
 def export_generator(source: Path, output: Path) -> dict[str, Any]:
     """Write the generator of `source` alone, as it is stored, and return its metadata.
 
     Raises:
-        UserError: no such checkpoint, or `output` is it, or is not called *.safetensors.
+        UserError: no such checkpoint, or `output` is it, or is not called *.safetensors, or cannot
+            be written.
     """
     if output.suffix != ".safetensors":
         raise UserError(f"cannot write {output}: the name must end in .safetensors")
-    tensors, metadata = load_weights(source)
-    if metadata.get("kind") != KIND:
-        raise UserError(f"{source} holds {metadata.get('kind', 'something else')}, not a StyleGAN3")
+    content = _read(source)
     if output.exists() and output.samefile(source):
         raise UserError(f"cannot write {output}: it is the checkpoint itself; give another name")
-    kept = {name: tensor for name, tensor in tensors.items() if name.startswith(GENERATOR)}
-    settings = {name: value for name, value in metadata.items() if name != "discriminator"}
+    kept = {name: tensor for name, tensor in content.tensors.items() if name.startswith(GENERATOR)}
+    settings = {name: value for name, value in content.metadata.items() if name != "discriminator"}
     origin = {"exported_from": source.name, "exported_from_sha256": sha256_file(source)}
-    settings["provenance"] = metadata.get("provenance", {}) | origin
+    settings["provenance"] = settings.get("provenance", {}) | origin
     save_weights(output, kept, settings)
     return settings
 
 
-Outcome = Literal["transferred", "adapted", "new"]
+Outcome = Literal["transferred", "adapted", "new", "left"]
 
 
 @dataclass(frozen=True)
 class TensorReport:
-    """What became of one tensor of the new networks, and why."""
+    """What became of one tensor of the new networks, or of one that the source has left over."""
 
     name: str
     outcome: Outcome
@@ -129,10 +194,11 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class TransferReport:
-    """What became of every tensor of the new networks.
+    """What became of every tensor of the new networks and of the source.
 
     Attributes:
-        tensors: in the networks' order.
+        tensors: each network's in its order; after them, under the source's names, those of the
+            source that were `left`.
         licence: of the source, where it carries one; it binds what is trained from it.
     """
 
@@ -146,7 +212,7 @@ class TransferReport:
     def __str__(self) -> str:
         """One line: how many, and the names of what is not simply the source's."""
         text = f"{len(self.names('transferred'))} tensors transferred"
-        others: tuple[Outcome, ...] = ("adapted", "new")
+        others: tuple[Outcome, ...] = ("adapted", "new", "left")
         for outcome in others:
             names = self.names(outcome)
             if names:
@@ -176,19 +242,17 @@ def transfer(path: Path, generator: Generator, discriminator: Discriminator) -> 
     Raises:
         UserError: not one weight fits.
     """
-    tensors, metadata = _read(path)
-    canvas = metadata["generator"]
-    maps = (
-        last_map(canvas["height"], canvas["width"]),
-        last_map(generator.config.height, generator.config.width),
-    )
-    old, new = _classes(metadata), generator.classes
+    content = _read(path)
+    canvases = (content.config, generator.config)
+    maps = [last_map(canvas.height, canvas.width) for canvas in canvases]
+    old, new = content.classes, generator.classes
     other_classes = (old and old.names) != (new and new.names)
     reports: list[TensorReport] = []
     parts: list[tuple[str, nn.Module]] = [(GENERATOR, generator), (DISCRIMINATOR, discriminator)]
     for prefix, module in parts:
-        source, state = _part(tensors, prefix), module.state_dict()
+        source, state = _part(content.tensors, prefix), module.state_dict()
         outcomes: dict[str, Outcome] = {}
+        taken = set()
         for name, own in state.items():
             theirs = _counterpart(name, state, source)
             found = source.get(theirs)
@@ -215,12 +279,21 @@ def transfer(path: Path, generator: Generator, discriminator: Discriminator) -> 
                 else:
                     outcome = "new"
                     reason = f"{list(found.shape)} in the source, {list(own.shape)} here"
+            if outcome != "new":
+                taken.add(theirs)
             outcomes[name] = outcome
             reports.append(TensorReport(prefix + name, outcome, reason))
         module.load_state_dict(state)
-    if not any(r.outcome != "new" and r.name.endswith(".weight") for r in reports):
+        reports += [
+            TensorReport(prefix + name, "left", "nothing here takes it")
+            for name in source
+            if name not in taken
+        ]
+    if not any(
+        r.outcome in ("transferred", "adapted") and r.name.endswith(".weight") for r in reports
+    ):
         raise UserError(f"{path}: no weight fits these networks; compare their sizes with gan.*")
-    return TransferReport(tuple(reports), metadata.get("provenance", {}).get("licence", ""))
+    return TransferReport(tuple(reports), content.licence)
 
 
 def _counterpart(name: str, own: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> str:
@@ -249,7 +322,7 @@ def _append_embedding(weight: Tensor, own: Tensor) -> Tensor:
     Weights are multiplied by 1 / sqrt(fan-in) at run time; its change is put into them.
     """
     w_dim, columns = own.shape
-    if weight.shape[1] != columns - w_dim:
+    if weight.dim() != 2 or weight.shape[1] != columns - w_dim:
         return weight  # of another z_dim; the shapes will differ
     gain: float = (columns / weight.shape[1]) ** 0.5
     return nn.functional.pad(weight * gain, (0, w_dim))
@@ -262,7 +335,7 @@ def _resize_map(weight: Tensor, source: tuple[int, int], target: tuple[int, int]
     feature that is the same everywhere gives the same answer as before. Weights are multiplied by
     1 / sqrt(fan-in) at run time; the change of the fan-in is put into them.
     """
-    if weight.shape[1] % (source[0] * source[1]):
+    if weight.dim() != 2 or weight.shape[1] % (source[0] * source[1]):
         return weight  # of other channels; the shapes will differ
     rows, columns = (_overlap(*sizes) for sizes in zip(source, target, strict=True))
     planes = weight.reshape(weight.shape[0], -1, *source)

@@ -5,7 +5,9 @@ layers are sampled critically. The table is computed for a square of side R = ma
 a rectangular canvas changes the sizes per axis and nothing else, so weights fit any aspect ratio.
 
 The paper's sampling rates are powers of two. Here they are R / 2^k, which is the same where R is a
-power of two, and lets R be others (96, 160).
+power of two. Other sides need not be whole numbers of a layer's samples: its grid, which lies
+centred around the canvas, is then a fraction of a sample larger. No filter moves the centre
+(`_layer`), and the last layers are the canvas exactly.
 """
 
 import math
@@ -20,10 +22,9 @@ class GeneratorConfig:
     """
 
     height: int
-    """Image height in pixels. Every layer must have a whole number of samples: both sides must be
-    multiples of `canvas_step`."""
+    """Image height in pixels; any."""
     width: int
-    """Image width in pixels."""
+    """Image width in pixels; any. The longer side has MIN_SIDE at least."""
     z_dim: int = 512
     """Length of the input latent z."""
     w_dim: int = 512
@@ -54,41 +55,21 @@ class GeneratorConfig:
     """Number of classes; 0 is unconditional."""
 
     def __post_init__(self) -> None:
-        side, step = max(self.height, self.width), self.canvas_step
-        if min(self.height, self.width) <= 0 or side < MIN_SIDE:
+        if min(self.height, self.width) <= 0 or max(self.height, self.width) < MIN_SIDE:
             raise ValueError(
                 f"canvas {self.height}x{self.width}: the longer side must have at least "
                 f"{MIN_SIDE} pixels, the shorter one must have some"
             )
-        if self.height % step or self.width % step:
-            nearest = " or ".join(f"{h}x{w}" for h, w in self._nearest_canvases())
+        if max(self.num_layers, self.mapping_layers) > MAX_LAYERS:
             raise ValueError(
-                f"canvas {self.height}x{self.width}: both sides must be multiples of {step} for "
-                f"a longer side of {side}; nearest: {nearest}"
+                f"num_layers ({self.num_layers}) and mapping_layers ({self.mapping_layers}) must "
+                f"be at most {MAX_LAYERS}"
             )
         if self.num_layers <= self.num_critical:
             raise ValueError(
                 f"num_layers ({self.num_layers}) must be larger than "
                 f"num_critical ({self.num_critical})"
             )
-
-    @property
-    def canvas_step(self) -> int:
-        """Pixels of the canvas per sample of the coarsest layer: R / 2^k must hold its band."""
-        return _canvas_step(max(self.height, self.width), self.first_stopband)
-
-    def _nearest_canvases(self) -> list[tuple[int, int]]:
-        """Possible canvases next to an impossible one, the smaller first."""
-        found = []
-        for direction in (-1, 1):
-            side = max(self.height, self.width)
-            while side % (step := _canvas_step(side, self.first_stopband)):
-                side += direction
-            short = min(self.height, self.width)
-            short += -short % step if direction > 0 else -(short % step)
-            short = min(max(short, step), side)
-            found.append((side, short) if self.height > self.width else (short, side))
-        return list(dict.fromkeys(found))
 
     @property
     def num_ws(self) -> int:
@@ -164,13 +145,10 @@ class _Band:
 
 MIN_SIDE = 16
 """Pixels of the longer side of the smallest canvas."""
+MAX_LAYERS = 64
+"""Published networks have 14. Each has filters, whose size is the canvas's and not the weights'."""
 FILTER_TAPS_PER_FACTOR = 6
 IMAGE_CHANNELS = 3
-
-
-def _canvas_step(side: int, first_stopband: float) -> int:
-    """The largest 2^k for which rate side / 2^k holds the first layer's stopband."""
-    return 1 << max(0, math.floor(math.log2(max(side, 1) / (2 * first_stopband))))
 
 
 def build_design(config: GeneratorConfig) -> Design:
@@ -205,8 +183,8 @@ def _band(config: GeneratorConfig, i: int) -> _Band:
         size = (config.height, config.width)
     else:
         size = (
-            round(rate * config.height / side) + 2 * config.margin,
-            round(rate * config.width / side) + 2 * config.margin,
+            math.ceil(rate * config.height / side) + 2 * config.margin,
+            math.ceil(rate * config.width / side) + 2 * config.margin,
         )
     channels = round(min(config.channel_base / 2 / cutoff, config.channel_max))
     return _Band(
@@ -229,6 +207,7 @@ def _layer(config: GeneratorConfig, i: int, source: _Band, target: _Band) -> Lay
 
     def pad(in_size: int, out_size: int) -> tuple[int, int]:
         # What the valid filters need to yield out_size samples, split so that centres stay put.
+        # They do exactly, whatever the sizes: factors and taps are even, so total + up is odd.
         total = (out_size - 1) * down + 1 - (in_size + conv_kernel - 1) * up
         total += up_taps + down_taps - 2
         low = (total + up) // 2

@@ -5,7 +5,8 @@ the image's features and the label's, which a mapping network makes (Karras et a
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -205,18 +206,20 @@ class Discriminator(nn.Module):
         self.out = Linear(last, last if c_dim else 1)
         self.mapping = LabelMapping(c_dim, last) if c_dim else None
 
-    def trainable_parameters(self, frozen_blocks: int = 0) -> Iterator[nn.Parameter]:
-        """Parameters behind the first ``frozen_blocks`` blocks (Freeze-D, Mo et al. 2020).
+    def trainable_parameters(self, frozen_layers: int = 0) -> Iterator[nn.Parameter]:
+        """Parameters behind the first ``frozen_layers`` layers (Freeze-D, Mo et al. 2020).
 
-        ``from_rgb`` belongs to the first block. Raises ``ValueError`` if there are fewer blocks.
+        Counted as in the original (Karras et al. 2020-ada): ``from_rgb``, then ``conv0``, ``conv1``
+        and ``skip`` of each block. Raises ``ValueError`` if there are fewer.
         """
-        if not 0 <= frozen_blocks <= len(self.blocks):
+        blocks = cast(Iterable[DiscriminatorBlock], self.blocks)
+        layers = [self.from_rgb, *(la for b in blocks for la in (b.conv0, b.conv1, b.skip))]
+        if not 0 <= frozen_layers <= len(layers):
             raise ValueError(
-                f"cannot freeze {frozen_blocks} blocks of a discriminator with {len(self.blocks)}"
+                f"cannot freeze {frozen_layers} layers of a discriminator with {len(layers)} "
+                "before its last feature map"
             )
-        if frozen_blocks == 0:
-            yield from self.from_rgb.parameters()
-        for module in (*self.blocks[frozen_blocks:], self.conv, self.fc, self.out):
+        for module in (*layers[frozen_layers:], self.conv, self.fc, self.out):
             yield from module.parameters()
         if self.mapping is not None:
             yield from self.mapping.parameters()

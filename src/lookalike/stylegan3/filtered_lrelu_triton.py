@@ -15,6 +15,8 @@ they do not fit into the registers.)
 # Kernels are not Python, however much they look like it.
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
+import warnings
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -26,7 +28,9 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from triton.runtime.errors import OutOfResources
 
+from lookalike.stylegan3 import filtered_lrelu
 from lookalike.stylegan3.resampling import Resampler, Spans
 
 PLANES = 8
@@ -299,10 +303,25 @@ def fused_lrelu(
     slope: float,
     clamp: float | None,
 ) -> Tensor:
-    """``resampled_lrelu`` for float32, float16 and bfloat16 planes; differentiable once."""
-    y: Tensor = _FusedLrelu.apply(  # type: ignore[no-untyped-call]
-        x, scale, bias, up, down, slope, float("inf") if clamp is None else clamp
+    """``resampled_lrelu`` for float32, float16 and bfloat16 planes; differentiable once.
+
+    Where the chip has not the memory for a kernel, matrix products do its work.
+    """
+    arguments = x, scale, bias, up, down, slope, float("inf") if clamp is None else clamp
+    try:
+        y: Tensor = _FusedLrelu.apply(*arguments)  # type: ignore[no-untyped-call]
+    except OutOfResources as error:
+        y = _by_matrices(error, *arguments)
+    return y
+
+
+def _by_matrices(error: OutOfResources, *arguments: Any) -> Tensor:
+    """What ``filtered_lrelu`` does without this module."""
+    warnings.warn(
+        f"filtered lrelu: {error}; matrix products do its work, slower and with more memory",
+        stacklevel=3,
     )
+    y: Tensor = filtered_lrelu._ResampledLrelu.apply(*arguments)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -325,12 +344,9 @@ class _FusedLrelu(Function):
         tiling, _ = _plan(up, down)
         signal, source, tile = tiling.blocks
         if y.numel():
-            _forward_kernel[_grid(x, tiling)](
-                x, scale, bias, y, up.rows, up.columns, down.rows, down.columns,
-                tiling.row_tiles, tiling.column_tiles, x.shape[0] * x.shape[1], x.shape[1],
-                len(tiling.column_tiles), *up.in_size, *up.out_size, *down.out_size, slope, clamp,
-                UP_TERMS=len(up.rows), DOWN_TERMS=len(down.rows), TILE=tiling.tile, PLANES=PLANES,
-                IN=source, TMP=signal, OUT=tile, PRECISION=_precision(x),
+            _launch(
+                _forward_kernel, tiling, x, scale, bias, y, up=up, down=down, slope=slope,
+                clamp=clamp, IN=source, TMP=signal, OUT=tile,
             )  # fmt: skip
         return y
 
@@ -342,23 +358,49 @@ class _FusedLrelu(Function):
         grad_y, grad_x = grad_y.contiguous(), torch.empty_like(x)
         _, tiling = _plan(up, down)
         signal, source, cotangent, tile = tiling.blocks
-        grid = _grid(x, tiling)
-        sums = scale.new_empty(*x.shape[:2], grid[1], 2)
-        if x.numel():
-            _backward_kernel[grid](
-                grad_y, x, scale, bias, grad_x, sums, up.rows, up.columns, down.rows, down.columns,
-                tiling.row_tiles, tiling.column_tiles, x.shape[0] * x.shape[1], x.shape[1],
-                len(tiling.column_tiles), *up.in_size, *up.out_size, *down.out_size, slope, clamp,
-                UP_TERMS=len(up.rows), DOWN_TERMS=len(down.rows), TILE=tiling.tile, PLANES=PLANES,
-                IN=source, TMP=signal, OUT=cotangent, GRAD=tile, PRECISION=_precision(x),
-            )  # fmt: skip
+        sums = scale.new_empty(*x.shape[:2], _tile_count(tiling), 2)
+        try:
+            if x.numel():
+                _launch(
+                    _backward_kernel, tiling, grad_y, x, scale, bias, grad_x, sums, up=up,
+                    down=down, slope=slope, clamp=clamp, IN=source, TMP=signal, OUT=cotangent,
+                    GRAD=tile,
+                )  # fmt: skip
+        except OutOfResources as error:
+            inputs = [tensor.detach().requires_grad_() for tensor in (x, scale, bias)]
+            with torch.enable_grad():
+                y = _by_matrices(error, *inputs, up, down, slope, clamp)
+            return *torch.autograd.grad(y, inputs, grad_y), None, None, None, None
         grad_scale, grad_bias = sums.sum(2).unbind(2)
         return grad_x, grad_scale, grad_bias.sum(0), None, None, None, None
 
 
-def _grid(x: Tensor, tiling: Tiling) -> tuple[int, int]:
-    planes = triton.cdiv(x.shape[0] * x.shape[1], PLANES)
-    return planes, len(tiling.row_tiles) * len(tiling.column_tiles)
+def _launch(
+    kernel: Any,
+    tiling: Tiling,
+    *tensors: Tensor,
+    up: Resampler,
+    down: Resampler,
+    slope: float,
+    clamp: float,
+    **blocks: int,
+) -> None:
+    """On the tensors' device: Triton takes the current one, which need not be theirs."""
+    x = tensors[0]
+    count, channels = x.shape[:2]
+    grid = triton.cdiv(count * channels, PLANES), _tile_count(tiling)
+    with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
+        kernel[grid](
+            *tensors, up.rows, up.columns, down.rows, down.columns, tiling.row_tiles,
+            tiling.column_tiles, count * channels, channels, len(tiling.column_tiles), *up.in_size,
+            *up.out_size, *down.out_size, slope, clamp, UP_TERMS=len(up.rows),
+            DOWN_TERMS=len(down.rows), TILE=tiling.tile, PLANES=PLANES, PRECISION=_precision(x),
+            **blocks,
+        )  # fmt: skip
+
+
+def _tile_count(tiling: Tiling) -> int:
+    return len(tiling.row_tiles) * len(tiling.column_tiles)
 
 
 def _precision(x: Tensor) -> str:

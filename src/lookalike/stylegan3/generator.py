@@ -63,7 +63,6 @@ class Mapping(nn.Module):
         self,
         z: Tensor,
         truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
         collect_statistics: bool = False,
         labels: Tensor | None = None,
     ) -> Tensor:
@@ -71,8 +70,7 @@ class Mapping(nn.Module):
 
         A conditional network needs ``labels``, int64 [N]; its mean of w is one over all classes.
 
-        ``truncation_psi`` pulls w towards its mean (1 leaves it, 0 yields the mean), in the
-        first ``truncation_cutoff`` rows only if that is given.
+        ``truncation_psi`` pulls w towards its mean (1 leaves it, 0 yields the mean).
         """
         with full_precision(z):
             w = rms_normalize(z.to(self.w_avg.dtype), (1,))
@@ -83,12 +81,9 @@ class Mapping(nn.Module):
                 w = layer(w)
         if collect_statistics:
             self.pending = w.detach().mean(0)
-        ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)
         if truncation_psi != 1.0:
-            truncated = self.w_avg.lerp(ws[:, :truncation_cutoff], truncation_psi)
-            rest = ws[:, truncated.shape[1] :]
-            ws = torch.cat([truncated, rest], dim=1)
-        return ws
+            w = self.w_avg.lerp(w, truncation_psi)
+        return w.unsqueeze(1).repeat(1, self.num_ws, 1)
 
 
 class FourierInput(nn.Module):
@@ -172,7 +167,8 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(design.out_channels))
         self.register_buffer("magnitude_ema", torch.ones([]))
         self.pending: Tensor | None = None
-        if not design.is_torgb:
+        # On the device "meta", where networks have shapes only, filters would be the only weight.
+        if not design.is_torgb and self.weight.device.type != "meta":
             self.up, self.down = (resampler.float() for resampler in _resamplers(design))
 
     def forward(self, x: Tensor, w: Tensor, collect_statistics: bool = False) -> Tensor:

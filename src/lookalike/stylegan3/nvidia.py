@@ -16,21 +16,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
-from lookalike.stylegan3.checkpoint import DiscriminatorConfig, generator_settings, save_gan
+from lookalike.stylegan3.checkpoint import (
+    DiscriminatorConfig,
+    build_fitting,
+    generator_settings,
+    save_gan,
+)
 from lookalike.stylegan3.classes import Classes
-from lookalike.stylegan3.design import GeneratorConfig, build_design
+from lookalike.stylegan3.design import MAX_LAYERS, GeneratorConfig
 from lookalike.stylegan3.discriminator import MAPPING_LAYERS, MAPPING_LR_MUL, Discriminator
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.pickles import Module, RefusedError, printable, read_pickle
 
-Shapes = dict[str, tuple[int, ...]]
 N = TypeVar("N", int, float)
-MAX_SIDE = 2048  # pixels; the largest published networks have 1024
+MAX_SIDE = 1024  # pixels; the largest published networks have as many
 MAX_CLASSES = 2**16
+# Of a network as a tree: the published ones have three levels, 60 characters, 400 members.
+MAX_DEPTH, MAX_NAME, MAX_MEMBERS = 8, 128, 4096
 FILTER = re.compile(r"(^|[._])filter$")
 # Settings that must have the value that is built in here, with those that may be absent.
 FIXED_GENERATOR = {
@@ -46,8 +52,8 @@ FIXED_DISCRIMINATOR = {
     "conv_clamp": 256,
 }
 FIXED_LABEL_MAPPING = {"num_layers": MAPPING_LAYERS, "lr_multiplier": MAPPING_LR_MUL}
-# Settings that have no influence on what the weights mean.
-IGNORED = {"num_fp16_res", "magnitude_ema_beta", "block_kwargs", "epilogue_kwargs"}
+FIXED_BLOCK = {"resample_filter": [1, 3, 3, 1], "activation": "lrelu"}
+FIXED_EPILOGUE = {"mbstd_group_size": 4, "mbstd_num_channels": 1, "activation": "lrelu"}
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,18 @@ def import_checkpoint(source: Path, output: Path, licence: str) -> NvidiaCheckpo
     """Read `source` and write `output` with its origin and licence; see `read_checkpoint`.
 
     A JSON file of the same name beside it says what is in it.
+
+    Raises:
+        UserError: another JSON file of that name is there; what `read_checkpoint` raises.
     """
     if output.suffix != ".safetensors":
         raise UserError(f"--output {output}: the name must end in .safetensors")
+    beside = output.with_suffix(".json")
+    if not _describes(beside, output.name):
+        raise UserError(
+            f"{beside} is there and does not describe {output.name}: it would be overwritten; move "
+            "it, or give another --output"
+        )
     checkpoint = read_checkpoint(source)
     provenance = {"source": source.name, "source_sha256": sha256_file(source), "licence": licence}
     save_gan(
@@ -99,8 +114,21 @@ def import_checkpoint(source: Path, output: Path, licence: str) -> NvidiaCheckpo
             for name, tensor in network.state_dict().items()
         },
     }
-    output.with_suffix(".json").write_text(json.dumps(description, indent=1) + "\n")
+    temporary = beside.with_name(beside.name + ".tmp")
+    temporary.write_text(json.dumps(description, indent=1) + "\n")
+    temporary.replace(beside)
     return checkpoint
+
+
+def _describes(path: Path, name: str) -> bool:
+    """Whether there is nothing at `path`, or what an import to `name` wrote there."""
+    if not path.exists():
+        return True
+    try:
+        description = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return type(description) is dict and description.get("file") == name
 
 
 def read_checkpoint(path: Path) -> NvidiaCheckpoint:
@@ -113,7 +141,11 @@ def read_checkpoint(path: Path) -> NvidiaCheckpoint:
     if not path.is_file():
         raise UserError(f"no file at {path}")
     try:
-        content = read_pickle(path.read_bytes())
+        pickled = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error}; look at its rights and its disk") from error
+    try:
+        content = read_pickle(pickled)
         if type(content) is not dict or not {"G_ema", "D"} <= content.keys():
             raise RefusedError("it holds no networks called G_ema and D")
         generator = _generator(*_unfold(content["G_ema"]))
@@ -140,6 +172,7 @@ def generator_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def discriminator_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The discriminator's tensors under this project's names: blocks counted from the input."""
     sides = {int(m[1]) for name in tensors if (m := re.match(r"b(\d{1,5})\.", name))}
+    smallest, largest = min(sides, default=0), max(sides, default=0)
     index = {side: i for i, side in enumerate(sorted(sides, reverse=True))}
 
     def ours(name: str) -> str:
@@ -147,9 +180,9 @@ def discriminator_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if match is None:
             return name
         side, rest = int(match[1]), match[2]
-        if side == min(sides):  # the epilogue
+        if side == smallest:  # the epilogue
             return rest
-        first = rest.startswith("fromrgb.") and side == max(sides)
+        first = rest.startswith("fromrgb.") and side == largest
         return rest.replace("fromrgb", "from_rgb") if first else f"blocks.{index[side]}.{rest}"
 
     def mapped(name: str) -> str:
@@ -166,7 +199,7 @@ def _unfold(network: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if type(settings) is not dict or network.state.get("_init_args"):
         raise RefusedError(f"{printable(network.class_name)} without _init_kwargs")
     tensors: dict[str, Tensor] = {}
-    seen = set()
+    seen, count = set(), 0
     rest: list[tuple[str, Any]] = [("", network)]
     while rest:
         prefix, module = rest.pop()
@@ -177,7 +210,16 @@ def _unfold(network: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
             members = module.state.get(kind, {})
             if type(members) is not dict or not all(type(name) is str for name in members):
                 raise RefusedError(f"{printable(prefix)}{kind} of unknown form")
+            # Parts may share one long name or one large dictionary: a small file, endless work.
+            count += len(members)
+            if count > MAX_MEMBERS:
+                raise RefusedError(f"more than {MAX_MEMBERS} parts and tensors in one network")
             for name, value in members.items():
+                if len(prefix) + len(name) > MAX_NAME or prefix.count(".") >= MAX_DEPTH:
+                    raise RefusedError(
+                        f"{printable(prefix + name)}: a name of more than {MAX_NAME} characters, "
+                        f"or nested deeper than {MAX_DEPTH}"
+                    )
                 if kind == "_modules":
                     rest.append((f"{prefix}{name}.", value))
                 elif isinstance(value, Tensor):
@@ -194,17 +236,16 @@ def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Ge
     known = {
         *("z_dim", "w_dim", "img_resolution", "channel_base", "channel_max", "num_layers"),
         *("margin_size", "num_critical", "first_cutoff", "first_stopband", "last_stopband_rel"),
-        *("conv_kernel", "use_radial_filters", "c_dim", "mapping_kwargs"),
+        *("conv_kernel", "use_radial_filters", "c_dim", "mapping_kwargs", "num_fp16_res"),
+        "magnitude_ema_beta",
     }
     _check(settings, "G_ema", known, FIXED_GENERATOR)
     _check(mapping, "G_ema.mapping", {"num_layers", "w_avg_beta"}, {"lr_multiplier": 0.01})
-    state = generator_state(tensors)
-    layers = len({name.split(".")[2] for name in state if name.startswith("synthesis.layers.")})
-    fully_connected = len({n.split(".")[2] for n in state if n.startswith("mapping.layers.")})
     kernel = _number(settings, "conv_kernel", 3, 1, 3)
     if kernel == 2 or settings.get("use_radial_filters", False) is not (kernel == 1):
         raise RefusedError("G_ema is of neither config T nor config R")
     side, c_dim = _side(settings), _number(settings, "c_dim", 0, 0, MAX_CLASSES)
+    classes = Classes("class", tuple(map(str, range(c_dim))), (1,) * c_dim) if c_dim else None
     try:
         config = GeneratorConfig(
             side,
@@ -213,33 +254,20 @@ def _generator(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Ge
             w_dim=_number(settings, "w_dim", None, 1, 2**16),
             channel_base=_number(settings, "channel_base", 32768, 1, 2**24),
             channel_max=_number(settings, "channel_max", 512, 1, 2**16),
-            # The counts are the file's own, so that no setting claims more than there is.
-            num_layers=_number(settings, "num_layers", 14, layers - 1, layers - 1),
+            num_layers=_number(settings, "num_layers", 14, 1, MAX_LAYERS),
             margin=_number(settings, "margin_size", 10, 0, 64),
-            num_critical=_number(settings, "num_critical", 2, 0, layers - 1),
+            num_critical=_number(settings, "num_critical", 2, 0, MAX_LAYERS),
             first_cutoff=_number(settings, "first_cutoff", 2.0, 1.0, 16.0),
             first_stopband=_number(settings, "first_stopband", 2**2.1, 1.0, 64.0),
             last_stopband_rel=_number(settings, "last_stopband_rel", 2**0.3, 1.0, 4.0),
             radial=kernel == 1,
-            mapping_layers=_number(mapping, "num_layers", 2, fully_connected, fully_connected),
+            mapping_layers=_number(mapping, "num_layers", 2, 1, MAX_LAYERS),
             w_avg_beta=_number(mapping, "w_avg_beta", 0.998, 0.0, 1.0),
             c_dim=c_dim,
         )
-        design = build_design(config)
+        generator = build_fitting(lambda: Generator(config, classes), generator_state(tensors))
     except (ValueError, ArithmeticError) as error:
         raise RefusedError(f"G_ema: {error}") from error
-    # Before anything of the claimed size is built.
-    columns = config.z_dim + (config.w_dim if c_dim else 0)
-    shapes: Shapes = {"mapping.layers.0.weight": (config.w_dim, columns)}
-    if c_dim:
-        shapes["mapping.embed.weight"] = (config.w_dim, c_dim)
-    for i, layer in enumerate(design.layers):
-        kernels = (layer.conv_kernel,) * 2
-        shapes[f"synthesis.layers.{i}.weight"] = (layer.out_channels, layer.in_channels, *kernels)
-    _agree(state, "G_ema", shapes)
-    classes = Classes("class", tuple(map(str, range(c_dim))), (1,) * c_dim) if c_dim else None
-    generator = Generator(config, classes)
-    _fill(generator, state, "G_ema")
     return generator.eval().requires_grad_(False)
 
 
@@ -247,32 +275,24 @@ def _discriminator(
     tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> tuple[Discriminator, DiscriminatorConfig, tuple[int, int]]:
     """The network, its channels, and its side and number of classes."""
-    known = {"img_resolution", "channel_base", "channel_max", "c_dim", "mapping_kwargs"}
+    kwargs = {"mapping_kwargs", "block_kwargs", "epilogue_kwargs"}
+    known = {"img_resolution", "channel_base", "channel_max", "c_dim", "num_fp16_res", *kwargs}
     _check(settings, "D", known, FIXED_DISCRIMINATOR)
     _check(settings.get("mapping_kwargs", {}), "D.mapping", set(), FIXED_LABEL_MAPPING)
-    state = discriminator_state(tensors)
+    _check(settings.get("block_kwargs", {}), "D.block", {"freeze_layers"}, FIXED_BLOCK)
+    _check(settings.get("epilogue_kwargs", {}), "D.epilogue", set(), FIXED_EPILOGUE)
     side, c_dim = _side(settings), _number(settings, "c_dim", 0, 0, MAX_CLASSES)
-    config = DiscriminatorConfig(
+    base, most = (
         _number(settings, "channel_base", 32768, side, 2**24),
         _number(settings, "channel_max", 512, 1, 2**16),
     )
-    last = min(config.channel_base // 4, config.channel_max)
-    shapes: Shapes = {"conv.weight": (last, last + 1, 3, 3)}
-    if c_dim:
-        shapes["mapping.embed.weight"] = (last, c_dim)
-    for i in range(side.bit_length() - 3):
-        wide, narrow = (
-            min(config.channel_base // (side >> i + k), config.channel_max) for k in (0, 1)
-        )
-        shapes[f"blocks.{i}.conv1.weight"] = (narrow, wide, 3, 3)
-    _agree(state, "D", shapes)
     try:
-        discriminator = Discriminator(
-            side, side, config.channel_base, config.channel_max, c_dim=c_dim
+        discriminator = build_fitting(
+            lambda: Discriminator(side, side, base, most, c_dim=c_dim), discriminator_state(tensors)
         )
     except ValueError as error:
         raise RefusedError(f"D: {error}") from error
-    _fill(discriminator, state, "D")
+    config = DiscriminatorConfig(base, most)
     return discriminator.eval().requires_grad_(False), config, (side, c_dim)
 
 
@@ -281,10 +301,12 @@ def _check(settings: Any, role: str, known: set[str], fixed: Mapping[str, object
     if type(settings) is not dict:
         raise RefusedError(f"{role}: settings of unknown form")
     for name, value in settings.items():
-        if type(name) is not str or name not in known | fixed.keys() | IGNORED:
+        if type(name) is not str or name not in known | fixed.keys():
             raise RefusedError(f"{role} was made with {printable(str(name))}, unknown here")
-        if name in fixed and (type(value) not in (int, float, str) or value != fixed[name]):
-            shown = printable(str(value)) if type(value) in (int, float, str) else "another value"
+        values = value if type(value) is list else [value]
+        plain = all(type(v) in (int, float, str) for v in values)
+        if name in fixed and not (plain and value == fixed[name]):
+            shown = printable(str(value)) if plain else "another value"
             raise RefusedError(f"{role}: {name} is {shown}, here it is {fixed[name]}")
 
 
@@ -303,20 +325,3 @@ def _number(settings: Mapping[str, Any], name: str, default: N | None, low: N, h
         raise RefusedError(f"{name} is {shown}, expected {low} to {high}")
     number: N = value
     return number
-
-
-def _agree(state: Mapping[str, Tensor], role: str, shapes: Shapes) -> None:
-    for name, shape in shapes.items():
-        found = tuple(state[name].shape) if name in state else "absent"
-        if found != shape:
-            raise RefusedError(f"{role}: {name} is {found}, its settings demand {shape}")
-
-
-def _fill(network: nn.Module, state: Mapping[str, Tensor], role: str) -> None:
-    """Load every tensor; both sides must have the same names and shapes."""
-    own = network.state_dict()
-    extra = sorted(printable(name) for name in state.keys() - own.keys())
-    if extra:
-        raise RefusedError(f"{role} has tensors without counterpart: {', '.join(extra[:5])}")
-    _agree(state, role, {name: tuple(tensor.shape) for name, tensor in own.items()})
-    network.load_state_dict(state)

@@ -29,7 +29,6 @@ from lookalike.stylegan3.blur import blur, startup_sigma
 from lookalike.stylegan3.classes import Labels
 from lookalike.stylegan3.gan import Gan
 from lookalike.stylegan3.generator import Generator
-from lookalike.stylegan3.layers import full_precision
 from lookalike.stylegan3.loss import discriminator_loss, generator_loss, r1_penalty
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
@@ -77,6 +76,8 @@ def train_gan(
     generator = gan.generator.to(session.device).requires_grad_(False)
     discriminator = gan.discriminator.to(session.device).requires_grad_(False)
     average = gan.average.to(session.device)
+    for network in (generator, discriminator, average):
+        session.broadcast(network)
     g_optimizer = torch.optim.Adam(
         generator.parameters(), lr=config.generator_lr, betas=(0.0, 0.99), eps=1e-8
     )
@@ -155,8 +156,7 @@ def train_gan(
             images = blur(images, startup_sigma(images_seen, config.batch_size))
         if augment is not None and strengths:
             mine = {name: values[part(micro_batch)] for name, values in strengths.items()}
-            with full_precision(images):
-                images = augment.apply_strengths(images, mine)
+            images = augment(images, mine)
         logits: Tensor = discriminator(images, labels)
         return logits
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -29,13 +30,24 @@ RESUME_VERSION = 2  # of what trainers save; raise it when they cannot go on fro
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata into one safetensors file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write tensors and JSON metadata into one safetensors file, atomically.
+
+    Raises:
+        UserError: it cannot be written there; says why.
+    """
     temporary = path.with_name(path.name + ".tmp")
     # Cloned, because safetensors refuses tensors that share storage.
     copies = {name: t.detach().cpu().clone().contiguous() for name, t in sorted(tensors.items())}
-    save_file(copies, temporary, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    os.replace(temporary, path)  # noqa: PTH105 - the atomic one
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(copies, temporary, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+        os.replace(temporary, path)  # noqa: PTH105 - the atomic one
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise UserError(
+            f"cannot write {path}: {error}; look at its folder, its rights and the free space"
+        ) from error
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -49,8 +61,10 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[METADATA_KEY])
+            if type(metadata) is not dict:
+                raise ValueError("its metadata are no table")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is not a weights file of lookalike: {error}") from error
 
 

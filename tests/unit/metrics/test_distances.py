@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,15 +113,20 @@ def test_kernel_subsets_agree_with_torch_fidelity():
     assert ours > 20 * error
 
 
-def test_the_benchmark_runs_and_both_roots_agree():
+def test_the_benchmark_both_roots_agree_and_ours_is_quicker():
+    """Half of the ratio that a quiet machine shows; at 2048 dimensions it is larger."""
     script = Path(__file__).parents[3] / "benchmarks" / "frechet.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--quick"], capture_output=True, text=True, check=False
+        [sys.executable, str(script), "--dim", "1024"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     ratio = done.stdout.splitlines()[-1]
     assert ratio.endswith("x")
-    assert float(ratio[:-1]) > 0
+    assert float(ratio[:-1]) > 3
 
 
 def test_a_collapse_is_named():

@@ -71,6 +71,12 @@ def main() -> None:
     layer = SynthesisLayer(design.layers[-2], 4, reduced=True)
     for dtype in (torch.bfloat16, torch.float16):
         report[str(dtype)] = compare(layer.up, layer.down, dtype, None, (1, 2))
+    radial = build_design(
+        GeneratorConfig(32, 16, channel_base=64, channel_max=8, margin=4, radial=True)
+    )
+    wide = SynthesisLayer(radial.layers[-4], 4, reduced=True)
+    assert len(wide.down.rows) > 1, "a sum of separable filters"
+    report["radial torch.bfloat16"] = compare(wide.up, wide.down, torch.bfloat16, None, (1, 2))
     empty = fused_lrelu(
         torch.empty(0, 2, *layer.up.in_size), torch.empty(0, 2), torch.empty(2),
         layer.up, layer.down, 0.2, None,

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from lookalike.errors import UserError
-from lookalike.stylegan3.checkpoint import DiscriminatorConfig, load_generator, save_gan, transfer
+from lookalike.stylegan3.checkpoint import (
+    DiscriminatorConfig,
+    export_generator,
+    load_generator,
+    save_gan,
+    transfer,
+)
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator
@@ -118,7 +125,7 @@ def test_another_resolution_and_number_of_layers(path: Path) -> None:
     target, judge = networks(1, larger)
     before = {f"generator.{n}": t.clone() for n, t in target.state_dict().items()}
     report = transfer(path, target, judge)
-    table = {tensor.name: tensor for tensor in report.tensors}
+    table = {tensor.name: tensor for tensor in report.tensors if tensor.outcome != "left"}
     assert list(table) == [
         *(f"generator.{n}" for n in target.state_dict()),
         *(f"discriminator.{n}" for n in judge.state_dict()),
@@ -136,8 +143,21 @@ def test_another_resolution_and_number_of_layers(path: Path) -> None:
     assert torch.equal(judge.blocks[3].conv0.weight, discriminator.blocks[1].conv0.weight)
     assert table["discriminator.blocks.0.conv0.weight"].outcome == "new"
     assert torch.equal(target.mapping.w_avg, generator.mapping.w_avg)
-    assert "and " in str(report)
+    assert "generator.synthesis.layers.4.affine.weight" in report.names("left")  # ToRGB
     assert " more" in str(report)
+
+
+def test_what_the_source_has_left_over_is_named(path: Path) -> None:
+    larger = replace(TINY, height=64, width=32, num_layers=6)
+    generator, discriminator = networks(0, larger)
+    save_gan(path, generator, discriminator, DiscriminatorConfig(64, 8), {})
+    report = transfer(path, *networks(1))
+    left = set(report.names("left"))
+    for index in (4, 5):  # ToRGB is the sixth
+        assert f"generator.synthesis.layers.{index}.weight" in left
+    assert {f"discriminator.blocks.{i}.conv0.weight" for i in (0, 1)} <= left
+    assert "discriminator.blocks.2.conv0.weight" not in left
+    assert f"; {len(left)} left: generator." in str(report)
 
 
 def test_biases_and_magnitudes_go_with_their_weights(path: Path) -> None:
@@ -147,7 +167,7 @@ def test_biases_and_magnitudes_go_with_their_weights(path: Path) -> None:
     radial, judge = networks(1, replace(TINY, radial=True))
     report = transfer(path, radial, judge)
     assert radial.synthesis.layers[0].magnitude_ema == 1.0
-    reasons = {tensor.name: tensor.reason for tensor in report.tensors}
+    reasons = {t.name: t.reason for t in report.tensors if t.outcome == "new"}
     for name in ("bias", "magnitude_ema"):
         assert reasons[f"generator.synthesis.layers.0.{name}"] == "its layer's weight is new"
     # ToRGB has 1x1 convolutions in both configurations.
@@ -188,3 +208,66 @@ def test_other_kinds_are_refused(path: Path) -> None:
         load_generator(path)
     with pytest.raises(UserError, match="not a StyleGAN3"):
         transfer(path, *networks(0))
+
+
+GOOD = asdict(TINY) | {"c_dim": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"generator": None}, "does not say which generator"),
+        ({"generator": [1]}, "does not say which generator"),
+        ({"generator": GOOD | {"colour": 1}}, "generator.colour is unknown here"),
+        ({"generator": GOOD | {"height": "16"}}, "generator.height is str"),
+        ({"generator": {"height": 16}}, "missing 1 required positional argument: 'width'"),
+        ({"generator": GOOD | {"width": 0}}, "canvas 16x0"),
+        ({"generator": GOOD | {"num_layers": 10**9}}, r"num_layers \(1000000000\)"),
+        ({"generator": GOOD | {"c_dim": 3}}, "c_dim is 3, which is not the number of classes"),
+        ({"classes": {}}, "KeyError"),
+        ({"classes": 7}, "TypeError"),
+        ({"provenance": 7}, "AttributeError"),
+    ],
+)
+def test_foreign_metadata_are_one_line(path: Path, changes: dict[str, Any], message: str) -> None:
+    save(path)
+    tensors, metadata = load_weights(path)
+    save_weights(path, tensors, metadata | changes)
+    for read in (load_generator, lambda p: transfer(p, *networks(1)), export):
+        with pytest.raises(UserError, match=message) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path} cannot be read: ")
+        assert "\n" not in str(caught.value)
+
+
+def export(path: Path) -> None:
+    export_generator(path, path.with_name("alone.safetensors"))
+
+
+def test_tensors_that_do_not_fit_their_settings_are_one_line(path: Path) -> None:
+    save(path)
+    tensors, metadata = load_weights(path)
+    wrong = "generator.synthesis.layers.0.weight"
+    save_weights(path, tensors | {wrong: torch.zeros(2)}, metadata)
+    with pytest.raises(UserError, match=r"layers\.0\.weight is \(2,\), its settings demand"):
+        load_generator(path)
+    save_weights(path, tensors | {"generator.a\nb": torch.zeros(2)}, metadata)
+    with pytest.raises(UserError, match=r"tensors without counterpart: a\\nb"):
+        load_generator(path)
+    settings = metadata["generator"] | {"w_dim": 2**16}
+    save_weights(path, tensors, metadata | {"generator": settings})
+    with pytest.raises(UserError, match=r"w_avg is \(8,\), its settings demand \(65536,\)"):
+        load_generator(path)
+    for vector in ("discriminator.fc.weight", "generator.mapping.layers.0.weight"):
+        save_weights(path, tensors | {vector: torch.zeros(64)}, metadata)
+        assert vector in transfer(path, *networks(1, replace(TINY, width=16))).names("new")
+
+
+def test_what_cannot_be_written_is_one_line(path: Path, tmp_path: Path) -> None:
+    save(path)
+    (tmp_path / "file").touch()
+    (tmp_path / "taken.safetensors").mkdir()
+    for target in ("file/x.safetensors", "taken.safetensors"):
+        with pytest.raises(UserError, match=f"cannot write {tmp_path / target}: "):
+            export_generator(path, tmp_path / target)
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "taken.safetensors", path.name}

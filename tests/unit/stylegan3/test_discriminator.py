@@ -118,7 +118,7 @@ def test_impossible_sizes_are_refused(size: tuple[int, int]) -> None:
         Discriminator(*size)
 
 
-def test_frozen_blocks_are_counted_from_the_input() -> None:
+def test_frozen_layers_are_counted_from_the_input() -> None:
     discriminator = Discriminator(32, 16, channel_base=64, channel_max=4)
     names = {id(p): name for name, p in discriminator.named_parameters()}
 
@@ -126,9 +126,12 @@ def test_frozen_blocks_are_counted_from_the_input() -> None:
         return {names[id(p)] for p in discriminator.trainable_parameters(frozen)}
 
     assert trained(0) == set(names.values())
-    assert trained(0) - trained(1) == {
-        name for name in names.values() if name.startswith(("from_rgb", "blocks.0"))
-    }
-    assert {name.split(".")[0] for name in trained(3)} == {"conv", "fc", "out"}
-    with pytest.raises(ValueError, match="cannot freeze 4 blocks"):
-        trained(4)
+    order = ["from_rgb"]
+    order += [f"blocks.{i}.{layer}" for i in range(3) for layer in ("conv0", "conv1", "skip")]
+    for count, layer in enumerate(order):
+        still = {name for name in names.values() if name.startswith(f"{layer}.")}
+        assert still
+        assert trained(count) - trained(count + 1) == still
+    assert {name.split(".")[0] for name in trained(10)} == {"conv", "fc", "out"}
+    with pytest.raises(ValueError, match="cannot freeze 11 layers of a discriminator with 10"):
+        trained(11)

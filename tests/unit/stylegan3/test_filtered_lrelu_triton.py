@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,13 +14,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.runtime.errors import OutOfResources
 
 from lookalike.stylegan3 import filtered_lrelu_triton as module
+from lookalike.stylegan3 import generator
 from lookalike.stylegan3.design import GeneratorConfig, build_design
+from lookalike.stylegan3.filtered_lrelu import resampled_lrelu
 from lookalike.stylegan3.filtered_lrelu_triton import plan_tiles
 from lookalike.stylegan3.filters import design_lowpass
-from lookalike.stylegan3.generator import SynthesisLayer
-from lookalike.stylegan3.resampling import build_downsampler, build_upsampler
+from lookalike.stylegan3.resampling import Resampler, build_downsampler, build_upsampler
 
 SCRIPT = Path(__file__).with_name("interpreted_triton.py")
 SHARED_MEMORY = 99 * 1024
@@ -34,35 +38,65 @@ def test_interpreted_kernels_equal_the_matrices() -> None:
     assert report.pop("empty") == {"size": 0.0}
     # Both round the same float32 numbers to the planes' precision: half a unit of the last place.
     limits = {"torch.bfloat16": 2**-7, "torch.float16": 2**-10}
-    assert len(report) == 8
+    limits["radial torch.bfloat16"] = limits["torch.bfloat16"]
+    assert len(report) == 9
     for name, differences in report.items():
         assert set(differences) == {"y", "x", "scale", "bias"}
         for what, difference in differences.items():
             assert difference <= limits.get(name, 5e-6), f"{name}: {what}"
 
 
-@pytest.mark.parametrize("kind", ["T", "R"])
-def test_kernels_compile_and_fit_the_chip(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+LARGEST = (64, 32, 32), (64, 32, 32, 32)
+"""Blocks of the forward and of the backward kernel (TMP, IN, OUT, GRAD)."""
+PRECISIONS = {"fp32": "tf32x3", "fp16": "tf32", "bf16": "tf32"}
+
+
+def layers_of(radial: bool, height: int, width: int) -> list[tuple[Resampler, Resampler]]:
+    """Of the networks as published, which the profiles train."""
+    config = GeneratorConfig(height, width, radial=radial)
+    return [generator._resamplers(layer) for layer in build_design(config).layers[:-1]]
+
+
+@pytest.mark.parametrize("radial", [False, True])
+@pytest.mark.parametrize("size", [(128, 128), (256, 256), (256, 128)])
+def test_no_layer_has_larger_blocks_than_those_compiled_below(
+    radial: bool, size: tuple[int, int]
 ) -> None:
+    for up, down in layers_of(radial, *size):
+        for tiling, largest in zip(module._plan(up, down), LARGEST, strict=True):
+            assert all(block <= most for block, most in zip(tiling.blocks, largest, strict=True))
+        assert len(up.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [("T", "fp32"), ("T", "fp16"), ("T", "bf16"), ("R", "fp32")],
+)
+def test_kernels_compile_and_fit_the_chip(
+    kind: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest blocks; a sum of filters takes no more shared memory than one does."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    config = GeneratorConfig(256, 128, channel_base=512, radial=kind == "R")
-    # R: upsampled by 4, down by a sum of separable filters; T: the commonest case.
-    layers = build_design(config).layers
-    design = layers[12] if kind == "T" else next(la for la in layers if la.up_factor == 4)
-    layer = SynthesisLayer(design, 4, reduced=True)
-    up, down = layer.up, layer.down
+    up, down = layers_of(kind == "R", 128, 128)[0]
     terms = {"UP_TERMS": len(up.rows), "DOWN_TERMS": len(down.rows), "PLANES": module.PLANES}
     assert terms["DOWN_TERMS"] == 1 if kind == "T" else terms["DOWN_TERMS"] > 1
-    forward, backward = module._plan(up, down)
-    for kernel, tiling, names in (
-        (module._forward_kernel, forward, ("TMP", "IN", "OUT")),
-        (module._backward_kernel, backward, ("TMP", "IN", "OUT", "GRAD")),
+    planes = dict.fromkeys(("x", "y", "grad_x", "grad_y"), f"*{dtype}")
+    precision = module._precision(torch.empty(0, dtype=getattr(torch, DTYPES[dtype])))
+    assert precision == PRECISIONS[dtype]
+    for kernel, tiling, largest, names in (
+        (module._forward_kernel, module._plan(up, down)[0], LARGEST[0], ("TMP", "IN", "OUT")),
+        (
+            module._backward_kernel,
+            module._plan(up, down)[1],
+            LARGEST[1],
+            ("TMP", "IN", "OUT", "GRAD"),
+        ),
     ):
+        assert tiling.blocks == largest
         constants = terms | dict(zip(names, tiling.blocks, strict=True))
-        constants |= {"TILE": tiling.tile, "PRECISION": "tf32"}
+        constants |= {"TILE": tiling.tile, "PRECISION": precision}
         signature = {
-            name: "constexpr" if name in constants else TYPES.get(name, "i32")
+            name: "constexpr" if name in constants else (TYPES | planes).get(name, "i32")
             for name in kernel.arg_names
         }
         compiled = triton.compile(
@@ -73,13 +107,79 @@ def test_kernels_compile_and_fit_the_chip(
         assert compiled.asm["cubin"]
 
 
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 TYPES = (
-    dict.fromkeys(("x", "y", "grad_x", "grad_y"), "*bf16")
-    | dict.fromkeys(("scale", "bias", "sums"), "*fp32")
+    dict.fromkeys(("scale", "bias", "sums"), "*fp32")
     | dict.fromkeys(("up_rows", "up_columns", "down_rows", "down_columns"), "*fp32")
     | dict.fromkeys(("row_tiles", "column_tiles"), "*i32")
     | dict.fromkeys(("slope", "clamp"), "fp32")
 )
+
+
+class Kernel:
+    """Stands in for a compiled one: remembers the device, or has not the memory."""
+
+    def __init__(self, fits: bool = True) -> None:
+        self.fits, self.devices = fits, list[object]()
+
+    def __getitem__(self, grid: tuple[int, int]) -> Callable[..., None]:
+        return self.run
+
+    def run(self, *_: object, **__: object) -> None:
+        self.devices.append(CURRENT[-1])
+        if not self.fits:
+            raise OutOfResources(200_000, SHARED_MEMORY, "shared memory")
+
+
+CURRENT: list[object] = [None]
+
+
+class Device:
+    """Stands in for `torch.cuda.device`."""
+
+    def __init__(self, device: object) -> None:
+        self.device = device
+
+    def __enter__(self) -> None:
+        CURRENT.append(self.device)
+
+    def __exit__(self, *_: object) -> None:
+        CURRENT.pop()
+
+
+def test_kernels_run_on_the_device_of_their_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device", Device)
+    up, down = layers_of(False, 16, 16)[0]
+    tiling, _ = module._plan(up, down)
+    there = torch.device("cuda", 1)
+    x = SimpleNamespace(shape=(2, 3, 9, 9), device=there, is_cuda=True, dtype=torch.float32)
+    for tensor, expected in ((x, there), (torch.zeros(2, 3, 9, 9), None)):
+        kernel = Kernel()
+        module._launch(kernel, tiling, tensor, up=up, down=down, slope=0.2, clamp=1.0)
+        assert kernel.devices == [expected]
+
+
+@pytest.mark.parametrize("kernel", ["_forward_kernel", "_backward_kernel"])
+def test_a_chip_without_the_memory_takes_matrices(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_forward_kernel", Kernel())
+    monkeypatch.setattr(module, kernel, Kernel(fits=False))
+    up, down = (resampler.float() for resampler in layers_of(False, 16, 16)[0])
+    x = torch.randn(2, 3, *up.in_size, requires_grad=True)
+    scale, bias = torch.rand(2, 3, requires_grad=True), torch.randn(3, requires_grad=True)
+    arguments = x, scale, bias, up, down, 0.2, None
+    with pytest.warns(UserWarning, match="shared memory.*matrix products do its work"):
+        y = module.fused_lrelu(*arguments)
+        gradients = torch.autograd.grad(y, (x, scale, bias), torch.ones_like(y))
+    expected = resampled_lrelu(*arguments)
+    if kernel == "_forward_kernel":
+        assert torch.equal(y, expected)
+    cotangent = torch.ones_like(expected)
+    for actual, wanted in zip(
+        gradients, torch.autograd.grad(expected, (x, scale, bias), cotangent), strict=True
+    ):
+        assert torch.equal(actual, wanted)
 
 
 @given(

@@ -22,12 +22,18 @@ from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.gan import build_gan
 from lookalike.stylegan3.generator import Generator
-from lookalike.stylegan3.nvidia import import_checkpoint, read_checkpoint
+from lookalike.stylegan3.nvidia import (
+    discriminator_state,
+    generator_state,
+    import_checkpoint,
+    read_checkpoint,
+)
 from lookalike.training.checkpoint import load_weights
 
 from .golden import assert_close, load, load_json, part
 from .published import (
     EasyDict,
+    Persistent,
     discriminator_kwargs,
     discriminator_tensors,
     dump,
@@ -237,11 +243,11 @@ def stylegan2(content: dict[str, Any]) -> None:
         (lambda content: content.update(D=[1]), "is no network"),
         (
             settings("G_ema", c_dim=6),
-            r"layers\.0\.weight is \(6, 8\), its settings demand \(6, 14\)",
+            r"mapping\.embed\.weight is absent, its settings demand \(6, 6\)",
         ),
         (
             settings("D", c_dim=6),
-            r"mapping\.embed\.weight is absent, its settings demand \(16, 6\)",
+            r"out\.weight is \(1, 16\), its settings demand \(16, 16\)",
         ),
         (settings("D", mapping_kwargs={"num_layers": 2}), "num_layers is 2, here it is 8"),
         (settings("D", mapping_kwargs=[1]), "D.mapping: settings of unknown form"),
@@ -257,19 +263,44 @@ def stylegan2(content: dict[str, Any]) -> None:
         (part_twice, r"the part b\d+\. is no network, or used twice"),
         (stylegan2, "a generator of StyleGAN2"),
         # Settings that claim more than the file holds: refused before anything is allocated.
-        (settings("G_ema", channel_base=2**24, channel_max=2**16), r"is \(12, 12, 3, 3\), its"),
-        (settings("G_ema", w_dim=2**16), r"mapping\.layers\.0\.weight is"),
-        (settings("G_ema", num_layers=10**9), "num_layers is 1000000000, expected 11 to 11"),
+        (
+            settings("G_ema", channel_base=2**24, channel_max=2**16),
+            r"input\.weight is \(12, 12\), its",
+        ),
+        (
+            settings("G_ema", w_dim=2**16),
+            r"mapping\.w_avg is \(6,\), its settings demand \(65536,\)",
+        ),
+        (settings("G_ema", num_layers=10**9), "num_layers is 1000000000, expected 1 to 64"),
+        (
+            settings("G_ema", mapping_kwargs={"num_layers": 65}),
+            "num_layers is 65, expected 1 to 64",
+        ),
+        (settings("G_ema", num_layers=12), r"layers\.8\.weight is \(10, 12, 3, 3\), its"),
         (settings("G_ema", img_resolution=2**40), "img_resolution is 1099511627776, expected"),
         (settings("G_ema", first_stopband=1e-300), "first_stopband is 1e-300, expected"),
         (settings("G_ema", margin_size=10**6), "margin_size is 1000000"),
-        (settings("D", channel_base=2**24, channel_max=2**16), r"conv\.weight is \(16, 17, 3, 3\)"),
         (
-            settings("D", img_resolution=2048, channel_max=16),
-            "channel_base is 256, expected 2048 to",
+            settings("D", channel_base=2**24, channel_max=2**16),
+            r"from_rgb\.weight is \(8, 3, 1, 1\)",
+        ),
+        (
+            settings("D", img_resolution=1024, channel_max=16),
+            "channel_base is 256, expected 1024 to",
         ),
         (settings("D", channel_max=0), "channel_max is 0, expected 1 to"),
-        (settings("D", img_resolution=4096), "img_resolution is 4096, expected 16 to 2048"),
+        (settings("D", img_resolution=2048), "img_resolution is 2048, expected 16 to 1024"),
+        # Settings that change what the discriminator's weights mean.
+        (
+            settings("D", epilogue_kwargs={"mbstd_group_size": 8}),
+            "D.epilogue: mbstd_group_size is 8, here it is 4",
+        ),
+        (
+            settings("D", block_kwargs={"resample_filter": [1, 2, 1]}),
+            r"D.block: resample_filter is \[1, 2, 1\], here it is \[1, 3, 3, 1\]",
+        ),
+        (settings("D", block_kwargs={"colour": 1}), "D.block was made with colour, unknown here"),
+        (settings("G_ema", epilogue_kwargs={}), "G_ema was made with epilogue_kwargs, unknown"),
     ],
 )
 def test_what_has_no_counterpart_is_refused(
@@ -283,3 +314,146 @@ def test_what_has_no_counterpart_is_refused(
         read_checkpoint(path)
     assert str(caught.value).startswith(f"{path} is refused, and nothing in it was run")
     assert "\n" not in str(caught.value)
+
+
+def widest_claim(content: dict[str, Any]) -> None:
+    """Tensors that agree with the largest width, but for the one that would take 16 GiB."""
+    change = settings("G_ema", z_dim=1, w_dim=2**16)
+    change(content)
+    mapping = part_of(content, "G_ema", "mapping")
+    mapping["_buffers"]["w_avg"] = torch.zeros(2**16)
+    for name, columns in (("fc0", 1), ("fc1", 0)):
+        layer = part_of(content, "G_ema", "mapping", name)["_parameters"]
+        layer["weight"] = torch.zeros(2**16, 1) if columns else torch.zeros(1)
+        layer["bias"] = torch.zeros(2**16)
+
+
+def test_nothing_of_a_claimed_size_is_allocated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, path = snapshot(), tmp_path / "published.pkl"
+    widest_claim(content)
+    path.write_bytes(dump(content))
+
+    def shapes_only(*arguments: Any) -> Generator:
+        assert torch.empty(0).device.type == "meta"
+        return Generator(*arguments)
+
+    monkeypatch.setitem(read_checkpoint.__globals__, "Generator", shapes_only)
+    with pytest.raises(UserError, match=r"layers\.1\.weight is \(1,\), its settings demand"):
+        read_checkpoint(path)
+
+
+def test_many_small_layers_are_refused(tmp_path: Path) -> None:
+    """Their filters would have the canvas's size, however few their channels."""
+    kwargs = generator_kwargs(networks()[0]) | {"num_layers": 200, "img_resolution": 1024}
+    tensors = {f"synthesis.L{i}_1024_1.weight": torch.zeros(1, 1, 3, 3) for i in range(201)}
+    content, path = snapshot(), tmp_path / "published.pkl"
+    content["G_ema"] = network(tensors, kwargs, "Generator")
+    path.write_bytes(dump(content))
+    with pytest.raises(UserError, match="num_layers is 200, expected 1 to 64"):
+        read_checkpoint(path)
+
+
+def nested(depth: int, name: str) -> Persistent:
+    """Parts within parts, all under one name that the file holds once."""
+    part = network({"const": torch.zeros(1)}, {}, "Part")
+    for _ in range(depth):
+        outer = network({}, {}, "Part")
+        outer.meta["state"]["_modules"][name] = part
+        part = outer
+    return part
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (lambda: nested(60, "a"), "nested deeper than 8"),
+        (lambda: nested(1, "a" * 100_000), "a name of more than 128 characters"),
+        (lambda: nested(8, "a" * 20), "a name of more than 128 characters"),
+        (lambda: network({f"a{i}": torch.zeros(1) for i in range(5000)}, {}, "Part"), "than 4096"),
+    ],
+)
+def test_names_do_not_grow_without_bound(
+    tmp_path: Path, part: Callable[[], Persistent], message: str
+) -> None:
+    content, path = snapshot(), tmp_path / "published.pkl"
+    content["D"] = part()
+    path.write_bytes(dump(content))
+    with pytest.raises(UserError, match=message) as caught:
+        read_checkpoint(path)
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreadable_file_is_a_line() -> None:
+    if not (path := Path("/proc/self/mem")).is_file():
+        pytest.skip("a file of Linux that is there and cannot be read")
+    with pytest.raises(UserError, match=r"cannot read /proc/self/mem: .*Input/output error"):
+        read_checkpoint(path)
+
+
+def test_a_description_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    published, output = tmp_path / "published.pkl", tmp_path / "ours.safetensors"
+    published.write_bytes(dump(snapshot()))
+    description = output.with_suffix(".json")
+    for other in ("{}", '{"file": "other.safetensors"}', "no JSON", "[1]"):
+        description.write_text(other)
+        with pytest.raises(UserError, match=r"ours.json is there .* --output"):
+            import_checkpoint(published, output, "theirs")
+        assert description.read_text() == other
+        assert not output.exists()
+    description.unlink()
+    for _ in range(2):  # its own it replaces
+        import_checkpoint(published, output, "theirs")
+    assert json.loads(description.read_text())["file"] == output.name
+    assert sorted(tmp_path.iterdir()) == sorted([published, output, description])
+
+
+# As published: `stylegan3-r-ffhqu-256x256.pkl`, with what conditional networks have besides.
+PUBLISHED_LAYERS = """
+    L0_36_1024 L1_36_1024 L2_36_1024 L3_52_1024 L4_52_1024 L5_84_1024 L6_84_1024 L7_148_724
+    L8_148_512 L9_148_362 L10_276_256 L11_276_181 L12_276_128 L13_256_128 L14_256_3
+""".split()  # noqa: SIM905 - a table of words
+PUBLISHED_GENERATOR = {
+    *("mapping.w_avg", "mapping.embed.weight", "mapping.embed.bias"),
+    *("mapping.fc0.weight", "mapping.fc0.bias", "mapping.fc1.weight", "mapping.fc1.bias"),
+    *("synthesis.input.weight", "synthesis.input.transform", "synthesis.input.freqs"),
+    *("synthesis.input.phases", "synthesis.input.affine.weight", "synthesis.input.affine.bias"),
+    *(
+        f"synthesis.{layer}.{tensor}"
+        for layer in PUBLISHED_LAYERS
+        for tensor in ("weight", "bias", "magnitude_ema", "affine.weight", "affine.bias")
+    ),
+    *(f"synthesis.{la}.{f}" for la in PUBLISHED_LAYERS[:-1] for f in ("up_filter", "down_filter")),
+}
+PUBLISHED_DISCRIMINATOR = {
+    *("b256.fromrgb.weight", "b256.fromrgb.bias", "b256.fromrgb.resample_filter"),
+    *(
+        f"b{side}.{tensor}"
+        for side in (256, 128, 64, 32, 16, 8)
+        for tensor in (
+            *("resample_filter", "skip.weight", "skip.resample_filter"),
+            *("conv0.weight", "conv0.bias", "conv0.resample_filter"),
+            *("conv1.weight", "conv1.bias", "conv1.resample_filter"),
+        )
+    ),
+    *("b4.conv.weight", "b4.conv.bias", "b4.conv.resample_filter", "b4.fc.weight", "b4.fc.bias"),
+    *("b4.out.weight", "b4.out.bias", "mapping.embed.weight", "mapping.embed.bias"),
+    *(f"mapping.fc{i}.{tensor}" for i in range(8) for tensor in ("weight", "bias")),
+}
+
+
+def test_the_published_names_of_conditional_config_r() -> None:
+    classes = Classes("class", ("0", "1", "2"), (1, 1, 1))
+    config = GeneratorConfig(
+        256, 256, channel_base=32768, channel_max=1024, radial=True, c_dim=len(classes.names)
+    )
+    with torch.device("meta"):  # shapes only
+        generator, discriminator = Generator(config, classes), Discriminator(256, 256, c_dim=3)
+    for i, layer in enumerate(generator.synthesis.design.layers):
+        assert PUBLISHED_LAYERS[i] == f"L{i}_{layer.out_size[0]}_{layer.out_channels}"
+    names = {name: torch.empty(0) for name in PUBLISHED_GENERATOR}
+    assert generator_state(names).keys() == generator.state_dict().keys()
+    names = {name: torch.empty(0) for name in PUBLISHED_DISCRIMINATOR}
+    assert discriminator_state(names).keys() == discriminator.state_dict().keys()

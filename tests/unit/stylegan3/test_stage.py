@@ -46,16 +46,17 @@ def rows(folder: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("condition", "classes"),
+    ("condition", "classes", "samples"),
     [
-        ("none", None),
-        ("camera", Classes("camera", ("1", "3", "6"), (5, 1, 2))),
-        ("person", Classes("person", ("0000", "0001"), (4, 4))),
+        ("none", None, "full"),
+        ("camera", Classes("camera", ("1", "3", "6"), (5, 1, 2)), 4),
+        ("person", Classes("person", ("0000", "0001"), (4, 4)), 4),
     ],
 )
-def test_conditions(
+def test_conditions_and_samples(
     condition: str,
     classes: Classes | None,
+    samples: int | str,
     config: GanConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -68,6 +69,7 @@ def test_conditions(
     whole = load_config(PARAMS)
     small = whole.generate.model_copy(update={"height": 24, "width": 12})
     gan = config.model_copy(update={"condition": condition, "total_images": 4})
+    gan = gan.model_copy(update={"distance_samples": samples})
     means = Means()
     monkeypatch.setattr(train_gan, "features", lambda *_: means)
     settings = whole.model_copy(update={"gan": gan, "generate": small})
@@ -79,6 +81,8 @@ def test_conditions(
     reals = load_images(manifest[manifest["split"] == "train"], tmp_path, 24, 12)
     assert np.array_equal(means.seen[0], reals), "not by way of the canvas of 16x8"
     assert {images.shape[1:] for images in means.seen} == {(24, 12, 3)}
+    # At both measurements; full: as many as there are images to train on.
+    assert [len(i) for i in means.seen[1:]] == [8 if samples == "full" else 4] * 2
     history = pd.read_csv(stage.folder / "history.csv")
     assert list(history["images"]) == [0, 4]
     assert list(history.columns)[-1] == "frechet_reid"

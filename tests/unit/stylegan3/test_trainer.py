@@ -96,6 +96,16 @@ def test_the_same_networks_for_the_same_seed(config: GanConfig) -> None:
     assert digests(gan)[0] != digests(build_gan(config, 2))[0]
 
 
+def test_the_average_has_its_own_weights_and_the_generators_filters(config: GanConfig) -> None:
+    gan = build_gan(config, 1)
+    memory = [{t.data_ptr() for t in g.state_dict().values()} for g in (gan.generator, gan.average)]
+    assert not memory[0] & memory[1]
+    for mine, theirs in zip(
+        gan.generator.synthesis.layers[:-1], gan.average.synthesis.layers[:-1], strict=True
+    ):
+        assert (mine.up, mine.down) == (theirs.up, theirs.down)
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_killed_run_ends_with_the_same_bits(
     config: GanConfig, images: Images, tmp_path: Path, option: str
@@ -244,19 +254,31 @@ def test_accumulating_equals_the_batch_at_once(
         torch.testing.assert_close(*states, rtol=1e-5, atol=config.discriminator_lr / 100)
 
 
-def test_freeze_d_leaves_the_first_blocks_alone(
+def test_freeze_d_leaves_the_first_layers_alone(
     config: GanConfig, images: Images, tmp_path: Path
 ) -> None:
-    frozen = config.model_copy(update={"freeze_discriminator": 1, "total_images": 8})
+    frozen = config.model_copy(update={"freeze_discriminator": 3, "total_images": 8})
     start = build_gan(frozen, 1)
     moved = changed(start.discriminator, train(frozen, images, tmp_path / "a").discriminator)
     names = {name for name, _ in start.discriminator.named_parameters()}
-    still = {name for name in names if name.startswith(("from_rgb", "blocks.0."))}
+    still = {name for name in names if name.startswith(("from_rgb", "blocks.0.conv"))}
     assert still
     assert moved == names - still
     too_many = config.model_copy(update={"freeze_discriminator": 9})
-    with pytest.raises(UserError, match="cannot freeze 9 blocks"):
+    with pytest.raises(UserError, match="cannot freeze 9 layers"):
         build_gan(too_many, 1)
+
+
+@pytest.mark.parametrize("name", ["t", "r"])
+def test_canvases_of_odd_sides_train(config: GanConfig, tmp_path: Path, name: str) -> None:
+    """With augmentation, R1 and config R's blur."""
+    sizes = {"height": 21, "width": 9, "total_images": 8, "ada": FIXED, "config": name}
+    odd = config.model_copy(update=sizes)
+    images = np.random.default_rng(0).integers(0, 256, (8, 21, 9, 3), dtype=np.uint8)
+    start = build_gan(odd, 1)
+    gan = train(odd, images, tmp_path)
+    assert changed(start.generator, gan.generator)
+    assert sample_images(gan.average, 2, seed=1).shape == (2, 21, 9, 3)
 
 
 def test_samples_depend_on_the_seed_and_not_on_the_batch(config: GanConfig) -> None:
