@@ -122,6 +122,8 @@ def _is_texts(cell: object) -> bool:
 def _array(
     picture: list[Any] | npt.NDArray[Any], name: str, max_pixels: int
 ) -> npt.NDArray[np.uint8]:
+    if isinstance(picture, list):
+        _check_numbers(picture, name)
     try:
         array = np.asarray(picture)
     except (ValueError, OverflowError) as error:  # lists of unequal length
@@ -134,6 +136,17 @@ def _array(
     if not whole or array.min() < 0 or array.max() > 255:
         raise UserError(f"{name} must hold whole numbers from 0 to 255 (uint8), not {array.dtype}")
     return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def _check_numbers(value: list[Any], name: str) -> None:
+    """Refuse lists of something else: NumPy would make each text as long as the longest."""
+    level: list[Any] = value
+    while level and isinstance(level[0], list):
+        if not all(isinstance(item, list) for item in level):
+            raise UserError(f"{name} is no array [H, W, 3]: lists of unequal depth")
+        level = [item for part in level for item in part]
+    if not all(isinstance(item, int | float) for item in level):
+        raise UserError(f"{name} must hold whole numbers from 0 to 255")
 
 
 def _refused(message: str) -> MlflowException:
