@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -44,9 +45,13 @@ class EmbeddingModel(PythonModel):
     """Answers each picture of the column `image` with a list of D numbers."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights; `flip` as in the evaluation that the gates judged."""
+        """Read the weights, to a GPU where there is one.
+
+        `flip` is as in the evaluation that the gates judged.
+        """
         flip = bool((context.model_config or {}).get("flip", False))
-        self.embedder = Embedder.load(Path(context.artifacts["weights"]), flip=flip)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.embedder = Embedder.load(Path(context.artifacts["weights"]), flip=flip, device=device)
         self.turn = threading.Lock()
 
     def predict(

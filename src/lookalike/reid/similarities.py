@@ -91,7 +91,7 @@ class Cosines:
                 np.matmul(query.numpy(), self.rows(window).numpy().T, out=out[:, window].numpy())
         else:
             assert self._copy is not None
-            with _full_precision(self.device):
+            with full_precision(self.device):
                 torch.matmul(query, self._copy.T, out=out)
         return out
 
@@ -167,12 +167,14 @@ def unit(features: Features, name: str, kept: Indices | None = None) -> Tensor:
 
 
 @contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Float32 products as such: no autocast, no TF32, whatever the caller has allowed."""
-    before = torch.get_float32_matmul_precision()
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Float32 as such: no autocast, no TF32, whatever the caller has allowed."""
+    before, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False  # allowed unless told otherwise
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = convolutions

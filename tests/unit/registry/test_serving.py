@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mlflow.models import Model
+from mlflow.pyfunc.model import PythonModelContext
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -17,6 +19,7 @@ from lookalike.data.loading import encode_jpeg
 from lookalike.data.population import render_crops
 from lookalike.registry.gates import ONNX_TOLERANCE
 from lookalike.registry.serving import ONNX, check_serving, save_serving_model
+from lookalike.registry.serving_model import EmbeddingModel
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.model import new_reid, save_reid
 from lookalike.reid.onnx_export import run_onnx
@@ -97,3 +100,21 @@ def test_weights_that_diverged_are_packed_without_a_graph(
     assert "registered without ONNX: cannot export" in capsys.readouterr().err
     names = [path.name for path in (tmp_path / "model" / "artifacts").iterdir()]
     assert names == ["broken.safetensors"]
+
+
+def test_the_served_model_is_on_a_gpu_where_there_is_one(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[object] = []
+    load = Embedder.load
+
+    def recording(path: Path, **options: Any) -> Embedder:
+        devices.append(options.pop("device"))
+        return load(path, **options)
+
+    monkeypatch.setattr(Embedder, "load", recording)
+    for available in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=available: found)
+        context = PythonModelContext({"weights": str(weights)}, {"flip": True})
+        EmbeddingModel().load_context(context)
+    assert devices == ["cuda", "cpu"]
