@@ -80,7 +80,8 @@ def train_reid(
 
     Raises:
         ValueError: images and persons do not fit together or have another size than `config`'s.
-        UserError: too few persons; batches do not divide; the loss is no longer finite.
+        UserError: too few persons; batches do not divide; the loss is no longer finite; the
+            resume state is of other persons.
     """
     classes = sorted(set(persons))
     if images.shape != (len(persons), config.height, config.width, 3):
@@ -119,6 +120,10 @@ def train_reid(
     best: dict[str, Any] | None = None  # the weights that did best on validation persons
     history: History = []
     if state := resume.load():
+        if state.get("classes", classes) != classes:
+            raise UserError(
+                f"{resume.path} is of a training on other persons; delete it to start afresh"
+            )
         model.load_state_dict(state["model"])
         losses.load_state_dict(state["losses"])
         optimizer.load_state_dict(state["optimizer"])
@@ -225,6 +230,7 @@ def train_reid(
                 if session.is_main:
                     resume.save(
                         {
+                            "classes": classes,
                             "model": model.state_dict(),
                             "losses": losses.state_dict(),
                             "optimizer": optimizer.state_dict(),
