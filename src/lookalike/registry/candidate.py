@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lookalike.config import Config
@@ -14,8 +15,8 @@ from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.provenance import git_sha, locked_digests, md5_file, uncommitted
 from lookalike.registry.evidence import METRICS, Evaluation, Evidence, leaked
+from lookalike.reid.ranking import CRITERION
 
-CRITERION = "mAP"  # on validation persons; one number that sees the whole ranking
 YARDSTICK = "baseline"  # the arm that others are compared with
 
 
@@ -46,6 +47,12 @@ def winner_and_rival(evaluations: Path, arms: Sequence[str]) -> tuple[str, str]:
     if YARDSTICK in others:
         return winner, YARDSTICK
     return winner, max(others, key=scores.__getitem__, default=winner)
+
+
+def spread(queries: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Up to `count` rows at even distances: neighbours show one person."""
+    positions = np.linspace(0, len(queries) - 1, min(count, len(queries)))
+    return queries.iloc[np.unique(positions.round().astype(np.intp))]
 
 
 def collect(

@@ -11,8 +11,7 @@ import torch
 
 from lookalike.data.loading import Images, resize_batch, to_tensor
 from lookalike.progress import Progress
-from lookalike.reid.model import ReidNet, load_reid, score_settings
-from lookalike.reid.similarities import full_precision
+from lookalike.reid.model import ReidNet, full_precision, load_reid, score_settings
 
 SHOW_PROGRESS_FROM = 256  # images; fewer are done in a moment
 

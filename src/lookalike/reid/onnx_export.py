@@ -70,16 +70,18 @@ def export_onnx(embedder: Embedder, path: Path, description: Mapping[str, str]) 
 
 
 def run_onnx(graph: Path | bytes, pictures: Sequence[Images]) -> npt.NDArray[np.float32]:
-    """Embeddings by ONNX Runtime on the CPU, float32 [N, D], of pictures of any sizes, one by one.
+    """Embeddings by ONNX Runtime on the CPU, float32 [N, D], of pictures of any sizes.
 
     Args:
         graph: of `export_onnx`.
-        pictures: uint8 [H, W, 3] each, at least one.
+        pictures: uint8 [H, W, 3], which are sent one by one, and [N, H, W, 3], which are sent at
+            once; at least one.
     """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    found = [session.run([OUTPUT], {INPUT: picture[None]})[0] for picture in pictures]
+    batches = (picture if picture.ndim == 4 else picture[None] for picture in pictures)
+    found = [session.run([OUTPUT], {INPUT: batch})[0] for batch in batches]
     return np.concatenate(found)
 
 

@@ -27,6 +27,8 @@ from lookalike.reid.counting import count_ranks
 from lookalike.reid.similarities import Cosines, Distances, Features, Given, Similarities
 from lookalike.reid.trial import Indices, Labels, Trial
 
+# Chooses weights and models on validation persons: of `Ranking.summary`, what sees the whole ranking.
+CRITERION = "mAP"
 CMC_RANKS = 50  # length of the CMC curve
 BLOCK_BYTES = 768 * 1024 * 1024  # of similarities held at once by all threads
 # Queries per block on a CPU: enough for the full speed of the product, few enough to stay near the

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import UserError
+from lookalike.reid.model import full_precision
 from lookalike.reid.trial import Indices, Trial
 
 DOTS = 4096  # exact similarities computed at once
@@ -164,17 +164,3 @@ def unit(features: Features, name: str, kept: Indices | None = None) -> Tensor:
             raise UserError(f"{name}: features hold NaN or infinity; the model has diverged")
         out[window] = chunk / norms.clamp(min=torch.finfo(torch.float32).tiny).float()
     return out
-
-
-@contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Float32 as such: no autocast, no TF32, whatever the caller has allowed."""
-    before, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False  # allowed unless told otherwise
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-        torch.backends.cudnn.allow_tf32 = convolutions

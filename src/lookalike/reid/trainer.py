@@ -21,6 +21,7 @@ from lookalike.errors import UserError
 from lookalike.progress import Progress, say
 from lookalike.reid.losses import ReidLosses
 from lookalike.reid.model import IMAGENET_MEAN, ReidNet, load_imagenet, new_reid
+from lookalike.reid.ranking import CRITERION
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.prefetch import Prefetch
@@ -29,7 +30,6 @@ from lookalike.training.session import Session, crossed, derive_seed, steps_for
 from lookalike.training.statistics import with_one_update
 
 POINTS = 60  # of each curve
-CRITERION = "mAP"  # on validation persons; the best weights by it are kept
 CROP_SHARE = 16  # crops move by up to height / CROP_SHARE pixels in each direction
 ERASED_AREA = (0.02, 0.4)  # share of the image (Zhong et al. 2020, 4)
 ERASED_ASPECT = (0.3, 1 / 0.3)  # height to width

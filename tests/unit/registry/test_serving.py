@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from mlflow.models import Model
@@ -85,6 +86,31 @@ def test_another_damaged_or_missing_graph_fails(
     graph.unlink()
     check, _ = check_serving(folder, pictures)
     assert np.isnan(check.onnx_difference) and check.embeddings is not None
+
+
+def test_a_graph_that_is_right_only_for_one_picture_fails(
+    packed: Path, pictures: list[bytes], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(packed, folder)
+    path = folder / "artifacts" / ONNX
+    graph = onnx.load(path)
+    node, (output,) = onnx.helper.make_node, graph.graph.output
+    last = next(n for n in graph.graph.node if output.name in n.output)
+    last.output[0] = "right"
+    one = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [1], [1.0])
+    graph.graph.node.extend(
+        [
+            node("Constant", [], ["one"], value=one),
+            node("Shape", ["images"], ["count"], start=0, end=1),
+            node("Cast", ["count"], ["pictures"], to=onnx.TensorProto.FLOAT),
+            node("Sub", ["pictures", "one"], ["more"]),
+            node("Add", ["right", "more"], [output.name]),
+        ]
+    )
+    onnx.save(graph, path)
+    assert check_serving(folder, pictures[:1])[0].onnx_difference <= ONNX_TOLERANCE
+    assert check_serving(folder, pictures)[0].onnx_difference > ONNX_TOLERANCE
 
 
 def test_weights_that_diverged_are_packed_without_a_graph(
