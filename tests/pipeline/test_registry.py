@@ -33,7 +33,7 @@ from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.provenance import git_sha, md5_file
 from lookalike.registry.chosen import choose_model
-from lookalike.registry.evidence import Evaluation, Evidence
+from lookalike.registry.evidence import Evidence, Measurement
 from lookalike.registry.gates import failures
 from lookalike.registry.promotion import CHAMPION, ChampionMovedError, Registry
 from lookalike.registry.serving import load_serving_model
@@ -72,7 +72,7 @@ def jpeg(seed: int = 0) -> bytes:
     return stream.getvalue()
 
 
-def evaluation(quality: float, fingerprint: str = "test-set-1") -> Evaluation:
+def evaluation(quality: float, fingerprint: str = "test-set-1") -> Measurement:
     """What a model of this mAP would measure on 30 persons, two cameras each."""
     rows = [(f"{p:04d}_{c}", f"{p:04d}", c) for p in range(30) for c in (1, 2)]
     frame = pd.DataFrame(rows, columns=["image_id", "person_id", "camera_id"])
@@ -80,7 +80,7 @@ def evaluation(quality: float, fingerprint: str = "test-set-1") -> Evaluation:
     frame["ap"] = np.clip(quality + noise, 0, 1)
     frame["rank_1"] = (frame["ap"] > 0.3).astype(float)
     metrics = {"rank_1": float(frame["rank_1"].mean()), "mAP": float(frame["ap"].mean())}
-    return Evaluation(fingerprint, metrics, frame)
+    return Measurement(fingerprint, metrics, frame)
 
 
 def evidence(root: Path, quality: float, fingerprint: str = "test-set-1") -> Evidence:
@@ -179,13 +179,13 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
     better = register(registry, 0.6, "test-set-2")
     assert "relative.mAP" in failures(registry.promote(better, dry_run=True).gates)
 
-    def of_an_older_format(path: Path) -> Evaluation:
+    def of_an_older_format(path: Path) -> Measurement:
         raise UserError(f"{path} does not fit this version")
 
     unmeasured = registry.promote(better, dry_run=True, remeasure=of_an_older_format)
     assert "relative.mAP" in failures(unmeasured.gates)
 
-    def somebody_else_promotes(path: Path) -> Evaluation:
+    def somebody_else_promotes(path: Path) -> Measurement:
         assert path.stat().st_size == weights(registry.root).stat().st_size
         client.set_registered_model_alias(name, CHAMPION, str(worse))
         return evaluation(0.5, "test-set-2")
@@ -220,7 +220,7 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
         registry.rollback()
 
     # No pipeline brings back what was rolled back; a person may.
-    def again(_: Path) -> Evaluation:
+    def again(_: Path) -> Measurement:
         return evaluation(0.5, "test-set-2")
 
     refused = registry.promote(better, remeasure=again)

@@ -14,7 +14,7 @@ from lookalike.config import Config
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.provenance import git_sha, locked_digests, md5_file, uncommitted
-from lookalike.registry.evidence import METRICS, Evaluation, Evidence, leaked
+from lookalike.registry.evidence import METRICS, Evidence, Measurement, leaked
 from lookalike.reid.ranking import CRITERION
 
 YARDSTICK = "baseline"  # the arm that others are compared with
@@ -76,7 +76,7 @@ def collect(
     history = pd.read_csv(artifacts / "train_gan" / "history.csv")
     distance = {"reid": "frechet_reid", "inception": "fid"}[config.gan.distance_features]
     return Evidence(
-        evaluation=Evaluation.read(artifacts / "evaluate" / arm),
+        evaluation=Measurement.read(artifacts / "evaluate" / arm),
         weights_md5=md5_file(weights),
         locked_md5=locked_digests(root).get(weights.as_posix()),
         run_status=status_of(_json(weights.with_name("run.json"))["run_id"]),

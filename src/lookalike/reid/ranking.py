@@ -27,7 +27,7 @@ from lookalike.reid.counting import count_ranks
 from lookalike.reid.similarities import Cosines, Distances, Features, Given, Similarities
 from lookalike.reid.trial import Indices, Labels, Trial
 
-# Chooses weights and models on validation persons: of `Ranking.summary`, what sees the whole ranking.
+# Of `summary`: chooses weights and models on validation persons. It sees the whole ranking.
 CRITERION = "mAP"
 CMC_RANKS = 50  # length of the CMC curve
 BLOCK_BYTES = 768 * 1024 * 1024  # of similarities held at once by all threads
