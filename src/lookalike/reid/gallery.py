@@ -19,6 +19,7 @@ from lookalike.errors import UserError
 from lookalike.progress import Progress
 from lookalike.reid.embedder import SHOW_PROGRESS_FROM, Embedder
 from lookalike.reid.ranking import top_matches
+from lookalike.training.checkpoint import replacing
 
 FORMAT = "lookalike-gallery 1"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -53,11 +54,8 @@ class Gallery:
             **self.model,
             "sha256": _digest(self.embeddings, self.files),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
-        with partial.open("wb") as stream:
+        with replacing(path) as partial, partial.open("wb") as stream:
             np.savez(stream, embeddings=self.embeddings, files=files, about=json.dumps(about))
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.reid.embedder import Embedder
+from lookalike.training.checkpoint import replacing
 
 INPUT, OUTPUT = "images", "embeddings"
 OPSET = 18
@@ -62,10 +63,8 @@ def export_onnx(embedder: Embedder, path: Path, description: Mapping[str, str]) 
             f"cannot export: ONNX Runtime and PyTorch differ by {difference:.1e}, more than "
             f"{TOLERANCE:.0e}; the weights may hold numbers that are not finite"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(data)
     return difference
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from safetensors.torch import save_file
 from lookalike.config import load_config
 from lookalike.data.loading import encode_jpeg
 from lookalike.data.population import render_crops
+from lookalike.errors import UserError
 from lookalike.registry.gates import ONNX_TOLERANCE
 from lookalike.registry.serving import ONNX, check_serving, save_serving_model
-from lookalike.registry.serving_model import EmbeddingModel
+from lookalike.registry.serving_model import EmbeddingModel, read_picture
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.model import new_reid, save_reid
 from lookalike.reid.onnx_export import run_onnx
@@ -144,3 +146,24 @@ def test_the_served_model_is_on_a_gpu_where_there_is_one(
         context = PythonModelContext({"weights": str(weights)}, {"flip": True})
         EmbeddingModel().load_context(context)
     assert devices == ["cuda", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (["A" * 100_000, *["b"] * 1000], "whole numbers"),
+        ([[["A" * 100_000, "b", "b"]] * 300], "whole numbers"),
+        ([[[1, 2, 3]], 4], "unequal depth"),
+        ([[[1, 2, 3], [4]]], "no array"),
+        ([[[0.5, 1.5, 2.5]]], "whole numbers"),
+        ([], "has shape"),
+    ],
+)
+def test_lists_of_something_else_cost_nothing(picture: list[Any], message: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=message):
+            read_picture(picture, "image", 10**6)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
