@@ -1,6 +1,6 @@
 """Ranking and re-ranking beside what they replace, in one run: seconds, memory, ratios last.
 
-    python benchmarks/ranking.py            minutes on two cores; 10 GB for the dense re-ranking
+    python benchmarks/ranking.py            under 10 minutes on two cores; 10 GB for the dense one
     python benchmarks/ranking.py --quick    seconds, for the test; its ratios mean nothing
 
 Market-1501's numbers of images and persons, 512 dimensions. *trained* features have a mAP of about
@@ -8,6 +8,16 @@ Market-1501's numbers of images and persons, 512 dimensions. *trained* features 
 of the full run has a process of its own, and ranking is the first thing that it does: the peak of
 memory is that of the features and of ranking them. Both sides of a comparison must agree, or the
 benchmark fails. OMP_NUM_THREADS says how many threads work.
+
+What is claimed, and printed as met or missed beside each ratio:
+
+- ranking takes at most 1.5 times as long as the product of all features alone;
+- the *classic* NumPy way takes at least 20 times as long as ranking: the product, then for each
+  query an argsort of the whole gallery, boolean masks for what does not count, and AP from their
+  cumulative sum, vectorised. The usual code of open frameworks divides hits by ranks in a Python
+  loop instead; it is slower, is printed too, and nothing is claimed of it;
+- 500,000 gallery images of 512 dimensions are ranked in 4 GB, features included;
+- dense re-ranking takes at least 5 times as long as the sparse one.
 """
 
 from __future__ import annotations
@@ -280,7 +290,8 @@ def report(found: dict[str, dict[str, float]], differences: dict[str, float], si
     """Print seconds, memory, differences and ratios."""
     threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
     queries, gallery = f"{sizes.queries:,}", f"{sizes.gallery:,}"
-    print(f"{queries} queries, {sizes.dims} dimensions, {threads} threads")
+    quick = "; too small to say anything" if sizes == QUICK else ""
+    print(f"{queries} queries, {sizes.dims} dimensions, {threads} threads{quick}")
     print(f"\n{'what':<66}{'seconds':>9}{'peak GB':>9}")
     trained, untrained, huge = (found[part] for part in PARTS[:3])
     sparse, dense = found["sparse"], found["dense"]
@@ -303,21 +314,35 @@ def report(found: dict[str, dict[str, float]], differences: dict[str, float], si
     for name, difference in differences.items():
         print(f"{name:<66}{difference:>9.1e}")
     counting = max(trained["ours"] - trained["product"], 1e-9)
-    ratios = [
-        ("ranked / product alone, trained", trained["ours"] / trained["product"]),
-        ("ranked / product alone, untrained", untrained["ours"] / untrained["product"]),
-        ("ranked / product alone, huge gallery", huge["ours"] / huge["product"]),
-        ("argsort and masks / ranked", trained["classic"] / trained["ours"]),
-        ("the same with a Python loop / ranked", trained["classic_loop"] / trained["ours"]),
+    ratios: list[tuple[str, float, str]] = [
+        ("ranked / product alone, trained", trained["ours"] / trained["product"], "<= 1.5"),
+        ("ranked / product alone, untrained", untrained["ours"] / untrained["product"], "<= 1.5"),
+        ("ranked / product alone, huge gallery", huge["ours"] / huge["product"], "<= 1.5"),
+        ("peak memory of the huge gallery, GB", huge["peak_ours_gb"], "<= 4"),
+        ("classic: argsort and masks / ranked", trained["classic"] / trained["ours"], ">= 20"),
         (
-            "argsort and masks / ranked, without the product",
-            (trained["classic"] - trained["product"]) / counting,
+            "  the same with a Python loop / ranked",
+            trained["classic_loop"] / trained["ours"],
+            "",
         ),
-        ("dense / sparse re-ranking", dense["seconds"] / sparse["seconds"]),
+        (
+            "  argsort and masks / ranked, without the product",
+            (trained["classic"] - trained["product"]) / counting,
+            "",
+        ),
+        ("dense / sparse re-ranking", dense["seconds"] / sparse["seconds"], ">= 5"),
     ]
-    print(f"\n{'ratio':<66}{'times':>9}")
-    for name, ratio in ratios:
-        print(f"{name:<66}{ratio:>9.2f}")
+    print(f"\n{'ratio':<56}{'times':>9}{'bound':>9}")
+    for name, ratio, bound in ratios:
+        print(f"{name:<56}{ratio:>9.2f}{bound:>9}{verdict(ratio, bound):>9}".rstrip())
+
+
+def verdict(value: float, bound: str) -> str:
+    """Whether a bound such as "<= 4" is met; nothing where there is none."""
+    if not bound:
+        return ""
+    sign, limit = bound.split()
+    return "met" if (value <= float(limit) if sign == "<=" else value >= float(limit)) else "missed"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pandas as pd
 from lookalike.data.loading import read_bytes
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.progress import say
-from lookalike.registry.candidate import collect, winner_and_rival
+from lookalike.registry.candidate import collect, spread, winner_and_rival
 from lookalike.registry.promotion import Registry
 from lookalike.registry.remeasure import remeasure
 from lookalike.registry.side_by_side import draw_side_by_side
@@ -30,7 +30,7 @@ def work(stage: Stage) -> None:
     assert isinstance(stage.tracker, MlflowTracker)
     evidence = collect(ARTIFACTS, arm, stage.root, config, stage.tracker.status_of)
     query, gallery = test_protocol(read_manifest(MANIFEST))
-    pictures = list(read_bytes(query.head(PICTURES), stage.root))
+    pictures = list(read_bytes(spread(query, PICTURES), stage.root))
     registry = Registry(config, Path.cwd())
     weights = ARTIFACTS / "train_reid" / arm / "model.safetensors"
     version = registry.register(stage.tracker, arm, weights, evidence, pictures)

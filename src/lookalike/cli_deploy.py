@@ -34,7 +34,7 @@ def embed(
     """Embed every picture of a folder and save a gallery for `lookalike search`."""
     from lookalike.progress import say
 
-    chosen = _choose(model)
+    chosen = _choose(model, embedding=True)
     gallery = _embed_folder(folder, chosen)
     gallery.save(output)
     say(f"{output}: {len(gallery.files)} pictures embedded with {chosen.name}")
@@ -52,22 +52,21 @@ def search(
 ) -> None:
     """Find the most similar pictures of a gallery and show them on one HTML page."""
     from lookalike.progress import say
-    from lookalike.reid.gallery import Gallery, embed_folder, embed_pictures
+    from lookalike.reid.gallery import Gallery, embed_pictures, pictures_in
     from lookalike.report.search import Match, write_search_page
 
     if not query.exists():
         raise UserError(f"no picture or folder at {query}")
     saved = None if gallery.is_dir() else Gallery.load(gallery)
-    chosen = _choose(model)
+    chosen = _choose(model, embedding=True)
     if saved:
         saved.check_model(chosen.description, gallery)
-    if query.is_dir():
-        asked, bad = embed_folder(query, chosen.embedder, chosen.description)
-    else:
-        asked, bad = embed_pictures(query.parent, [query.name], chosen.embedder, chosen.description)
+    folder, names = (query, pictures_in(query)) if query.is_dir() else (query.parent, [query.name])
+    shown = names[:QUERIES_SHOWN]
+    asked, bad = embed_pictures(folder, shown, chosen.embedder, chosen.description)
     _name(bad)
     held = saved or _embed_folder(gallery, chosen)
-    indices, similarities = held.search(asked.embeddings[:QUERIES_SHOWN], top)
+    indices, similarities = held.search(asked.embeddings, top)
     results = [
         (
             asked.folder / name,
@@ -77,12 +76,12 @@ def search(
                 for i, similarity in zip(found, values, strict=True)
             ],
         )
-        for name, found, values in zip(asked.files, indices, similarities, strict=False)
+        for name, found, values in zip(asked.files, indices, similarities, strict=True)
     ]
     about = f"{len(asked.files)} queries in {len(held.files)} pictures of {held.folder}, "
     write_search_page(output, results, about=f"{about}embedded with {chosen.name}")
-    if len(results) < len(asked.files):
-        say(f"the page shows the first {len(results)} of {len(asked.files)} queries")
+    if len(shown) < len(names):
+        say(f"only the first {len(shown)} of {len(names)} queries were embedded and are shown")
     best = results[0]
     say(f"{output}: {best[1]} is most like {best[2][0].name} ({best[2][0].similarity:.3f})")
 
@@ -128,11 +127,15 @@ def serve(
     os.execve(sys.executable, command, environment)
 
 
-def _choose(model: str) -> ChosenModel:
+def _choose(model: str, *, embedding: bool = False) -> ChosenModel:
+    """Load a model, for embedding on a GPU where there is one."""
     from lookalike.config import load_config
     from lookalike.registry.chosen import choose_model
+    from lookalike.training.session import Session
 
-    return choose_model(load_config(PARAMS), Path.cwd(), model)
+    config = load_config(PARAMS)
+    device = Session(config.seed).device if embedding else "cpu"
+    return choose_model(config, Path.cwd(), model, device)
 
 
 def _embed_folder(folder: Path, chosen: ChosenModel) -> Gallery:

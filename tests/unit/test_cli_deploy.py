@@ -5,16 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from lookalike import cli_deploy
 from lookalike.cli import main
 from lookalike.config import load_config
-from lookalike.data.loading import encode_jpeg
+from lookalike.data.loading import Images, encode_jpeg
+from lookalike.errors import UserError
+from lookalike.reid.embedder import Embedder
 from lookalike.reid.gallery import Gallery
 from lookalike.reid.model import new_reid, save_reid
+from lookalike.training import session
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 WEIGHTS = ("--model", "model.safetensors")
@@ -74,6 +79,45 @@ def test_embed_then_search(
     page = (place / "p.html").read_text()
     assert page.count("<section>") == 5
     assert page.count("<img") == 5 * 6
+
+
+def test_only_what_a_page_shows_is_embedded(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli_deploy, "QUERIES_SHOWN", 2)
+    embedded: list[int] = []
+    embed = Embedder.embed
+
+    def counting(self: Embedder, images: Images) -> np.ndarray:
+        embedded.append(len(images))
+        return embed(self, images)
+
+    monkeypatch.setattr(Embedder, "embed", counting)
+    asked = ["search", "people", "people", "--output", "p.html", *WEIGHTS]
+    assert run(monkeypatch, *asked) == 0
+    assert embedded == [2, 5], "queries and gallery"
+    assert "only the first 2 of 6 queries" in capsys.readouterr().err
+
+
+def test_a_gpu_embeds_and_the_cpu_exports(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[torch.device | str] = []
+
+    def load(
+        path: Path, batch_size: int, flip: bool, device: torch.device | str = "cpu"
+    ) -> Embedder:
+        devices.append(device)
+        raise UserError("enough")
+
+    there = torch.device("meta")
+    monkeypatch.setattr(Embedder, "load", load)
+    monkeypatch.setattr(session, "Session", lambda seed: SimpleNamespace(device=there))
+    for arguments in (
+        ["embed", "people", "--output", "g.npz"],
+        ["search", "people", "people"],
+        ["export", "--output", "x.onnx"],
+    ):
+        assert run(monkeypatch, *arguments, *WEIGHTS) == 2
+    assert devices == [there, there, "cpu"]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lookalike.config import Config
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.provenance import git_sha, locked_digests, md5_file, uncommitted
-from lookalike.registry.evidence import METRICS, Evaluation, Evidence, leaked
+from lookalike.registry.evidence import METRICS, Evidence, Measurement, leaked
+from lookalike.reid.ranking import CRITERION
 
-CRITERION = "mAP"  # on validation persons; one number that sees the whole ranking
 YARDSTICK = "baseline"  # the arm that others are compared with
 
 
@@ -48,6 +49,12 @@ def winner_and_rival(evaluations: Path, arms: Sequence[str]) -> tuple[str, str]:
     return winner, max(others, key=scores.__getitem__, default=winner)
 
 
+def spread(queries: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Up to `count` rows at even distances: neighbours show one person."""
+    positions = np.linspace(0, len(queries) - 1, min(count, len(queries)))
+    return queries.iloc[np.unique(positions.round().astype(np.intp))]
+
+
 def collect(
     artifacts: Path, arm: str, root: Path, config: Config, status_of: Callable[[str], str | None]
 ) -> Evidence:
@@ -69,7 +76,7 @@ def collect(
     history = pd.read_csv(artifacts / "train_gan" / "history.csv")
     distance = {"reid": "frechet_reid", "inception": "fid"}[config.gan.distance_features]
     return Evidence(
-        evaluation=Evaluation.read(artifacts / "evaluate" / arm),
+        evaluation=Measurement.read(artifacts / "evaluate" / arm),
         weights_md5=md5_file(weights),
         locked_md5=locked_digests(root).get(weights.as_posix()),
         run_status=status_of(_json(weights.with_name("run.json"))["run_id"]),

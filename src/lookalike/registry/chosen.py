@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from lookalike.config import Config
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
@@ -37,13 +39,16 @@ class ChosenModel:
         return {"model": self.name, "weights_sha256": self.digest, "flip": flip}
 
 
-def choose_model(config: Config, root: Path, choice: str = THE_CHAMPION) -> ChosenModel:
+def choose_model(
+    config: Config, root: Path, choice: str = THE_CHAMPION, device: torch.device | str = "cpu"
+) -> ChosenModel:
     """Load a model.
 
     Args:
         config: names the registered model; its `evaluate.flip` holds for a file.
         root: the repository root.
         choice: "@champion", a version's number, or the path of a file of re-ID weights.
+        device: where to embed.
 
     Raises:
         UserError: there is no champion, version or file, or the file holds no re-ID model.
@@ -54,7 +59,7 @@ def choose_model(config: Config, root: Path, choice: str = THE_CHAMPION) -> Chos
             raise UserError(
                 f"no model {choice}: give {THE_CHAMPION}, a version or a file of weights"
             )
-        embedder = Embedder.load(path, config.evaluate.batch_size, config.evaluate.flip)
+        embedder = Embedder.load(path, config.evaluate.batch_size, config.evaluate.flip, device)
         return ChosenModel(embedder, path.name, sha256_file(path))
     registry = Registry(config, root)
     version = registry.champion() if choice == THE_CHAMPION else int(choice)
@@ -64,7 +69,7 @@ def choose_model(config: Config, root: Path, choice: str = THE_CHAMPION) -> Chos
             "or a file of weights"
         )
     with _packed(registry, version) as (weights, flip):
-        embedder = Embedder.load(weights, config.evaluate.batch_size, flip)
+        embedder = Embedder.load(weights, config.evaluate.batch_size, flip, device)
         return ChosenModel(embedder, f"{registry.name} v{version}", sha256_file(weights))
 
 

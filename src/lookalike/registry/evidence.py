@@ -22,7 +22,7 @@ PER_QUERY_COLUMNS = ("image_id", "person_id", "camera_id", "ap", "rank_1")
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Measurement:
     """A model measured on the test persons.
 
     Attributes:
@@ -81,7 +81,7 @@ class Evidence:
         pass_rates: share of generated images that the filter kept, by kind.
     """
 
-    evaluation: Evaluation
+    evaluation: Measurement
     weights_md5: str
     locked_md5: str | None
     run_status: str | None
@@ -109,7 +109,7 @@ class Evidence:
             record = json.loads((folder / EVIDENCE).read_text())
             record["uncommitted"] = tuple(record["uncommitted"])
             record["leaks"] = {k: tuple(v) for k, v in record["leaks"].items()}
-            return cls(evaluation=Evaluation.read(folder), **record)
+            return cls(evaluation=Measurement.read(folder), **record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder} holds no evidence of lookalike: {error}") from error
 

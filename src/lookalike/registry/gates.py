@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lookalike.config import GatesConfig
-from lookalike.registry.evidence import Evaluation, Evidence
+from lookalike.registry.evidence import Evidence, Measurement
 from lookalike.reid.onnx_export import TOLERANCE as ONNX_TOLERANCE
 
 RESAMPLES = 2000
@@ -198,7 +198,9 @@ def absolute(evidence: Evidence, config: GatesConfig) -> list[Gate]:
     ]
 
 
-def relative(candidate: Evaluation, champion: Evaluation | None, config: GatesConfig) -> list[Gate]:
+def relative(
+    candidate: Measurement, champion: Measurement | None, config: GatesConfig
+) -> list[Gate]:
     """Not worse than the champion by more than the margin, on the same evaluation data."""
     if champion is None:
         return [_without_champion("relative", config)]
@@ -214,7 +216,7 @@ def relative(candidate: Evaluation, champion: Evaluation | None, config: GatesCo
 
 
 def statistical(
-    candidate: Evaluation, champion: Evaluation | None, config: GatesConfig
+    candidate: Measurement, champion: Measurement | None, config: GatesConfig
 ) -> list[Gate]:
     """The difference's lower confidence bound is above minus the margin: paired bootstrap."""
     if champion is None:
@@ -231,7 +233,7 @@ def statistical(
     return gates
 
 
-def slices(candidate: Evaluation, config: GatesConfig) -> list[Gate]:
+def slices(candidate: Measurement, config: GatesConfig) -> list[Gate]:
     """Rank-1 of each camera's queries: a good mean may hide a blind camera."""
     cameras = candidate.rank_1_by_camera
     if not cameras:
@@ -268,7 +270,7 @@ def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
 
 def evaluate_gates(
     evidence: Evidence,
-    champion: Evaluation | None,
+    champion: Measurement | None,
     check: ServingCheck,
     loads_safely: bool,
     rolled_back: bool,
@@ -338,7 +340,7 @@ def _without_champion(family: str, config: GatesConfig) -> Gate:
     return Gate(f"{family}.champion", "none", "policy absolute-only", allowed, reason)
 
 
-def _comparable(name: str, candidate: Evaluation, champion: Evaluation) -> Gate:
+def _comparable(name: str, candidate: Measurement, champion: Measurement) -> Gate:
     same = candidate.fingerprint == champion.fingerprint
     reason = (
         "same evaluation data and settings"

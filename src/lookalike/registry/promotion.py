@@ -21,7 +21,7 @@ from lookalike.config import Config
 from lookalike.errors import UserError
 from lookalike.names import CHAMPION
 from lookalike.progress import say
-from lookalike.registry.evidence import EVIDENCE, METRICS, Evaluation, Evidence
+from lookalike.registry.evidence import EVIDENCE, METRICS, Evidence, Measurement
 from lookalike.registry.gates import Gate, evaluate_gates, failures
 from lookalike.registry.model_card import model_card
 from lookalike.registry.serving import check_serving, save_serving_model
@@ -153,7 +153,7 @@ class Registry:
         *,
         dry_run: bool = False,
         by_hand: bool = False,
-        remeasure: Callable[[Path], Evaluation] | None = None,
+        remeasure: Callable[[Path], Measurement] | None = None,
     ) -> Decision:
         """Judge a version by all gates, and make it champion if every one passes.
 
@@ -306,13 +306,13 @@ class Registry:
     def _champion_evaluation(
         self,
         champion: int | None,
-        candidate: Evaluation,
-        remeasure: Callable[[Path], Evaluation] | None,
-    ) -> Evaluation | None:
+        candidate: Measurement,
+        remeasure: Callable[[Path], Measurement] | None,
+    ) -> Measurement | None:
         if champion is None:
             return None
         with self._downloaded(champion, model=False) as place:
-            recorded = Evaluation.read(place / FOLDER)
+            recorded = Measurement.read(place / FOLDER)
         if recorded.fingerprint == candidate.fingerprint or remeasure is None:
             return recorded
         with self._downloaded(champion, model=True) as place:

@@ -7,22 +7,22 @@ from pathlib import Path
 
 from lookalike.config import Config
 from lookalike.data.manifest import read_manifest, test_protocol
-from lookalike.registry.evidence import Evaluation, evaluation_fingerprint, per_query_frame
+from lookalike.registry.evidence import Measurement, evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure
 from lookalike.training.session import Session
 
 
-def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Evaluation]:
+def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Measurement]:
     """A function from a file of re-ID weights to its evaluation on the manifest's test split."""
 
-    def again(weights: Path) -> Evaluation:
+    def again(weights: Path) -> Measurement:
         rows = read_manifest(manifest)
         settings = config.evaluate
         device = Session(config.seed).device
         embedder = Embedder.load(weights, settings.batch_size, settings.flip, device)
         found = measure(embedder, test_protocol(rows), root, config)
-        return Evaluation(
+        return Measurement(
             evaluation_fingerprint(rows, config),
             found.summary(settings.ranks),
             per_query_frame(found.query.rows, found.ranking.ap, found.ranking.first_match_rank),

@@ -150,8 +150,12 @@ def _onnx_difference(
     if not graph.is_file():
         return float("nan")
     try:
-        there = run_onnx(graph, [np.asarray(decode(picture)) for picture in pictures])
-        return float(np.abs(there - embeddings).max())
+        images = [np.asarray(decode(picture)) for picture in pictures]
+        alike = [n for n, image in enumerate(images) if image.shape == images[0].shape]
+        # One by one, and those of one size at once.
+        there = run_onnx(graph, [*images, np.stack([images[n] for n in alike])])
+        here = np.concatenate([embeddings, embeddings[alike]])
+        return float(np.abs(there - here).max())
     except Exception as error:  # as above
         say(f"{ONNX}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
         return float("nan")

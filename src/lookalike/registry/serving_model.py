@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -44,9 +45,13 @@ class EmbeddingModel(PythonModel):
     """Answers each picture of the column `image` with a list of D numbers."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights; `flip` as in the evaluation that the gates judged."""
+        """Read the weights, to a GPU where there is one.
+
+        `flip` is as in the evaluation that the gates judged.
+        """
         flip = bool((context.model_config or {}).get("flip", False))
-        self.embedder = Embedder.load(Path(context.artifacts["weights"]), flip=flip)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.embedder = Embedder.load(Path(context.artifacts["weights"]), flip=flip, device=device)
         self.turn = threading.Lock()
 
     def predict(
@@ -122,6 +127,8 @@ def _is_texts(cell: object) -> bool:
 def _array(
     picture: list[Any] | npt.NDArray[Any], name: str, max_pixels: int
 ) -> npt.NDArray[np.uint8]:
+    if isinstance(picture, list):
+        _check_numbers(picture, name)
     try:
         array = np.asarray(picture)
     except (ValueError, OverflowError) as error:  # lists of unequal length
@@ -134,6 +141,17 @@ def _array(
     if not whole or array.min() < 0 or array.max() > 255:
         raise UserError(f"{name} must hold whole numbers from 0 to 255 (uint8), not {array.dtype}")
     return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def _check_numbers(value: list[Any], name: str) -> None:
+    """Refuse lists of something else: NumPy would make each text as long as the longest."""
+    level: list[Any] = value
+    while level and isinstance(level[0], list):
+        if not all(isinstance(item, list) for item in level):
+            raise UserError(f"{name} is no array [H, W, 3]: lists of unequal depth")
+        level = [item for part in level for item in part]
+    if not all(isinstance(item, int | float) for item in level):
+        raise UserError(f"{name} must hold whole numbers from 0 to 255")
 
 
 def _refused(message: str) -> MlflowException:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Margin = Callable[[Tensor], Tensor]  # float32 [P] -> float32 [P]
+Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Margin = Callable[[Tensor], Tensor]  # [P] -> [P], of the similarities' type
 Exact = Callable[[Tensor, Tensor], Tensor]  # (rows, columns), int64 [P] each -> float64 [P]
 
 CHUNK_BYTES = 64 * 1024 * 1024  # of rows copied at once on a GPU
@@ -42,7 +43,7 @@ def count_ranks(
     """The rank (from 1) of `columns[p]` in row `rows[p]`, for each p: int64 [P].
 
     Args:
-        similarities: float32 [n, G]; -inf takes an image out.
+        similarities: float32 or float64 [n, G]; -inf takes an image out.
         rows: int64 [P], ascending.
         columns: int64 [P].
         margin: of a similarity; what differs by more than that from it is surely above or below.
@@ -90,9 +91,9 @@ def _count_on_gpu(similarities: Tensor, rows: Tensor, bounds: Tensor) -> Tensor:
 
 
 def _count_on_cpu(
-    similarities: npt.NDArray[np.float32],
+    similarities: Floats,
     rows: npt.NDArray[np.int64],
-    bounds: npt.NDArray[np.float32],
+    bounds: Floats,
 ) -> npt.NDArray[np.int64]:
     """By NumPy, whose loops are the fastest for this; uses one core.
 
@@ -103,7 +104,7 @@ def _count_on_cpu(
     counts = np.zeros(bounds.shape, dtype=np.int64)
     starts = np.searchsorted(rows, np.arange(len(similarities) + 1))
     tally = _Tally()
-    picked: list[tuple[slice, npt.NDArray[np.float32]]] = []
+    picked: list[tuple[slice, Floats]] = []
     possible = np.empty(similarities.shape[1], dtype=np.bool_)
     for number, row in enumerate(similarities):
         pairs = slice(starts[number], starts[number + 1])
@@ -124,16 +125,17 @@ def _count_on_cpu(
 
 
 def _count_picked(
-    picked: list[tuple[slice, npt.NDArray[np.float32]]],
-    bounds: npt.NDArray[np.float32],
+    picked: list[tuple[slice, Floats]],
+    bounds: Floats,
     counts: npt.NDArray[np.int64],
     tally: _Tally,
 ) -> None:
     """Count for some rows, each given by its pairs and its similarities; both are padded."""
     width = max(len(values) for _, values in picked)
     most = max(pairs.stop - pairs.start for pairs, _ in picked)
-    values = np.full((len(picked), width), -np.inf, dtype=np.float32)
-    limits = np.full((len(picked), 2, most), np.inf, dtype=np.float32)
+    # Of the caller's type: given distances may be float64, and rounding would rank others.
+    values = np.full((len(picked), width), -np.inf, dtype=bounds.dtype)
+    limits = np.full((len(picked), 2, most), np.inf, dtype=bounds.dtype)
     for number, (pairs, some) in enumerate(picked):
         values[number, : len(some)] = some
         limits[number, :, : pairs.stop - pairs.start] = bounds[:, pairs]
@@ -148,9 +150,7 @@ class _Tally:
     def __init__(self) -> None:
         self._above = np.zeros(BOUNDS * PIECE, dtype=np.bool_)
 
-    def __call__(
-        self, values: npt.NDArray[np.float32], limits: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.int64]:
+    def __call__(self, values: Floats, limits: Floats) -> npt.NDArray[np.int64]:
         """Int64 [R, B] of values [R, W] and limits [R, B], R being 1 or W at most `NARROW`."""
         counts = np.zeros(limits.shape, dtype=np.int64)
         width = min(values.shape[1], PIECE)

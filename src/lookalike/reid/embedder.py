@@ -11,13 +11,15 @@ import torch
 
 from lookalike.data.loading import Images, resize_batch, to_tensor
 from lookalike.progress import Progress
-from lookalike.reid.model import ReidNet, load_reid, score_settings
+from lookalike.reid.model import ReidNet, full_precision, load_reid, score_settings
 
 SHOW_PROGRESS_FROM = 256  # images; fewer are done in a moment
 
 
 class Embedder:
     """A re-ID network in evaluation mode.
+
+    A GPU computes as exactly as the CPU, so embeddings of both can be compared.
 
     Args:
         model: the network.
@@ -34,7 +36,7 @@ class Embedder:
         device: torch.device | str = "cpu",
     ):
         self.model = model.to(device).eval()
-        self.batch_size, self.flip, self.device = batch_size, flip, device
+        self.batch_size, self.flip, self.device = batch_size, flip, torch.device(device)
 
     @classmethod
     def load(
@@ -76,7 +78,10 @@ class Embedder:
             )
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
         visible = len(images) >= SHOW_PROGRESS_FROM
-        with Progress("embed", len(images), visible=visible) as progress:
+        with (
+            full_precision(self.device),
+            Progress("embed", len(images), visible=visible) as progress,
+        ):
             for start in range(0, len(images), self.batch_size):
                 batch = images[start : start + self.batch_size]
                 resized = resize_batch(batch, self.model.height, self.model.width)

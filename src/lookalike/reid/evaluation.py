@@ -17,7 +17,7 @@ from lookalike.data.loading import Images, load_images
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.ranking import Ranking, TopMatches, join, rank, rank_distances, top_matches
 from lookalike.reid.reranking import rerank
-from lookalike.reid.trial import JUNK, Labels
+from lookalike.reid.trial import Labels, Trial
 from lookalike.training.session import Session
 
 Rows = tuple[pd.DataFrame, pd.DataFrame]  # manifest rows of queries and gallery
@@ -144,8 +144,8 @@ def _rerank(
     labels: tuple[Labels, Labels, Labels, Labels],
 ) -> Ranking:
     """By k-reciprocal neighbours; one process does it, for most of it is one chain of products."""
-    kept = np.asarray(labels[1]) != JUNK
-    distances = np.full((len(query), len(kept)), 2, dtype=np.float32)
+    kept = Trial(*labels).kept
+    distances = np.full((len(query), len(gallery)), 2, dtype=np.float32)
     distances[:, kept] = rerank(query, gallery[kept])
     return rank_distances(distances, *labels)
 

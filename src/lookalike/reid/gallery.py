@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,6 +19,7 @@ from lookalike.errors import UserError
 from lookalike.progress import Progress
 from lookalike.reid.embedder import SHOW_PROGRESS_FROM, Embedder
 from lookalike.reid.ranking import top_matches
+from lookalike.training.checkpoint import replacing
 
 FORMAT = "lookalike-gallery 1"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -52,11 +54,8 @@ class Gallery:
             **self.model,
             "sha256": _digest(self.embeddings, self.files),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
-        with partial.open("wb") as stream:
+        with replacing(path) as partial, partial.open("wb") as stream:
             np.savez(stream, embeddings=self.embeddings, files=files, about=json.dumps(about))
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -129,14 +128,22 @@ def embed_folder(
     Raises:
         UserError: no such folder, no readable picture in it, or embeddings that are not finite.
     """
+    return embed_pictures(folder, pictures_in(folder), embedder, model)
+
+
+def pictures_in(folder: Path) -> list[str]:
+    """The pictures of a folder and the folders in it, sorted, with forward slashes.
+
+    Raises:
+        UserError: no such folder.
+    """
     if not folder.is_dir():
         raise UserError(f"no folder at {folder}")
-    names = sorted(
+    return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and path.is_file()
     )
-    return embed_pictures(folder, names, embedder, model)
 
 
 def embed_pictures(
@@ -170,12 +177,17 @@ def embed_pictures(
 def _read(folder: Path, names: Sequence[str], embedder: Embedder) -> tuple[Images, dict[str, str]]:
     """The readable pictures in the network's size, uint8 [N, H, W, 3], and why others are not."""
     height, width = embedder.model.height, embedder.model.width
-    images, bad = [], {}
-    for name in names:
+
+    def one(name: str) -> Images | str:
         try:
-            images.append(resize(decode((folder / name).read_bytes(), name), height, width))
+            return resize(decode((folder / name).read_bytes(), name), height, width)
         except (UserError, OSError) as error:
-            bad[name] = " ".join(str(error).removeprefix(f"{name}: ").split())
+            return " ".join(str(error).removeprefix(f"{name}: ").split())
+
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(names, pool.map(one, names), strict=True))
+    images = [image for image in found.values() if not isinstance(image, str)]
+    bad = {name: reason for name, reason in found.items() if isinstance(reason, str)}
     return np.array(images, dtype=np.uint8).reshape(-1, height, width, 3), bad
 
 

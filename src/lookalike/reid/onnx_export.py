@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.reid.embedder import Embedder
+from lookalike.training.checkpoint import replacing
 
 INPUT, OUTPUT = "images", "embeddings"
 OPSET = 18
@@ -62,24 +63,24 @@ def export_onnx(embedder: Embedder, path: Path, description: Mapping[str, str]) 
             f"cannot export: ONNX Runtime and PyTorch differ by {difference:.1e}, more than "
             f"{TOLERANCE:.0e}; the weights may hold numbers that are not finite"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(data)
     return difference
 
 
 def run_onnx(graph: Path | bytes, pictures: Sequence[Images]) -> npt.NDArray[np.float32]:
-    """Embeddings by ONNX Runtime on the CPU, float32 [N, D], of pictures of any sizes, one by one.
+    """Embeddings by ONNX Runtime on the CPU, float32 [N, D], of pictures of any sizes.
 
     Args:
         graph: of `export_onnx`.
-        pictures: uint8 [H, W, 3] each, at least one.
+        pictures: uint8 [H, W, 3], which are sent one by one, and [N, H, W, 3], which are sent at
+            once; at least one.
     """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    found = [session.run([OUTPUT], {INPUT: picture[None]})[0] for picture in pictures]
+    batches = (picture if picture.ndim == 4 else picture[None] for picture in pictures)
+    found = [session.run([OUTPUT], {INPUT: batch})[0] for batch in batches]
     return np.concatenate(found)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,9 +24,11 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from lookalike.reid.counting import count_ranks
-from lookalike.reid.similarities import Cosines, Distances, Features, Similarities
+from lookalike.reid.similarities import Cosines, Distances, Features, Given, Similarities
 from lookalike.reid.trial import Indices, Labels, Trial
 
+# Of `summary`: chooses weights and models on validation persons. It sees the whole ranking.
+CRITERION = "mAP"
 CMC_RANKS = 50  # length of the CMC curve
 BLOCK_BYTES = 768 * 1024 * 1024  # of similarities held at once by all threads
 # Queries per block on a CPU: enough for the full speed of the product, few enough to stay near the
@@ -34,6 +37,7 @@ BLOCK_BYTES = 768 * 1024 * 1024  # of similarities held at once by all threads
 MIN_ROWS, MAX_ROWS = 128, 512
 
 Floats = npt.NDArray[np.float64]
+_TURN = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -136,10 +140,15 @@ def rank(
     Equal gallery images tie, and so does whatever else is equally similar in float64. Tensors on
     a GPU are ranked there. The result is the same wherever, and however many processes share it.
 
+    Beside the features there are a copy of the gallery's of unit length, where that is not above
+    2 GiB, and up to 0.75 GiB of similarities. So 500,000 images of 512 dimensions take 2.9 GB
+    with their features. Of 2,048 dimensions they take 4.9 GB, of which the features are 4.1, and
+    longer: what is not copied is brought to unit length for every block of queries.
+
     Args:
         query: features [Q, D]; any length, only their direction counts.
         gallery: features [G, D].
-        query_persons: Q person ids, of any type, compared as text.
+        query_persons: Q person ids, text or whole numbers, compared as text.
         gallery_persons: G person ids; "-1" is junk.
         query_cameras: Q camera ids.
         gallery_cameras: G camera ids.
@@ -157,13 +166,13 @@ def rank(
 
 
 def rank_distances(
-    distances: npt.NDArray[np.float32],
+    distances: Given,
     query_persons: Labels,
     gallery_persons: Labels,
     query_cameras: Labels,
     gallery_cameras: Labels,
 ) -> Ranking:
-    """`rank` by given distances, float32 [Q, G]; smaller is better, equal ones tie."""
+    """`rank` by given distances, float32 or float64 [Q, G]; smaller is better, equal ones tie."""
     trial = Trial(query_persons, gallery_persons, query_cameras, gallery_cameras)
     with _one_thread_each() as threads:
         return _rank(trial, Distances(distances, trial), (0, 1), threads)
@@ -302,12 +311,14 @@ def _one_thread_each() -> Iterator[int]:
     """How many threads may share the blocks; meanwhile what each of them calls uses one core.
 
     So cores wait for each other once, at the end. Threads inside a product or a comparison would
-    wait after every one of them, and spin meanwhile.
+    wait after every one of them, and spin meanwhile. The numbers of threads are the process's, so
+    rankings of several threads take turns: each has all cores.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with _blas().limit(limits=1, user_api="blas"):
-            yield threads
-    finally:
-        torch.set_num_threads(threads)
+    with _TURN:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with _blas().limit(limits=1, user_api="blas"):
+                yield threads
+        finally:
+            torch.set_num_threads(threads)

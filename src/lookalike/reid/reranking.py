@@ -49,7 +49,10 @@ def rerank(
 
     Raises:
         UserError: features are not finite.
+        ValueError: k1 or k2 is below 1.
     """
+    if k1 < 1 or k2 < 1:
+        raise ValueError(f"k1 ({k1}) and k2 ({k2}) are numbers of neighbours, at least 1")
     features = np.concatenate(
         [unit(query, "query").cpu().numpy(), unit(gallery, "gallery").cpu().numpy()]
     )

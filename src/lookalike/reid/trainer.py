@@ -21,6 +21,7 @@ from lookalike.errors import UserError
 from lookalike.progress import Progress, say
 from lookalike.reid.losses import ReidLosses
 from lookalike.reid.model import IMAGENET_MEAN, ReidNet, load_imagenet, new_reid
+from lookalike.reid.ranking import CRITERION
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.prefetch import Prefetch
@@ -29,7 +30,6 @@ from lookalike.training.session import Session, crossed, derive_seed, steps_for
 from lookalike.training.statistics import with_one_update
 
 POINTS = 60  # of each curve
-CRITERION = "mAP"  # on validation persons; the best weights by it are kept
 CROP_SHARE = 16  # crops move by up to height / CROP_SHARE pixels in each direction
 ERASED_AREA = (0.02, 0.4)  # share of the image (Zhong et al. 2020, 4)
 ERASED_ASPECT = (0.3, 1 / 0.3)  # height to width
@@ -80,7 +80,8 @@ def train_reid(
 
     Raises:
         ValueError: images and persons do not fit together or have another size than `config`'s.
-        UserError: too few persons; batches do not divide; the loss is no longer finite.
+        UserError: too few persons; batches do not divide; the loss is no longer finite; the
+            resume state is of other persons.
     """
     classes = sorted(set(persons))
     if images.shape != (len(persons), config.height, config.width, 3):
@@ -119,6 +120,10 @@ def train_reid(
     best: dict[str, Any] | None = None  # the weights that did best on validation persons
     history: History = []
     if state := resume.load():
+        if state.get("classes", classes) != classes:
+            raise UserError(
+                f"{resume.path} is of a training on other persons; delete it to start afresh"
+            )
         model.load_state_dict(state["model"])
         losses.load_state_dict(state["losses"])
         optimizer.load_state_dict(state["optimizer"])
@@ -225,6 +230,7 @@ def train_reid(
                 if session.is_main:
                     resume.save(
                         {
+                            "classes": classes,
                             "model": model.state_dict(),
                             "losses": losses.state_dict(),
                             "optimizer": optimizer.state_dict(),

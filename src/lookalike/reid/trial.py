@@ -16,14 +16,15 @@ from lookalike.errors import UserError
 JUNK = "-1"
 
 Indices = npt.NDArray[np.int64]
-Labels = Sequence[object] | npt.NDArray[np.generic]  # any ids; compared as text
+Labels = Sequence[object] | npt.NDArray[np.generic]  # text or whole numbers; compared as text
 
 
 class Trial:
     """Queries against a gallery without junk.
 
     Args:
-        query_persons: Q person ids, of any type, compared as text.
+        query_persons: Q person ids, text or whole numbers, compared as text: 7, 7.0 and "7" are
+            one person.
         gallery_persons: G person ids; "-1" is junk.
         query_cameras: Q camera ids.
         gallery_cameras: G camera ids.
@@ -32,6 +33,9 @@ class Trial:
         kept: int64, positions in the caller's gallery of what is not junk, ascending. All other
             gallery positions here count within `kept`.
         query_cameras: the queries' cameras, as text.
+
+    Raises:
+        UserError: a label is a number that is not whole.
     """
 
     def __init__(
@@ -50,6 +54,15 @@ class Trial:
                     f"{side}: {len(persons)} persons and {len(cameras)} cameras; "
                     "one of each per image"
                 )
+        query_persons, gallery_persons, query_cameras, gallery_cameras = (
+            _whole(labels, name)
+            for labels, name in (
+                (query_persons, "query: persons"),
+                (gallery_persons, "gallery: persons"),
+                (query_cameras, "query: cameras"),
+                (gallery_cameras, "gallery: cameras"),
+            )
+        )
         self.query_cameras = np.asarray([str(camera) for camera in query_cameras], dtype=np.str_)
         self._names = query_persons
         self._gallery = len(gallery_persons)
@@ -143,6 +156,26 @@ class Trial:
         else:
             advice = "queries and gallery must show the same persons; check the split"
         raise UserError(f"{problem}; {advice}")
+
+
+def _whole(labels: Labels, name: str) -> Labels:
+    """Labels without floats: pandas makes them of whole numbers where some are missing.
+
+    Raises:
+        UserError: one is not whole; says `name`.
+    """
+    if isinstance(labels, np.ndarray) and labels.dtype.kind not in "fO":
+        return labels
+    if not any(isinstance(label, float | np.floating) for label in labels):
+        return labels
+    whole = []
+    for label in labels:
+        if isinstance(label, float | np.floating):
+            if not float(label).is_integer():
+                raise UserError(f"{name} hold {label}: labels must be text or whole numbers")
+            label = int(label)
+        whole.append(label)
+    return whole
 
 
 def _is_junk(persons: Labels) -> npt.NDArray[np.bool_]:

@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -29,22 +29,31 @@ METADATA_KEY = "lookalike"
 RESUME_VERSION = 2  # of what trainers save; raise it when they cannot go on from an old state
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to: complete, it becomes `path`; failed, it is deleted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
 def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata into one safetensors file, atomically.
 
     Raises:
         UserError: it cannot be written there; says why.
     """
-    temporary = path.with_name(path.name + ".tmp")
     # Cloned, because safetensors refuses tensors that share storage.
     copies = {name: t.detach().cpu().clone().contiguous() for name, t in sorted(tensors.items())}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(copies, temporary, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-        os.replace(temporary, path)  # noqa: PTH105 - the atomic one
+        with replacing(path) as partial:
+            save_file(copies, partial, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise UserError(
             f"cannot write {path}: {error}; look at its folder, its rights and the free space"
         ) from error
@@ -91,13 +100,10 @@ class ResumeState:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state atomically (tensors, numbers, strings, lists and dicts)."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("wb") as stream:
+        with replacing(self.path) as partial, partial.open("wb") as stream:
             torch.save({**state, "version": RESUME_VERSION}, stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, self.path)  # noqa: PTH105 - the atomic one
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, on the CPU, or None to start afresh; says which, and why."""

@@ -1,10 +1,11 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lookalike.errors import UserError
-from lookalike.registry.candidate import winner_and_rival
+from lookalike.registry.candidate import spread, winner_and_rival
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,8 @@ def test_an_arm_that_was_not_evaluated_is_named_in_one_line(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"arm mine of params.yaml has no .*metrics.json: add") as e:
         winner_and_rival(tmp_path, ["mine"])
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(("rows", "positions"), [(90, [0, 30, 59, 89]), (3, [0, 1, 2]), (0, [])])
+def test_the_gate_sends_pictures_from_all_over_the_queries(rows: int, positions: list[int]) -> None:
+    assert spread(pd.DataFrame({"row": range(rows)}), 4)["row"].tolist() == positions

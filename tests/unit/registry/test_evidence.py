@@ -10,8 +10,8 @@ from lookalike.config import load_config
 from lookalike.data.manifest import new_manifest
 from lookalike.errors import UserError
 from lookalike.registry.evidence import (
-    Evaluation,
     Evidence,
+    Measurement,
     evaluation_fingerprint,
     leaked,
     per_query_frame,
@@ -97,7 +97,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert frame["rank_1"].isna().tolist() == [True, False]
     assert frame["rank_1"].iloc[1] == 0
     evidence = Evidence(
-        evaluation=Evaluation("abc", {"rank_1": 0.0, "mAP": 0.5}, frame),
+        evaluation=Measurement("abc", {"rank_1": 0.0, "mAP": 0.5}, frame),
         weights_md5="m",
         locked_md5=None,
         run_status="FINISHED",
@@ -121,4 +121,4 @@ def test_no_evidence_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no evidence"):
         Evidence.read(tmp_path)
     with pytest.raises(UserError, match="holds no evaluation"):
-        Evaluation.read(tmp_path)
+        Measurement.read(tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lookalike.config import GatesConfig
 from lookalike.registry import gates
-from lookalike.registry.evidence import Evaluation, Evidence
+from lookalike.registry.evidence import Evidence, Measurement
 
 NAN = float("nan")
 CONFIG = GatesConfig(
@@ -27,7 +27,7 @@ CONFIG = GatesConfig(
 )
 
 
-def evaluation(shift: float = 0.0, fingerprint: str = "same", persons: int = 20) -> Evaluation:
+def evaluation(shift: float = 0.0, fingerprint: str = "same", persons: int = 20) -> Measurement:
     """Two queries per person, one per camera; `shift` moves every AP."""
     rng = np.random.default_rng(3)
     rows = [(f"{p:04d}_{c}", f"{p:04d}", c) for p in range(persons) for c in (1, 2)]
@@ -35,7 +35,7 @@ def evaluation(shift: float = 0.0, fingerprint: str = "same", persons: int = 20)
     frame["ap"] = rng.uniform(0.3, 0.7, len(frame)) + shift
     frame["rank_1"] = (rng.uniform(size=len(frame)) < 0.8).astype(float)
     metrics = {"rank_1": float(frame["rank_1"].mean()), "mAP": float(frame["ap"].mean())}
-    return Evaluation(fingerprint, metrics, frame)
+    return Measurement(fingerprint, metrics, frame)
 
 
 def evidence(**changes: object) -> Evidence:
@@ -62,7 +62,7 @@ def serving(**changes: object) -> gates.ServingCheck:
 
 def judge(
     ev: Evidence | None = None,
-    champion: Evaluation | None = None,
+    champion: Measurement | None = None,
     check: gates.ServingCheck | None = None,
     loads: bool = True,
     config: GatesConfig = CONFIG,

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from lookalike.registry import server
-from lookalike.registry.server import MAX_BODY, Guard, Message, Receive, Send
+from lookalike.registry import server, serving_model
+from lookalike.registry.server import MAX_BODY, Guard, Message, Receive, Send, normalise
 
 JSON = {"content-type": "application/json; charset=utf-8"}
+GOOD = b'{"dataframe_split": {"columns": ["image"], "data": [["x"]]}}'
 
 
 class Echo:
@@ -54,10 +55,11 @@ async def post(guard: Guard, chunks: list[bytes], headers: dict[str, str]) -> tu
 @pytest.mark.parametrize(
     ("chunks", "headers", "status"),
     [
-        ([b"{}"], JSON, 200),
-        ([b'{"a"', b": 1}"], JSON, 200),
+        ([GOOD], JSON, 200),
+        ([GOOD[:9], GOOD[9:]], JSON, 200),
         ([b""], JSON, 400),
         ([b"null"], JSON, 400),
+        ([b"{}"], JSON, 400),
         ([b"[" * 100_000], JSON, 400),
         ([b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"], JSON, 400),
         ([b'{"a": ' + b"9" * 5000 + b"}"], JSON, 400),
@@ -86,7 +88,7 @@ def test_answers(chunks: list[bytes], headers: dict[str, str], status: int) -> N
 def test_few_work_at_a_time_and_all_are_answered() -> None:
     async def crowd(app: Echo) -> list[tuple[int, bytes]]:
         guard = Guard(app)
-        return await asyncio.gather(*(post(guard, [b"{}"], JSON) for _ in range(50)))
+        return await asyncio.gather(*(post(guard, [GOOD], JSON) for _ in range(50)))
 
     app = Echo()
     assert {status for status, _ in asyncio.run(crowd(app))} == {200}
@@ -99,8 +101,8 @@ def test_slow_and_vanished_clients_give_their_place_back(monkeypatch: pytest.Mon
     async def story() -> None:
         guard = Guard(Echo())
         slow = [post(guard, [], JSON) for _ in range(server.READERS)]
-        (good, *rest) = await asyncio.gather(post(guard, [b"{}"], JSON), *slow)
-        assert good == (200, b"{}")
+        (good, *rest) = await asyncio.gather(post(guard, [GOOD], JSON), *slow)
+        assert good == (200, GOOD)
         assert {status for status, _ in rest} == {408}
 
         async def gone() -> Message:
@@ -115,6 +117,106 @@ def test_slow_and_vanished_clients_give_their_place_back(monkeypatch: pytest.Mon
             "headers": [(b"content-type", b"application/json")],
         }
         await guard(scope, gone, nobody)
-        assert (await post(guard, [b"{}"], JSON))[0] == 200
+        assert (await post(guard, [GOOD], JSON))[0] == 200
 
     asyncio.run(story())
+
+
+IMAGE = [[[1, 2, 3], [4, 5, 6]]]
+
+
+@pytest.mark.parametrize(
+    ("body", "pictures"),
+    [
+        ({"dataframe_split": {"columns": ["image"], "data": [["x"], [IMAGE]]}}, ["x", IMAGE]),
+        ({"dataframe_split": {"columns": ["image"], "data": [["x"]], "index": [7]}}, ["x"]),
+        ({"dataframe_split": {"columns": ["image"], "data": []}}, []),
+        ({"dataframe_records": [{"image": "x"}, {"image": IMAGE}]}, ["x", IMAGE]),
+        ({"instances": [{"image": "x"}, {"image": IMAGE}]}, ["x", IMAGE]),
+        ({"instances": ["x", IMAGE]}, ["x", IMAGE]),
+        ({"inputs": {"image": ["x", "y"]}}, ["x", "y"]),
+        ({"inputs": {"image": "x"}}, ["x"]),
+        ({"inputs": {"image": IMAGE}}, [IMAGE]),
+        ({"inputs": [{"image": "x"}, {"image": IMAGE}]}, ["x", IMAGE]),
+        ({"inputs": ["x"] * 256}, ["x"] * 256),
+    ],
+)
+def test_every_form_becomes_one_column(body: dict[str, Any], pictures: list[Any]) -> None:
+    table = json.loads(normalise(json.dumps(body).encode()))
+    rows = [[picture] for picture in pictures]
+    assert table == {"dataframe_split": {"columns": ["image"], "data": rows}}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"dataframe_split": {"columns": [{}], "data": [["x"]]}}, "one column image"),
+        ({"dataframe_split": {"columns": ["image", "b"], "data": [["x", "y"]]}}, "one column"),
+        ({"dataframe_split": {"columns": ["image"], "data": [["x", "y"]]}}, "one column"),
+        ({"dataframe_split": {"columns": ["image"], "data": [{"x": 1}]}}, "one column"),
+        ({"dataframe_split": {"columns": ["image"], "data": "xy"}}, "one column"),
+        ({"dataframe_split": {"data": [["x"]]}}, "one column"),
+        ({"dataframe_split": {"columns": ["image"], "data": [["x"]], "dtype": 1}}, "one column"),
+        (
+            {"dataframe_split": {"columns": ["image"], "data": [["x"]], "index": [*range(9999)]}},
+            "one column",
+        ),
+        ({"dataframe_records": [{f"k{n}": 0} for n in range(400)]}, "one column"),
+        ({"dataframe_records": {"image": "x"}}, "one column"),
+        ({"dataframe_records": ["image"]}, "one column"),
+        ({"inputs": {"image": ["x"], "b": 0}}, "one column"),
+        ({"inputs": "x"}, "one column"),
+        ({"instances": [{"image": "x"}, "x"]}, "one column"),
+        ({"instances": ["x"], "inputs": ["x"]}, "must be a JSON object with one of"),
+        ({"messages": ["x"]}, "send one of"),
+        ({"inputs": ["x"] * 257}, "at most 256"),
+        ({"inputs": {"image": ["x"] * 50_000}}, "at most 256"),
+        ({"dataframe_records": [{f"k{n}": 0} for n in range(6000)]}, "too many parts"),
+        ({"inputs": {"a": [1] * 50_000, **{f"k{n}": 0 for n in range(2000)}}}, "too many parts"),
+        ({"instances": [[]] * 600_000}, "too many parts"),
+    ],
+)
+def test_what_would_make_a_large_table_is_refused(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(server.RefusedError, match=message) as refused:
+        normalise(json.dumps(body).encode())
+    assert refused.value.status == 400 and len(refused.value.message) < 200
+
+
+def test_the_limits_are_those_of_the_model() -> None:
+    assert (server.COLUMN, server.MAX_IMAGES) == (serving_model.COLUMN, serving_model.MAX_IMAGES)
+    crop = [[[255] * 3] * 64] * 128  # of Market-1501
+    assert normalise(json.dumps({"instances": [crop] * 30}).encode())
+
+
+def failing(status: int, content: bytes, error: Exception | None = None) -> Guard:
+    """A guard before an application that answers so, or raises before it does, or after."""
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        if status:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            half = len(content) // 2
+            await send({"type": "http.response.body", "body": content[:half], "more_body": True})
+            await send({"type": "http.response.body", "body": content[half:]})
+        if error:
+            raise error
+
+    return Guard(app)
+
+
+def test_an_error_is_answered_without_a_stack_trace() -> None:
+    said = json.dumps({"error_code": "X", "message": "row 1", "stack_trace": "File a.py"}).encode()
+    for guard, status, message in (
+        (failing(400, said), 400, "row 1"),
+        (failing(400, json.dumps({"message": "a" * 10_000 + "row 1"}).encode()), 400, "row 1"),
+        (failing(500, b"Internal Server Error"), 400, "could not answer"),
+        (failing(504, b"too long"), 504, "could not answer"),
+        (failing(0, b"", KeyError("a secret")), 400, "could not answer"),
+    ):
+        got, content = asyncio.run(post(guard, [GOOD], JSON))
+        assert got == status
+        answer = json.loads(content)
+        assert set(answer) == {"error_code", "message"}
+        assert message in answer["message"] and len(content) < 1100
+        assert b"secret" not in content
+    with pytest.raises(KeyError):  # for the log; the client has its answer
+        asyncio.run(post(failing(500, b"", KeyError("x")), [GOOD], JSON))

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from mlflow.models import Model
+from mlflow.pyfunc.model import PythonModelContext
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lookalike.config import load_config
 from lookalike.data.loading import encode_jpeg
 from lookalike.data.population import render_crops
+from lookalike.errors import UserError
 from lookalike.registry.gates import ONNX_TOLERANCE
 from lookalike.registry.serving import ONNX, check_serving, save_serving_model
+from lookalike.registry.serving_model import EmbeddingModel, read_picture
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.model import new_reid, save_reid
 from lookalike.reid.onnx_export import run_onnx
@@ -84,6 +90,31 @@ def test_another_damaged_or_missing_graph_fails(
     assert np.isnan(check.onnx_difference) and check.embeddings is not None
 
 
+def test_a_graph_that_is_right_only_for_one_picture_fails(
+    packed: Path, pictures: list[bytes], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(packed, folder)
+    path = folder / "artifacts" / ONNX
+    graph = onnx.load(path)
+    node, (output,) = onnx.helper.make_node, graph.graph.output
+    last = next(n for n in graph.graph.node if output.name in n.output)
+    last.output[0] = "right"
+    one = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [1], [1.0])
+    graph.graph.node.extend(
+        [
+            node("Constant", [], ["one"], value=one),
+            node("Shape", ["images"], ["count"], start=0, end=1),
+            node("Cast", ["count"], ["pictures"], to=onnx.TensorProto.FLOAT),
+            node("Sub", ["pictures", "one"], ["more"]),
+            node("Add", ["right", "more"], [output.name]),
+        ]
+    )
+    onnx.save(graph, path)
+    assert check_serving(folder, pictures[:1])[0].onnx_difference <= ONNX_TOLERANCE
+    assert check_serving(folder, pictures)[0].onnx_difference > ONNX_TOLERANCE
+
+
 def test_weights_that_diverged_are_packed_without_a_graph(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,3 +128,42 @@ def test_weights_that_diverged_are_packed_without_a_graph(
     assert "registered without ONNX: cannot export" in capsys.readouterr().err
     names = [path.name for path in (tmp_path / "model" / "artifacts").iterdir()]
     assert names == ["broken.safetensors"]
+
+
+def test_the_served_model_is_on_a_gpu_where_there_is_one(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[object] = []
+    load = Embedder.load
+
+    def recording(path: Path, **options: Any) -> Embedder:
+        devices.append(options.pop("device"))
+        return load(path, **options)
+
+    monkeypatch.setattr(Embedder, "load", recording)
+    for available in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=available: found)
+        context = PythonModelContext({"weights": str(weights)}, {"flip": True})
+        EmbeddingModel().load_context(context)
+    assert devices == ["cuda", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (["A" * 100_000, *["b"] * 1000], "whole numbers"),
+        ([[["A" * 100_000, "b", "b"]] * 300], "whole numbers"),
+        ([[[1, 2, 3]], 4], "unequal depth"),
+        ([[[1, 2, 3], [4]]], "no array"),
+        ([[[0.5, 1.5, 2.5]]], "whole numbers"),
+        ([], "has shape"),
+    ],
+)
+def test_lists_of_something_else_cost_nothing(picture: list[Any], message: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=message):
+            read_picture(picture, "image", 10**6)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()

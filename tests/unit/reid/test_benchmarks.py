@@ -40,3 +40,22 @@ def test_serving_prints_latencies_of_both_runtimes() -> None:
         assert float(rate) == pytest.approx(1000 * int(batch) / float(p50), rel=0.1)
         assert int(calls) == 2
     assert float(last.split("differ by ")[1].split()[0]) <= 1e-4
+
+
+def test_recipes_are_compared_and_kept(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT.with_name("recipes.py")), "--quick", "--seeds", "1"]
+    command += ["--folder", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second, blank, size, seeds, header, *lines = done.stdout.splitlines()
+    assert first.startswith("study seed 1: rank_1 ") and second.startswith("strong seed 1: ")
+    assert (blank, size.split(",")[-1]) == ("", " 32x16") and seeds.startswith("1 seeds, percent")
+    assert header.split() == ["rank_1", "mAP", "mINP"]
+    table = {line.split()[0]: line.split()[1::3] for line in lines}
+    study, strong, difference = (list(map(float, table[name])) for name in table)
+    assert list(table) == ["study", "strong", "difference"]
+    for one, other, change in zip(study, strong, difference, strict=True):
+        assert other - one == pytest.approx(change, abs=0.02)
+    kept = sorted(path.name.split("-")[0] for path in tmp_path.glob("*.json"))
+    assert kept == ["strong", "study"], "what a second run reads"

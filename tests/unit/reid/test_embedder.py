@@ -70,3 +70,24 @@ def test_from_a_file_and_without_images(
     assert loaded.embed(crops[0][:0]).shape == (0, 32)
     with pytest.raises(ValueError, match="uint8"):
         loaded.embed(crops[0][0])
+
+
+def test_nothing_is_rounded_to_less_than_float32(
+    model: ReidNet, crops: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU would compute convolutions in TF32, three digits of a number, and miss the CPU's."""
+    seen: list[tuple[bool, str, bool]] = []
+    features = model.features
+
+    def watched(x: torch.Tensor) -> torch.Tensor:
+        precision = torch.get_float32_matmul_precision()
+        autocast = torch.is_autocast_enabled("cpu")
+        seen.append((torch.backends.cudnn.allow_tf32, precision, autocast))
+        return features(x)
+
+    monkeypatch.setattr(model, "features", watched)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    with torch.autocast("cpu", torch.bfloat16):
+        Embedder(model).embed(crops[0])
+    assert seen == [(False, "highest", False)]
+    assert torch.backends.cudnn.allow_tf32

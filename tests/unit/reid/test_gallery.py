@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lookalike.config import ReidConfig
+from lookalike.data import loading
 from lookalike.data.loading import Images, encode_jpeg
 from lookalike.errors import UserError
+from lookalike.reid import gallery as reid_gallery
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.gallery import Gallery, embed_folder
 from lookalike.reid.model import new_reid
@@ -106,3 +110,21 @@ def test_what_is_damaged_or_changed_is_refused(
         Gallery.load(path)
     path.write_bytes(whole)
     assert Gallery.load(path).files == gallery.files
+
+
+def test_pictures_are_decoded_by_several_threads(
+    embedder: Embedder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, bad = embed_folder(folder, embedder, MODEL)
+    meeting = threading.Barrier(2, timeout=20)
+
+    def decode(data: bytes, name: str) -> Image.Image:
+        if name in ("0.jpg", "1.jpg"):
+            meeting.wait()
+        return loading.decode(data, name)
+
+    monkeypatch.setattr(reid_gallery, "decode", decode)
+    monkeypatch.setattr(reid_gallery, "AT_ONCE", 4)
+    found, also_bad = embed_folder(folder, embedder, MODEL)
+    assert (found.files, also_bad) == (expected.files, bad)
+    np.testing.assert_allclose(found.embeddings, expected.embeddings, atol=1e-5)

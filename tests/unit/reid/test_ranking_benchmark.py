@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,5 +25,17 @@ def test_it_prints_seconds_memory_and_ratios_last() -> None:
     assert len(seconds.splitlines()) == 1 + 9
     found = [float(line.split()[-1]) for line in differences.splitlines()[1:]]
     assert len(found) == 2 and all(0 <= difference <= 1e-4 for difference in found)
-    values = [float(line.split()[-1]) for line in ratios.splitlines()[1:]]
-    assert len(values) == 7 and all(value > 0 for value in values[:3])
+    rows = [re.split(r" {2,}", line.strip()) for line in ratios.splitlines()[1:]]
+    assert [row[2:3] for row in rows] == [
+        *[["<= 1.5"]] * 3,
+        ["<= 4"],
+        [">= 20"],
+        [],
+        [],
+        [">= 5"],
+    ]
+    for name, value, *claim in rows:
+        if claim:
+            sign, bound = claim[0].split()
+            met = float(value) <= float(bound) if sign == "<=" else float(value) >= float(bound)
+            assert claim[1] == ("met" if met else "missed"), name

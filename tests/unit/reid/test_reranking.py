@@ -113,3 +113,9 @@ def test_few_or_equal_images() -> None:
     assert np.isfinite(equal).all()
     with pytest.raises(UserError, match="gallery: features hold NaN"):
         rerank(features(0, 2), np.full((3, 12), np.nan, dtype=np.float32))
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(0, 6), (-3, 6), (20, 0)])
+def test_a_neighbourhood_without_neighbours_is_refused(k1: int, k2: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        rerank(features(0, 3), features(1, 30), k1, k2)

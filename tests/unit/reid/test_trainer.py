@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from lookalike.config import ReidConfig, ReidScheduleConfig
 from lookalike.data.loading import Images
 from lookalike.errors import UserError
-from lookalike.reid.model import ReidNet, new_reid
+from lookalike.reid.model import GeneralisedMean, ReidNet, new_reid
 from lookalike.reid.trainer import (
     History,
     Validate,
@@ -165,6 +167,62 @@ def test_fp16_skips_a_step_that_overflows_and_saves_its_scale(
     state = resume.load()
     assert state is not None
     assert state["scaler"]["scale"] == 32768
+
+
+@pytest.fixture
+def bf16() -> Iterator[Session]:
+    """Accelerate keeps the first precision for all of a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield Session(1, "bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_bf16_trains_and_resumes_with_the_same_bits(
+    strong: ReidConfig,
+    crops: Crops,
+    tmp_path: Path,
+    bf16: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that the strong recipe has: instance norm, generalised mean, batch norm, four losses."""
+    config = strong.model_copy(update={"precision": "bf16", "learning_rate": 3e-3})
+    crops = (crops[0], ["0001", "0002", "0003", "syn-000001"] * 2)
+    pool, seen = GeneralisedMean.forward, set[tuple[bool, torch.dtype]]()
+
+    def watched(self: GeneralisedMean, x: Tensor) -> Tensor:
+        pooled = pool(self, x)
+        seen.add((self.training, x.dtype))
+        assert pooled.dtype == torch.float32
+        return pooled
+
+    monkeypatch.setattr(GeneralisedMean, "forward", watched)
+    resume = [ResumeState(tmp_path / name, "train_reid", "test") for name in ("whole", "killed")]
+    arguments: dict[str, Any] = {"session": bf16, "initial": None, "validate": score}
+    model, history = train_reid(
+        config, *crops, resume=resume[0], tracker=NullTracker(), **arguments
+    )
+    assert seen == {(True, torch.bfloat16), (False, torch.float32)}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert all(math.isfinite(value) for row in history for value in row.values())
+    losses = [row["loss"] for row in history]
+    assert losses[-1] < losses[0]
+    with pytest.raises(KeyboardInterrupt):
+        train_reid(config, *crops, resume=resume[1], tracker=Recorder(survive=2), **arguments)
+    again, resumed = train_reid(
+        config, *crops, resume=resume[1], tracker=NullTracker(), **arguments
+    )
+    assert state_digest(again.state_dict()) == state_digest(model.state_dict())
+    assert resumed == history
+
+
+def test_a_state_of_other_persons_is_refused(
+    config: ReidConfig, crops: Crops, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(config, crops, tmp_path, Recorder(survive=2))
+    renamed = (crops[0], [person.replace("0001", "0009") for person in crops[1]])
+    with pytest.raises(UserError, match=r"state\.pt is of a training on other persons"):
+        train(config, renamed, tmp_path, Recorder())
 
 
 def test_the_best_weights_are_kept_even_across_a_kill(

@@ -12,7 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from lookalike.errors import UserError
-from lookalike.training.checkpoint import ResumeState, fingerprint, load_weights, save_weights
+from lookalike.training.checkpoint import (
+    ResumeState,
+    fingerprint,
+    load_weights,
+    replacing,
+    save_weights,
+)
 
 
 class Malicious:
@@ -164,3 +170,15 @@ def test_fingerprint_sees_parts_and_their_bounds() -> None:
     assert fingerprint("a", 1) == fingerprint("a", 1)
     assert len({fingerprint("a", "b"), fingerprint("ab"), fingerprint("b", "a")}) == 3
     assert len(fingerprint("a")) == 12
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "a.b"
+    with replacing(path) as partial:
+        partial.write_text("first")
+        assert not path.exists()
+    with pytest.raises(ValueError, match="disk"), replacing(path) as partial:
+        partial.write_text("half")
+        raise ValueError("disk full")
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]

@@ -40,7 +40,8 @@ def draw_evaluation(
         crops: the pixels of manifest rows, larger than the network sees them.
     """
     files = [folder / name for name in FILES]
-    positions = np.linspace(0, len(test.query.rows) - 1, SHOWN_QUERIES).round().astype(np.intp)
+    spread = np.linspace(0, len(test.query.rows) - 1, SHOWN_QUERIES)
+    positions = np.unique(spread.round().astype(np.intp))  # each once, where there are fewer
     queries = crops(test.query.rows.iloc[positions])
     lists = test.lists(positions, SHOWN_MATCHES)
     matches = crops(test.gallery.rows.iloc[lists.indices.ravel()])

@@ -45,9 +45,14 @@ def test_an_evaluation_is_drawn_and_its_matches_are_kept(
     rows = pd.DataFrame({"image_id": [*"abcdefgh"], "person_id": persons, "camera_id": 1})
     test = evaluate(embedder, Side(rows[:3], images[:3]), Side(rows.assign(camera_id=2), images))
     by_name = dict(zip("abcdefgh", images, strict=True))
-    files = draw_evaluation(
-        test, embedder, tmp_path, lambda rows: np.stack([by_name[i] for i in rows["image_id"]])
-    )
+    shown: list[list[str]] = []
+
+    def pixels(rows: pd.DataFrame) -> Images:
+        shown.append(rows["image_id"].tolist())
+        return np.stack([by_name[name] for name in shown[-1]])
+
+    files = draw_evaluation(test, embedder, tmp_path, pixels)
+    assert shown[0] == ["a", "b", "c"], "no query twice"
     assert files == [tmp_path / name for name in FILES]
     assert all(file.stat().st_size > 1000 for file in files)
     table = top_matches_frame(test, 10)
