@@ -52,7 +52,7 @@ def export_onnx(embedder: Embedder, path: Path, description: Mapping[str, str]) 
     """
     import onnx
 
-    graph = onnx.load_from_string(_trace(embedder))
+    graph = onnx.load_from_string(trace(_Graph(embedder)))
     graph.doc_string = "uint8 RGB [N, H, W, 3] to person embeddings of unit length, float32 [N, D]"
     onnx.helper.set_model_props(graph, dict(description))
     onnx.checker.check_model(graph)
@@ -109,10 +109,11 @@ def resize_like_pillow(images: Tensor, height: int, width: int) -> Tensor:
 def _weights(size: int, target: int) -> tuple[Tensor, Tensor]:
     """Weights [target, size] of the pixels along one side, and by how many the side shrinks.
 
-    `size` stays symbolic while tracing, so its value is taken by counting.
+    `size` stays symbolic while tracing, so its value is taken by counting; as a vector of one
+    number, because the exporter would make a scalar a float32, which thirds of a pixel do not fit.
     """
     pixels = torch.ones(size, dtype=torch.float64)
-    count = pixels.sum()
+    count = pixels.sum(0, keepdim=True)
     scale = count / target
     stretch = scale.clamp(min=1.0)  # the antialiasing: the kernel covers what a new pixel covers
     centres = (torch.arange(target, dtype=torch.float64) + 0.5) * scale
@@ -147,13 +148,14 @@ class _Graph(nn.Module):
         return nn.functional.normalize(features)
 
 
-def _trace(embedder: Embedder) -> bytes:
+def trace(network: nn.Module) -> bytes:
+    """The ONNX graph of what a network does with uint8 [N, H, W, 3], for any N, H and W."""
     stream = io.BytesIO()
     example = torch.zeros(2, 70, 40, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # that the exporter is the older one
         torch.onnx.export(
-            _Graph(embedder).eval(),
+            network.eval(),
             (example,),
             stream,  # type: ignore[arg-type] # the older exporter takes streams
             dynamo=False,
