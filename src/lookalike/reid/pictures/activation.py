@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from lookalike.data.loading import Images, resize_batch, to_tensor
 from lookalike.reid.embedder import Embedder
 
-# A coarser map says no more than "above" or "below": inputs of 64x32 leave 2x1 cells after layer4.
-MIN_ROWS = 8
+# A coarser map says no more than "above" or "below": inputs of 48x24 leave 2x1 cells after layer4.
+MIN_ROWS = 6
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 

@@ -17,7 +17,7 @@ def test_activation_map_is_of_the_deepest_layer_that_is_fine_enough(
     maps, layer = activation_maps(embedder, crops[0])
     assert (layer, maps.shape) == ("layer1", (8, 8, 4))  # of 32x16, a quarter
     assert maps.min((1, 2)).tolist() == [0] * 8 and maps.max((1, 2)).tolist() == [1] * 8
-    embedder.model.height, embedder.model.width = 64, 32
+    embedder.model.height, embedder.model.width = 48, 24
     assert activation_maps(embedder, crops[0])[1] == "layer2"
     assert not embedder.model.backbone.layer1._forward_hooks
     # Loudest channels count: a bright spot in one corner is where the map is highest.
