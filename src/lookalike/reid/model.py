@@ -22,6 +22,7 @@ from torchvision.models import resnet50
 
 from lookalike.config import ReidConfig
 from lookalike.errors import UserError
+from lookalike.reid.convolution import use_products
 from lookalike.training.checkpoint import load_weights, save_weights
 
 FORMAT = "lookalike-reid"
@@ -73,6 +74,7 @@ class ReidNet(nn.Module):
             for layer in (self.backbone.layer1, self.backbone.layer2, self.backbone.layer3):
                 for block in layer:
                     block.bn1 = InstanceBatchNorm(block.bn1.num_features)
+        use_products(self.backbone)
         if pooling == "gem":
             self.backbone.avgpool = GeneralisedMean()
         pooled = self.backbone.fc.in_features
