@@ -9,9 +9,10 @@ recipes run at the embedded profile's scale; on CUDA they also run at Market-150
     python benchmarks/reid_training.py --quick            # tiny images, seconds
     python benchmarks/reid_training.py --compare          # ways to run the network, in turns
 
-The last compares the network as it is, in channels_last, with the contiguous layout and with
-torch.compile, which the trainer does not use: it had not compiled the study's network after 200 s,
-longer than the embedded profile's steps would pay back. Neither was measured on a GPU.
+The last compares the network as it is, in channels_last and with small maps convolved by matrix
+products, with oneDNN's convolutions alone, with the contiguous layout and with torch.compile, which
+the trainer does not use: it had not compiled the study's network after 200 s, longer than the
+embedded profile's steps would pay back. Nothing of it was measured on a GPU.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from recipes import ROOT, recipes
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lookalike.config import ReidConfig, load_config
-from lookalike.reid.model import new_reid
+from lookalike.reid.convolution import SmallMapConv2d
+from lookalike.reid.model import ReidNet, new_reid
 from lookalike.reid.trainer import train_reid
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.session import Session
 
 PERSONS = 64
+AS_IT_IS = "as it is"
 
 
 class Rates(NullTracker):
@@ -93,6 +96,24 @@ def operations(config: ReidConfig) -> float:
     return counter.get_total_flops() / 2
 
 
+def with_pytorchs_convolutions(network: ReidNet) -> ReidNet:
+    """The network without the matrix products, in place."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, SmallMapConv2d):
+                plain = nn.Conv2d(
+                    child.in_channels,
+                    child.out_channels,
+                    child.kernel_size[0],
+                    child.stride[0],
+                    child.padding[0],
+                    bias=False,
+                )
+                plain.weight = child.weight
+                setattr(module, name, plain)
+    return network
+
+
 def compare(config: ReidConfig, repeats: int, compiled: bool) -> dict[str, float]:
     """The shortest seconds of a step (forwards, backwards) each way, taken in turns."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -100,7 +121,8 @@ def compare(config: ReidConfig, repeats: int, compiled: bool) -> dict[str, float
     plain = new_reid(config, PERSONS).to(device)
     contiguous = copy.deepcopy(plain).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     models: dict[str, Callable[[Tensor], Tensor]] = {
-        "channels_last": plain,
+        AS_IT_IS: plain,
+        "oneDNN alone": with_pytorchs_convolutions(copy.deepcopy(plain)),
         "contiguous": contiguous,
     }
     if compiled:
@@ -127,7 +149,9 @@ def main() -> None:
     parser.add_argument("--peak-tflops", type=float, help="of the CUDA device in bf16, dense")
     parser.add_argument("--steps", type=int, help="per recipe; default 12, on CUDA 400")
     parser.add_argument("--quick", action="store_true", help="tiny images, 4 steps")
-    parser.add_argument("--compare", action="store_true", help="contiguous, torch.compile")
+    parser.add_argument(
+        "--compare", action="store_true", help="oneDNN alone, contiguous, torch.compile"
+    )
     arguments = parser.parse_args()
     cuda = torch.cuda.is_available()
     steps = arguments.steps or (4 if arguments.quick else 400 if cuda else 12)
@@ -142,7 +166,7 @@ def main() -> None:
         for name, config in configs.items():
             times = compare(config, 2 if arguments.quick else 8, compiled=not arguments.quick)
             for way, took in times.items():
-                print(f"{name:16}{way:>16}{took:16.3f}{took / times['channels_last']:13.2f}")
+                print(f"{name:16}{way:>16}{took:16.3f}{took / times[AS_IT_IS]:13.2f}")
         return
     print(f"{'recipe':16}{'size':>9}{'batch':>7}{'precision':>11}{'device':>8}", end="")
     print(f"{'images/s':>10}{'data wait':>11}{'TFLOP/s':>9}{'of peak':>9}")

@@ -11,8 +11,8 @@ from lookalike.reid.model import ReidNet
 class IdentityFeatures(nn.Module):
     """Embeddings of [-1, 1] images of any size by a frozen re-ID network; gradients flow through.
 
-    Resizing is bilinear here, because Pillow's kernel has no gradient; between equal sizes, as in
-    the embedded profile, nothing is resized.
+    Resizing is bilinear here, because Pillow's kernel has no gradient; between equal sizes nothing
+    is resized.
     """
 
     def __init__(self, model: ReidNet):
