@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, sha256_file, write_manifest
@@ -62,7 +63,8 @@ def work(stage: Stage, kind: str) -> None:
         for _, group in manifest[manifest["person_id"].isin(shown)].groupby("person_id")
     ]
     figure = stage.folder / "sheet.png"
-    pixels = [load_images(g, stage.root, config.height, config.width) for g in groups]
+    together = load_images(pd.concat(groups), stage.root, config.height, config.width)
+    pixels = np.split(together, np.cumsum([len(group) for group in groups])[:-1])
     if kind == "persons":
         contact_sheet(np.concatenate(pixels), figure, columns=len(pixels[0]))  # a row each
     else:
