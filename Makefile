@@ -31,7 +31,7 @@ repro: data
 # first, and those of one file share what they have set up.
 test: install
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 \
-		--dist loadfile --no-loadscope-reorder
+		--dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: install
 	$(BIN)/ruff check .
