@@ -1,4 +1,4 @@
-"""Ranks of a few gallery images per query by counting what comes before them; nothing is sorted.
+"""Ranks of a few gallery images per query by counting what comes before them; no gallery is sorted.
 
 A float32 matrix product rounds. Its last bits depend on the library, the block's shape, the number
 of threads and the device, and two equal gallery images may get different numbers. So the product
@@ -10,6 +10,7 @@ the exact similarity, whatever computed the product.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -23,14 +24,14 @@ Margin = Callable[[Tensor], Tensor]  # [P] -> [P], of the similarities' type
 Exact = Callable[[Tensor, Tensor], Tensor]  # (rows, columns), int64 [P] each -> float64 [P]
 
 CHUNK_BYTES = 64 * 1024 * 1024  # of rows copied at once on a GPU
-# On a CPU the outcome of a comparison, a byte per similarity and bound, stays in a core's
-# second-level cache: so many bounds at once, with so many similarities.
-BOUNDS = 32
+CROWD_BYTES = 4 * 1024 * 1024  # the same on a CPU
+# On a CPU a NumPy call covers several rows: between two calls threads wait for one another.
+GROUP = 16  # rows of which the similarities above the lowest bound are picked out at once
+FEW = 0.3  # of a row above its lowest bound: sorting these is faster than comparing all
+TOGETHER = 8  # rows, with
+BOUNDS = 32  # bounds of each, that are compared at once, with
 LANE = 8 * 255  # truth values: the sum of 255 words of eight does not carry from byte to byte
-PIECE = 8 * LANE
-FEW = 0.3  # of a row above its lowest bound: picking them out is faster than comparing all
-# Rows of which no more than that is left are compared together, so many at once.
-NARROW, TOGETHER = LANE, 8
+PIECE = 8 * LANE  # similarities
 
 
 def count_ranks(
@@ -56,8 +57,8 @@ def count_ranks(
     ranks: Tensor = above + 1
     length = similarities.shape[1]
     crowded = torch.nonzero(level - above > 1)[:, 0]
-    cells = PIECE * 16 if similarities.device.type == "cpu" else CHUNK_BYTES // 4
-    for crowd in torch.split(crowded, max(1, cells // length)):
+    size = CROWD_BYTES if similarities.device.type == "cpu" else CHUNK_BYTES
+    for crowd in torch.split(crowded, max(1, size // (4 * length))):
         member, column = _between(similarities, rows[crowd], low[crowd], high[crowd])
         # Each pair of images once, also where it is near to several matches.
         pairs, where = torch.unique(rows[crowd][member] * length + column, return_inverse=True)
@@ -98,78 +99,71 @@ def _count_on_cpu(
     """By NumPy, whose loops are the fastest for this; uses one core.
 
     In most rows only few similarities are above the lowest bound, where the model is any good.
-    Those are picked out and compared for several rows at once, because each of NumPy's calls costs
-    more than comparing them.
+    Those few are sorted; a longer row is compared with each of its bounds.
     """
     counts = np.zeros(bounds.shape, dtype=np.int64)
     starts = np.searchsorted(rows, np.arange(len(similarities) + 1))
+    pairs = [slice(*ends) for ends in itertools.pairwise(starts.tolist())]
+    lowest = np.full((len(similarities), 1), np.inf, dtype=bounds.dtype)
+    having = np.flatnonzero(np.diff(starts))
+    if len(having):
+        lowest[having, 0] = np.minimum.reduceat(bounds.min(axis=0), starts[having])
+    possible = np.empty((GROUP, similarities.shape[1]), dtype=np.bool_)
     tally = _Tally()
-    picked: list[tuple[slice, Floats]] = []
-    possible = np.empty(similarities.shape[1], dtype=np.bool_)
-    for number, row in enumerate(similarities):
-        pairs = slice(starts[number], starts[number + 1])
-        if pairs.start == pairs.stop:
-            continue
-        np.greater(row, bounds[:, pairs].min(), out=possible)
-        above = np.count_nonzero(possible)
-        some = row[possible] if above < FEW * len(row) else row
-        if len(some) <= NARROW:
-            picked.append((pairs, some))
-        else:
-            limits = bounds[:, pairs].reshape(1, -1)
-            counts[:, pairs] = tally(some[None], limits).reshape(2, -1)
-    picked.sort(key=lambda some: len(some[1]))  # equally many together: little padding
-    for first in range(0, len(picked), TOGETHER):
-        _count_picked(picked[first : first + TOGETHER], bounds, counts, tally)
+    for first in range(0, len(similarities), GROUP):
+        group = similarities[first : first + GROUP]
+        above = possible[: len(group)]
+        np.greater(group, lowest[first : first + GROUP], out=above)
+        totals = [int(np.count_nonzero(row)) for row in above]
+        many = [i for i, total in enumerate(totals) if total >= FEW * above.shape[1]]
+        for start in range(0, len(many), TOGETHER):
+            some = many[start : start + TOGETHER]
+            tally(group[some], bounds, counts, [pairs[first + i] for i in some])
+        above[many] = False
+        picked = group.reshape(-1)[np.flatnonzero(above)]
+        stop = 0
+        for i, total in enumerate(totals):
+            if total and i not in many:
+                start, stop = stop, stop + total
+                values, here = np.sort(picked[start:stop]), pairs[first + i]
+                counts[:, here] = total - np.searchsorted(values, bounds[:, here], side="right")
     return counts
 
 
-def _count_picked(
-    picked: list[tuple[slice, Floats]],
-    bounds: Floats,
-    counts: npt.NDArray[np.int64],
-    tally: _Tally,
-) -> None:
-    """Count for some rows, each given by its pairs and its similarities; both are padded."""
-    width = max(len(values) for _, values in picked)
-    most = max(pairs.stop - pairs.start for pairs, _ in picked)
-    # Of the caller's type: given distances may be float64, and rounding would rank others.
-    values = np.full((len(picked), width), -np.inf, dtype=bounds.dtype)
-    limits = np.full((len(picked), 2, most), np.inf, dtype=bounds.dtype)
-    for number, (pairs, some) in enumerate(picked):
-        values[number, : len(some)] = some
-        limits[number, :, : pairs.stop - pairs.start] = bounds[:, pairs]
-    found = tally(values, limits.reshape(len(picked), -1)).reshape(len(picked), 2, most)
-    for (pairs, _), count in zip(picked, found, strict=True):
-        counts[:, pairs] = count[:, : pairs.stop - pairs.start]
-
-
 class _Tally:
-    """Counts, for some rows at once, how many values of a row are above each of its limits."""
+    """Counts how many values of some rows are above the rows' bounds, comparing each with each."""
 
     def __init__(self) -> None:
-        self._above = np.zeros(BOUNDS * PIECE, dtype=np.bool_)
+        self._above = np.empty(TOGETHER * BOUNDS * PIECE, dtype=np.bool_)
 
-    def __call__(self, values: Floats, limits: Floats) -> npt.NDArray[np.int64]:
-        """Int64 [R, B] of values [R, W] and limits [R, B], R being 1 or W at most `NARROW`."""
+    def __call__(
+        self, values: Floats, bounds: Floats, counts: npt.NDArray[np.int64], pairs: list[slice]
+    ) -> None:
+        """Into `counts[:, pairs[r]]`, those of `values[r]` above `bounds[:, pairs[r]]`."""
+        # Rows with fewer bounds are padded; what is counted there is dropped.
+        most = max(here.stop - here.start for here in pairs)
+        limits = np.full((len(values), 2, most), np.inf, dtype=bounds.dtype)
+        for limit, here in zip(limits, pairs, strict=True):
+            limit[:, : here.stop - here.start] = bounds[:, here]
+        found = self._count(values, limits.reshape(len(values), -1)).reshape(limits.shape)
+        for count, here in zip(found, pairs, strict=True):
+            counts[:, here] = count[:, : here.stop - here.start]
+
+    def _count(self, values: Floats, limits: Floats) -> npt.NDArray[np.int64]:
+        """Int64 [R, B] of values [R, W] and limits [R, B], R being at most `TOGETHER`."""
         counts = np.zeros(limits.shape, dtype=np.int64)
-        width = min(values.shape[1], PIECE)
-        lanes = -(-width // LANE)
-        padded = lanes * LANE if lanes > 1 else -(-width // 8) * 8
-        if not padded:
-            return counts
-        bounds = max(1, len(self._above) // (len(values) * padded))
-        for first in range(0, limits.shape[1], bounds):
-            some = limits[:, first : first + bounds]
-            shape = (len(values), some.shape[1], padded)
-            above = self._above[: math.prod(shape)].reshape(shape)
-            words = above.view(np.uint64).reshape(*shape[:2], lanes, -1)
-            for left in range(0, values.shape[1], PIECE):
-                piece = values[:, left : left + PIECE]
-                np.greater(piece[:, None], some[:, :, None], out=above[:, :, : piece.shape[1]])
-                above[:, :, piece.shape[1] :] = False
+        for left in range(0, values.shape[1], PIECE):
+            piece = values[:, None, left : left + PIECE]
+            lanes = -(-piece.shape[2] // LANE)
+            for first in range(0, limits.shape[1], BOUNDS):
+                some = limits[:, first : first + BOUNDS, None]
+                shape = (*some.shape[:2], lanes * LANE)
+                above = self._above[: math.prod(shape)].reshape(shape)
+                np.greater(piece, some, out=above[:, :, : piece.shape[2]])
+                above[:, :, piece.shape[2] :] = False
+                words = above.view(np.uint64).reshape(*shape[:2], lanes, -1)
                 sums = np.add.reduce(words, axis=3).view(np.uint8)
-                counts[:, first : first + bounds] += np.add.reduce(sums, axis=2, dtype=np.int64)
+                counts[:, first : first + BOUNDS] += np.add.reduce(sums, axis=2, dtype=np.int64)
         return counts
 
 

@@ -1,8 +1,8 @@
 """Exact ranking of a gallery for every query: CMC, two kinds of AP, mINP (Market-1501's protocol).
 
 Only a query's own matches matter for the metrics, and there are few of them, so their ranks are
-found by counting the gallery images that come before them. Nothing is sorted, and only a block of
-similarities is in memory at a time. The result does not depend on how the work is cut: see
+found by counting the gallery images that come before them. No gallery is sorted, and only a block
+of similarities is in memory at a time. The result does not depend on how the work is cut: see
 `lookalike.reid.counting`.
 """
 
@@ -162,7 +162,7 @@ def rank(
     """
     trial = Trial(query_persons, gallery_persons, query_cameras, gallery_cameras)
     with _one_thread_each() as threads:
-        return _rank(trial, Cosines(query, gallery, trial), part, threads)
+        return _rank(trial, Cosines(query, gallery, trial, threads), part, threads)
 
 
 def rank_distances(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -44,9 +45,16 @@ class Similarities(Protocol):
 
 
 class Cosines:
-    """Cosine similarities of queries and the gallery without junk, block by block."""
+    """Cosine similarities of queries and the gallery without junk, block by block.
 
-    def __init__(self, query: Features, gallery: Features, trial: Trial):
+    Args:
+        query: features [Q, D].
+        gallery: features [G, D], junk included.
+        trial: says what is junk.
+        threads: so many share the work of bringing the gallery to unit length.
+    """
+
+    def __init__(self, query: Features, gallery: Features, trial: Trial, threads: int = 1):
         if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
             raise ValueError(
                 f"features must be [Q, D] and [G, D], not {tuple(query.shape)} "
@@ -58,7 +66,7 @@ class Cosines:
         self.dims, self.device = gallery.shape[1], self.query.device
         self._copy: Tensor | None = None
         if self.device.type != "cpu" or 4 * len(trial.kept) * self.dims <= COPY_BYTES:
-            self._copy = unit(gallery, "gallery", trial.kept)
+            self._copy = unit(gallery, "gallery", trial.kept, threads)
             self.device = self._copy.device
         else:
             for window in self._windows():
@@ -144,7 +152,7 @@ class Distances:
         return torch.from_numpy(values.astype(np.float64))
 
 
-def unit(features: Features, name: str, kept: Indices | None = None) -> Tensor:
+def unit(features: Features, name: str, kept: Indices | None = None, threads: int = 1) -> Tensor:
     """A float32 copy of `features[kept]` with rows of unit length.
 
     A zero row stays zero and is equally far from everything.
@@ -154,13 +162,19 @@ def unit(features: Features, name: str, kept: Indices | None = None) -> Tensor:
     """
     device = features.device if isinstance(features, Tensor) else torch.device("cpu")
     count = len(features) if kept is None else len(kept)
-    out = torch.empty(count, features.shape[1], device=device)
-    for start in range(0, count, NORMALISED):
+    with torch.inference_mode(False):  # of which other threads know nothing
+        out = torch.empty(count, features.shape[1], device=device)
+
+    def fill(start: int) -> None:
         window = slice(start, min(start + NORMALISED, count))
         chosen = np.arange(window.start, window.stop) if kept is None else kept[window]
         chunk = torch.as_tensor(features[chosen]).detach().to(device, torch.float32)
         norms = torch.linalg.vector_norm(chunk, dim=1, keepdim=True, dtype=torch.float64)
         if not bool(torch.isfinite(norms).all()):
             raise UserError(f"{name}: features hold NaN or infinity; the model has diverged")
-        out[window] = chunk / norms.clamp(min=torch.finfo(torch.float32).tiny).float()
+        norms = norms.clamp(min=torch.finfo(torch.float32).tiny).float()
+        torch.div(chunk, norms, out=out[window])
+
+    with ThreadPoolExecutor(threads if device.type == "cpu" else 1) as pool:
+        list(pool.map(fill, range(0, count, NORMALISED)))
     return out

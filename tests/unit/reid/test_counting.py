@@ -13,20 +13,24 @@ from lookalike.reid import counting
 
 @given(
     seed=st.integers(0, 2**32 - 1),
-    length=st.sampled_from([1, 7, 2040, 2041, 16320, 16321, 40000]),
+    shape=st.sampled_from([(40, 1), (40, 7), (37, 2040), (40, 2041), (9, 16320), (3, 40000)]),
     most=st.sampled_from([0, 1, 16, 17, 50]),
-    quantile=st.sampled_from([0.0, 0.9, 0.999]),
+    dtype=st.sampled_from([np.float32, np.float64]),
 )
 @settings(max_examples=30, deadline=None)
-def test_counts_are_the_definition(seed: int, length: int, most: int, quantile: float) -> None:
+def test_counts_are_the_definition(
+    seed: int, shape: tuple[int, int], most: int, dtype: type[np.float32 | np.float64]
+) -> None:
     rng = np.random.default_rng(seed)
-    similarities = rng.integers(-40, 40, (4, length)).astype(np.float32)  # many ties
-    similarities[rng.random(similarities.shape) < 0.1] = -np.inf
-    rows = np.repeat(np.arange(4), rng.integers(0, most + 1, 4))
-    # High quantiles leave few above, which takes another way than many.
-    low = np.quantile(rng.integers(-41, 41, 1000), quantile)
-    bounds = rng.integers(low, 42, (2, len(rows))).astype(np.float32)
-    expected = (similarities[rows][None] > bounds[:, :, None]).sum(axis=2)
+    similarities = rng.integers(-40, 40, shape).astype(dtype)  # many ties
+    similarities[rng.random(shape) < 0.1] = -np.inf
+    rows = np.repeat(np.arange(len(similarities)), rng.integers(0, most + 1, len(similarities)))
+    # High bounds leave few above, which takes another way than many; both among the same rows.
+    low = rng.choice([-41, 31, 39], len(similarities))[rows]
+    bounds = rng.integers(low, 42, (2, len(rows))).astype(dtype)
+    expected = np.zeros(bounds.shape, dtype=np.int64)
+    for pair, row in enumerate(rows):
+        expected[:, pair] = (similarities[row] > bounds[:, pair, None]).sum(axis=1)
     np.testing.assert_array_equal(counting._count_on_cpu(similarities, rows, bounds), expected)
     tensors = (torch.from_numpy(x) for x in (similarities, rows, bounds))
     np.testing.assert_array_equal(counting._count_on_gpu(*tensors).numpy(), expected)

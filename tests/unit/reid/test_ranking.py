@@ -441,6 +441,20 @@ def test_rankings_at_once_leave_the_threads_as_they_were() -> None:
         torch.set_num_threads(before)
 
 
+def test_inference_mode_reaches_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = trial(7)
+    expected = rank(**arguments)
+    monkeypatch.setattr(similarities, "NORMALISED", 7)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with torch.inference_mode():
+            sides = {side: torch.from_numpy(arguments[side]) + 0 for side in ("query", "gallery")}
+            assert_same(rank(**arguments | sides), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments, _ = golden_trial()
     whole = rank(**arguments)
