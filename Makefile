@@ -28,7 +28,8 @@ repro: data
 	@$(BIN)/lookalike summary
 
 # A worker per core, one thread each: most tests are too small for more. The long pipeline tests start
-# first, and those of one file share what they have set up.
+# first, and those of one file share what they have set up. A crash ends the suite: xdist would wait
+# for the crashed worker's successor for ever.
 test: install
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 \
 		--dist loadfile --no-loadscope-reorder --max-worker-restart 0

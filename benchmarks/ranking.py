@@ -9,14 +9,14 @@ of the full run has a process of its own, and ranking is the first thing that it
 memory is that of the features and of ranking them. Both sides of a comparison must agree, or the
 benchmark fails. OMP_NUM_THREADS says how many threads work.
 
-What is claimed, and printed as met or missed beside each ratio:
+What is aimed at, and printed as met or missed beside each ratio (noise misses it):
 
 - ranking takes at most 1.5 times as long as the product of all features alone;
 - the *classic* NumPy way takes at least 20 times as long as ranking: the product, then for each
   query an argsort of the whole gallery, boolean masks for what does not count, and AP from their
   cumulative sum, divided by the ranks in a Python loop, as in open frameworks. With that division
-  vectorised it takes a few times as long as ranking. That is printed too; nothing is claimed of
-  it, because the product, which any exact way needs, is more than a twentieth of it;
+  vectorised it takes a few times as long as ranking. That is printed too, without an
+  aim, because the product, which any exact way needs, is more than a twentieth of it;
 - 500,000 gallery images of 512 dimensions are ranked in 4 GB, features included;
 - dense re-ranking takes at least 5 times as long as the sparse one.
 """

@@ -24,14 +24,15 @@ Margin = Callable[[Tensor], Tensor]  # [P] -> [P], of the similarities' type
 Exact = Callable[[Tensor, Tensor], Tensor]  # (rows, columns), int64 [P] each -> float64 [P]
 
 CHUNK_BYTES = 64 * 1024 * 1024  # of rows copied at once on a GPU
-CROWD_BYTES = 4 * 1024 * 1024  # the same on a CPU
-# On a CPU a NumPy call covers several rows: between two calls threads wait for one another.
+# On a CPU a NumPy call covers several rows: before each, threads wait for Python's lock (GIL).
+CROWD_BYTES = 4 * 1024 * 1024  # of rows copied at once
 GROUP = 16  # rows of which the similarities above the lowest bound are picked out at once
-FEW = 0.3  # of a row above its lowest bound: sorting these is faster than comparing all
-TOGETHER = 8  # rows, with
-BOUNDS = 32  # bounds of each, that are compared at once, with
+# Comparing is faster than sorting where more than that share of a row is above its lowest bound,
+# and it has no more matches than that (of two bounds each).
+FEW, MOST = 0.3, 32
+# Compared at once: so many rows, so many bounds of each, so many similarities.
 LANE = 8 * 255  # truth values: the sum of 255 words of eight does not carry from byte to byte
-PIECE = 8 * LANE  # similarities
+TOGETHER, BOUNDS, PIECE = 8, 32, 8 * LANE
 
 
 def count_ranks(
@@ -99,7 +100,7 @@ def _count_on_cpu(
     """By NumPy, whose loops are the fastest for this; uses one core.
 
     In most rows only few similarities are above the lowest bound, where the model is any good.
-    Those few are sorted; a longer row is compared with each of its bounds.
+    Those few are sorted; a row with more of them is compared with each of its bounds.
     """
     counts = np.zeros(bounds.shape, dtype=np.int64)
     starts = np.searchsorted(rows, np.arange(len(similarities) + 1))
@@ -115,7 +116,11 @@ def _count_on_cpu(
         above = possible[: len(group)]
         np.greater(group, lowest[first : first + GROUP], out=above)
         totals = [int(np.count_nonzero(row)) for row in above]
-        many = [i for i, total in enumerate(totals) if total >= FEW * above.shape[1]]
+        many = [
+            i
+            for i, (total, here) in enumerate(zip(totals, pairs[first:], strict=False))
+            if total >= FEW * above.shape[1] and here.stop - here.start <= MOST
+        ]
         for start in range(0, len(many), TOGETHER):
             some = many[start : start + TOGETHER]
             tally(group[some], bounds, counts, [pairs[first + i] for i in some])

@@ -23,6 +23,7 @@ from lookalike.reid.trial import Indices, Trial
 
 DOTS = 4096  # exact similarities computed at once
 NORMALISED = 1024  # features brought to unit length at once: what stays in the cache
+MOST_THREADS = 8  # for that; each has chunks of its own, and more threads wait for the memory
 COPY_BYTES = 2 * 1024**3  # a larger gallery is brought to unit length anew for every block
 
 Features = npt.NDArray[np.float32] | Tensor
@@ -51,7 +52,7 @@ class Cosines:
         query: features [Q, D].
         gallery: features [G, D], junk included.
         trial: says what is junk.
-        threads: so many share the work of bringing the gallery to unit length.
+        threads: so many share the work of bringing the gallery to unit length, where it is copied.
     """
 
     def __init__(self, query: Features, gallery: Features, trial: Trial, threads: int = 1):
@@ -162,7 +163,7 @@ def unit(features: Features, name: str, kept: Indices | None = None, threads: in
     """
     device = features.device if isinstance(features, Tensor) else torch.device("cpu")
     count = len(features) if kept is None else len(kept)
-    with torch.inference_mode(False):  # of which other threads know nothing
+    with torch.inference_mode(False):  # other threads may not write to an inference tensor
         out = torch.empty(count, features.shape[1], device=device)
 
     def fill(start: int) -> None:
@@ -175,6 +176,11 @@ def unit(features: Features, name: str, kept: Indices | None = None, threads: in
         norms = norms.clamp(min=torch.finfo(torch.float32).tiny).float()
         torch.div(chunk, norms, out=out[window])
 
-    with ThreadPoolExecutor(threads if device.type == "cpu" else 1) as pool:
-        list(pool.map(fill, range(0, count, NORMALISED)))
+    starts = range(0, count, NORMALISED)
+    if threads == 1 or device.type != "cpu":
+        for start in starts:
+            fill(start)
+    else:
+        with ThreadPoolExecutor(min(threads, MOST_THREADS)) as pool:
+            list(pool.map(fill, starts))
     return out

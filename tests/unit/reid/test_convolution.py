@@ -31,7 +31,7 @@ def test_equals_pytorch(
     assert x.numel() < ours.weight.numel()
     results = []
     # Not against oneDNN, which writes past its buffer, and at times crashes, in the gradient of
-    # strided 1x1 weights of fewer than 8 channels (github.com/uxlfoundation/oneDNN/issues/6035).
+    # strided 1x1 weights of fewer than 16 channels (github.com/uxlfoundation/oneDNN/issues/6035).
     with torch.backends.mkldnn.flags(enabled=False):
         for layer in (theirs, ours):
             y = layer(x)

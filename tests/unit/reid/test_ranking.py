@@ -441,7 +441,7 @@ def test_rankings_at_once_leave_the_threads_as_they_were() -> None:
         torch.set_num_threads(before)
 
 
-def test_inference_mode_reaches_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranking_works_in_inference_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = trial(7)
     expected = rank(**arguments)
     monkeypatch.setattr(similarities, "NORMALISED", 7)

@@ -5,9 +5,7 @@ not all that share a process with it.
 """
 
 import json
-import os
 import sys
-import tempfile
 
 import torch
 import triton
@@ -63,6 +61,4 @@ def compile_kernels(kind: str, dtype: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:  # nothing compiled before is taken
-        os.environ["TRITON_CACHE_DIR"] = folder
-        print(json.dumps(compile_kernels(*sys.argv[1:])))
+    print(json.dumps(compile_kernels(*sys.argv[1:])))

@@ -1,8 +1,10 @@
 """The GPU kernels without a GPU: interpreted, and compiled for one."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +31,9 @@ SHARED_MEMORY = 99 * 1024
 def run(script: str, *arguments: str) -> dict[str, Any]:
     """What a script beside this file prints, as a process of its own."""
     command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as folder:  # nothing compiled before is taken
+        env = {**os.environ, "TRITON_CACHE_DIR": folder}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr}"
     report: dict[str, Any] = json.loads(done.stdout)
     return report
