@@ -227,7 +227,8 @@ def summary() -> None:
 def ui(port: Annotated[int, typer.Option()] = 5000) -> None:
     """Open MLflow's UI on this repository's runs."""
     from lookalike.config import load_config
-    from lookalike.tracking import connect, reconcile
+    from lookalike.store import connect
+    from lookalike.tracking import reconcile
 
     reconcile(connect(load_config(PARAMS), Path.cwd()))  # what kill -9 left as running
     _mlflow("ui", "--port", str(port))
@@ -237,7 +238,7 @@ def _mlflow(*arguments: str) -> None:
     """Replace nothing, wait for MLflow's own command with this repository's store."""
     import os
 
-    from lookalike.tracking import tracking_uri
+    from lookalike.store import tracking_uri
 
     environment = {
         **os.environ,

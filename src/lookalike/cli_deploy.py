@@ -110,7 +110,7 @@ def serve(
 ) -> None:
     """Serve the champion over HTTP: POST /invocations with base64 images."""
     from lookalike.config import load_config
-    from lookalike.tracking import tracking_uri
+    from lookalike.store import tracking_uri
 
     name = load_config(PARAMS).registry.model
     model = f"models:/{name}{version if version.startswith('@') else f'/{version}'}"

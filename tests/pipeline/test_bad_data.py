@@ -14,7 +14,7 @@ import yaml
 
 from lookalike.data.manifest import read_manifest
 from lookalike.data.population import render_population
-from lookalike.tracking import tracking_uri
+from lookalike.store import tracking_uri
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]

@@ -20,7 +20,8 @@ import yaml
 from lookalike.config import load_config
 from lookalike.data.manifest import read_manifest
 from lookalike.provenance import md5_file
-from lookalike.tracking import flatten, tracking_uri
+from lookalike.store import tracking_uri
+from lookalike.tracking import flatten
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -21,6 +21,7 @@ SHAPE_NO_OUTPUT = {
     "src/lookalike/processes.py": "says which process writes, and which has died",
     "src/lookalike/progress.py": "writes to the terminal",
     "src/lookalike/provenance.py": "names commits and digests, which `register` judges; it says so",
+    "src/lookalike/store.py": "finds the database that `tracking.py` writes to",
     "src/lookalike/tracking.py": "writes to MLflow, and run.json",
     "src/lookalike/weights.py": "finds files, and refuses those without the published digest",
 }

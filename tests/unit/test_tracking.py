@@ -17,7 +17,8 @@ import yaml
 from lookalike.config import Config, load_config
 from lookalike.errors import UserError
 from lookalike.provenance import dvc_digests, git_sha, md5_file, pipeline_digest, uncommitted
-from lookalike.tracking import MlflowTracker, connect, open_run, write_run_json
+from lookalike.store import connect
+from lookalike.tracking import MlflowTracker, open_run, write_run_json
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -25,7 +25,8 @@ from lookalike.registry.evidence import EVIDENCE, METRICS, Evidence, Measurement
 from lookalike.registry.gates import Gate, evaluate_gates, failures
 from lookalike.registry.model_card import model_card
 from lookalike.registry.serving import check_serving, save_serving_model
-from lookalike.tracking import MlflowTracker, connect, locked
+from lookalike.store import connect, locked
+from lookalike.tracking import MlflowTracker
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
