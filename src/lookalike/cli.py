@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lookalike import cli_data, cli_deploy, cli_latents, cli_weights
+from lookalike import cli_data, cli_deploy, cli_latents, cli_servers, cli_weights
 from lookalike.errors import UserError
 from lookalike.names import PARAMS
 
@@ -21,6 +19,7 @@ app.add_typer(cli_weights.app, name="weights")
 app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
+app.add_typer(cli_servers.app)
 
 ENCODER = Path("artifacts/train_encoder/encoder.safetensors")
 
@@ -221,30 +220,3 @@ def summary() -> None:
     print_summary(artifacts, arms, champion)
     write_report(artifacts, page, arms=arms, champion=champion, parameters=PARAMS.read_text())
     say(f"With all pictures: {page}")
-
-
-@app.command()
-def ui(port: Annotated[int, typer.Option()] = 5000) -> None:
-    """Open MLflow's UI on this repository's runs."""
-    from lookalike.config import load_config
-    from lookalike.store import connect
-    from lookalike.tracking import reconcile
-
-    reconcile(connect(load_config(PARAMS), Path.cwd()))  # what kill -9 left as running
-    _mlflow("ui", "--port", str(port))
-
-
-def _mlflow(*arguments: str) -> None:
-    """Replace nothing, wait for MLflow's own command with this repository's store."""
-    import os
-
-    from lookalike.store import tracking_uri
-
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": tracking_uri(Path.cwd()),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-    }
-    command: Sequence[str] = [sys.executable, "-m", "mlflow", *arguments]
-    sys.exit(subprocess.run(command, env=environment, check=False).returncode)

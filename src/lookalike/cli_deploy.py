@@ -1,9 +1,7 @@
-"""Using a model: `lookalike embed`, `search`, `export` and `serve`."""
+"""Using a model: `lookalike embed`, `search` and `export`."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,33 +96,6 @@ def export(
     chosen = _choose(model)
     difference = export_onnx(chosen.embedder, output, chosen.description)
     say(f"{output}: {chosen.name}, equal to PyTorch within {difference:.1e}")
-
-
-@app.command()
-def serve(
-    port: Annotated[int, typer.Option()] = 5001,
-    version: Annotated[str, typer.Option(help="@champion, or a version number.")] = THE_CHAMPION,
-    host: Annotated[str, typer.Option(help="0.0.0.0 for all of this machine's addresses.")] = (
-        "127.0.0.1"
-    ),
-) -> None:
-    """Serve the champion over HTTP: POST /invocations with base64 images."""
-    from lookalike.config import load_config
-    from lookalike.store import tracking_uri
-
-    name = load_config(PARAMS).registry.model
-    model = f"models:/{name}{version if version.startswith('@') else f'/{version}'}"
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": tracking_uri(Path.cwd()),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    }
-    script = Path(__file__).parent / "registry" / "server.py"
-    # -P: this package's folder must not be where modules are looked for. The server takes this
-    # process's place, so that a signal reaches it.
-    command = [sys.executable, "-P", str(script), model, host, str(port)]
-    os.execve(sys.executable, command, environment)
 
 
 def _choose(model: str, *, embedding: bool = False) -> ChosenModel:
