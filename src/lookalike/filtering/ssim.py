@@ -1,6 +1,7 @@
 """Structural similarity (Wang et al. 2004) of crops, on luma: 1 for the same image, 0 for unlike.
 
-Window 7x7, uniform, K1 = 0.01, K2 = 0.03, sample covariance: scikit-image's defaults.
+Window 7x7, uniform, K1 = 0.01, K2 = 0.03, sample covariance: scikit-image's defaults. The values
+are scikit-image's to 1e-12; many crops at once make them several times faster.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
-from skimage.metrics import structural_similarity
 
 from lookalike.data.loading import Images
 from lookalike.progress import Progress
@@ -18,29 +18,69 @@ from lookalike.progress import Progress
 Floats = npt.NDArray[np.float64]
 WINDOW = 7
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+PIXELS_AT_ONCE = 1 << 16  # of one thread: what its sums need stays in the cache (measured)
 
 
 def luma(images: Images) -> Floats:
-    """Rec. 601 luma in [0, 255]: uint8 [N, H, W, 3] to float64 [N, H, W]."""
+    """Rec. 601 luma in [0, 255]: uint8 [N, H, W, 3] to float64 [N, H, W].
+
+    Takes 32 bytes a pixel meanwhile: for a person's images, not for a data set's.
+    """
     return np.asarray(images @ np.array([0.299, 0.587, 0.114]))
 
 
 def ssim_to(images: Images, references: Sequence[int]) -> Floats:
-    """SSIM of each image to the image at position `references[i]`: float64 [N], by scikit-image."""
-    grey = luma(images)
+    """SSIM of each image to the image at position `references[i]`: float64 [N].
 
-    def one(index: int) -> float:
-        if references[index] == index:
-            return 1.0
-        pair = grey[index], grey[references[index]]
-        return float(structural_similarity(*pair, data_range=255))  # type: ignore[no-untyped-call]
-
+    Images of one reference are compared together, a few at a time, so that memory does not grow
+    with N.
+    """
+    compared: dict[int, list[int]] = {}
+    for position, reference in enumerate(references):
+        compared.setdefault(reference, []).append(position)
+    step = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
+    jobs = [
+        (reference, positions[start : start + step])
+        for reference, positions in compared.items()
+        for start in range(0, len(positions), step)
+    ]
     scores = np.empty(len(images), dtype=np.float64)
+
+    def score(job: tuple[int, list[int]]) -> int:
+        reference, positions = job
+        scores[positions] = _ssim(luma(images[positions]), luma(images[reference][None]))
+        return len(positions)
+
     with ThreadPoolExecutor() as pool, Progress("ssim", len(images)) as progress:
-        for index, value in enumerate(pool.map(one, range(len(images)))):
-            scores[index] = value
-            progress.advance()
+        for count in pool.map(score, jobs):
+            progress.advance(count)
     return scores
+
+
+def _ssim(a: Floats, b: Floats) -> Floats:
+    """Mean SSIM of the images [N, H, W] to those of `b`, [N or 1, H, W], over all whole windows."""
+    mean_a, mean_b = _window_means(a), _window_means(b)
+    sample = WINDOW**2 / (WINDOW**2 - 1)
+    both = mean_a * mean_b
+    squares = mean_a * mean_a, mean_b * mean_b
+    variances = _window_means(a * a) - squares[0] + (_window_means(b * b) - squares[1])
+    luminance = (2 * both + C1) / (squares[0] + squares[1] + C1)
+    covariance = sample * (_window_means(a * b) - both)
+    structure = (2 * covariance + C2) / (sample * variances + C2)
+    return np.asarray((luminance * structure).mean(axis=(1, 2)))
+
+
+def _window_means(planes: Floats) -> Floats:
+    """Mean of every window that lies in the image: [N, H, W] to [N, H - 6, W - 6]."""
+    _, height, width = planes.shape
+    rows = planes[:, : height - WINDOW + 1].copy()
+    for k in range(1, WINDOW):
+        rows += planes[:, k : height - WINDOW + 1 + k]
+    sums = rows[:, :, : width - WINDOW + 1].copy()
+    for k in range(1, WINDOW):
+        sums += rows[:, :, k : width - WINDOW + 1 + k]
+    sums /= WINDOW**2
+    return sums
 
 
 def pairwise_ssim(grey: Floats, stride: int = 4) -> Floats:

@@ -1,7 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
+from lookalike.filtering import ssim
 from lookalike.filtering.ssim import luma, pairwise_ssim, ssim_to
 
 
@@ -17,8 +20,30 @@ def test_ssim_to_references(images):
     scores = ssim_to(images, [0, 0, 0, 0, 3])
     assert scores[0] == 1
     assert scores[1] > scores[2] > scores[3]
+
+
+def test_scores_are_scikit_images_in_batches_of_any_length(images, monkeypatch):
+    references = [2, 0, 2, 2, 1]
     grey = luma(images)
-    assert scores[4] == structural_similarity(grey[4], grey[3], data_range=255)
+    expected = [
+        structural_similarity(grey[i], grey[reference], data_range=255)
+        for i, reference in enumerate(references)
+    ]
+    for crops in (1, 2, 100):
+        monkeypatch.setattr(ssim, "PIXELS_AT_ONCE", crops * 32 * 16)
+        scores = ssim_to(images, references)
+        assert scores == pytest.approx(expected, abs=1e-12)
+        assert scores[2] == 1
+    assert ssim_to(images[:0], []).shape == (0,)
+
+
+def test_memory_does_not_grow_with_the_number_of_images():
+    crops = np.random.default_rng(0).integers(0, 256, (1000, 64, 32, 3), dtype=np.uint8)
+    tracemalloc.start()
+    ssim_to(crops, [i // 8 * 8 for i in range(len(crops))])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 2**20, "luma of all would take 62 MB"
 
 
 def test_pairwise_equals_scikit_image(images):
