@@ -8,7 +8,7 @@ import io
 import os
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,21 +76,27 @@ def read_bytes(frame: pd.DataFrame, root: Path) -> Iterator[bytes]:
     """The encoded bytes of each row's image, in order; `root` is the repository root.
 
     Raises:
-        UserError: a file, archive or member is missing.
+        UserError: a file, archive or member is missing, or has not the `sha256` of its row.
     """
     opened: dict[str, zipfile.ZipFile] = {}
+    digests = frame["sha256"] if "sha256" in frame else [""] * len(frame)
     try:
-        for archive, member in zip(frame["archive"], frame["member"], strict=True):
+        for archive, member, digest in zip(frame["archive"], frame["member"], digests, strict=True):
+            place = f"{archive}:{member}" if archive else member
             try:
-                if archive:
+                if not archive:
+                    data = (root / member).read_bytes()
+                else:
                     if archive not in opened:
                         opened[archive] = zipfile.ZipFile(root / archive)
-                    yield opened[archive].read(member)
-                else:
-                    yield (root / member).read_bytes()
+                    data = opened[archive].read(member)
             except (OSError, KeyError, zipfile.BadZipFile) as error:
-                place = f"{archive}:{member}" if archive else member
                 raise UserError(f"cannot read {place}: {error}; run `dvc repro`") from error
+            if digest and hashlib.sha256(data).hexdigest() != digest:
+                raise UserError(
+                    f"{place} is not the image that the manifest names; run `dvc repro`"
+                )
+            yield data
     finally:
         for file in opened.values():
             file.close()
@@ -127,14 +133,14 @@ def load_images(
                 _sweep(path.parent)
                 partial = path.with_suffix(".partial")
                 images = _new_crops(partial, shape)
-                _decode(frame, root, images, description, digests=digests)
+                _decode(frame, root, images, description)
                 _flush(partial)
                 partial.replace(path)
                 cached = _open_crops(path, shape)
     except OSError as error:
         say(f"{path} cannot be written ({error}); the crops are kept in memory")
         cached = np.empty(shape, dtype=np.uint8)
-        _decode(frame, root, cached, description, digests=digests)
+        _decode(frame, root, cached, description)
     assert cached is not None, "just written"
     return cached
 
@@ -145,14 +151,11 @@ def _decode(
     images: Images,
     description: str,
     *,
-    digests: Sequence[str] = (),
     visible: bool = True,
 ) -> None:
-    """Fill `images`, in threads; with `digests`, only by bytes that have them."""
+    """Fill `images`, in threads."""
 
     def one(index: int, data: bytes, name: str) -> None:
-        if digests and hashlib.sha256(data).hexdigest() != digests[index]:
-            raise UserError(f"{name} is not the image that the manifest names; run `dvc repro`")
         images[index] = resize(decode(data, name), *images.shape[1:3])
 
     with ThreadPoolExecutor() as pool, Progress(description, len(frame), visible=visible) as bar:

@@ -142,13 +142,19 @@ def test_the_cache_forgets_what_nobody_opened_for_a_month(
     assert not list((tmp_path / CACHE).glob("*.partial"))
 
 
-def test_an_image_that_the_manifest_does_not_name_is_never_cached(
-    large: pd.DataFrame, tmp_path: Path
+@pytest.mark.parametrize("count", [8, CACHED_FROM])
+def test_an_image_that_the_manifest_does_not_name_is_refused(
+    large: pd.DataFrame, tmp_path: Path, count: int
 ) -> None:
-    large.loc[7, "sha256"] = "0" * 64
+    some = large[:count].copy()
+    some.loc[7, "sha256"] = "0" * 64
     with pytest.raises(UserError, match=r"007\.png is not the image that the manifest names"):
-        load_images(large, tmp_path, 8, 4)
+        load_images(some, tmp_path, 8, 4)
     assert cached(tmp_path) == []
+    with pytest.raises(UserError, match=r"007\.png is not the image that the manifest names"):
+        list(read_bytes(some, tmp_path))
+    some.loc[7, "sha256"] = ""  # nothing to compare with
+    assert len(load_images(some, tmp_path, 8, 4)) == count
 
 
 def test_without_a_place_for_the_cache_crops_are_kept_in_memory(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,8 @@ def sources(tmp_path: Path) -> pd.DataFrame:
             name = f"{person}_c1s1_{index:06d}_01"
             image = np.full((48, 24, 3), draw.integers(0, 256, 3), np.uint8)
             image[6:42, 8:16] = draw.integers(0, 256, 3)
-            (tmp_path / f"{name}.jpg").write_bytes(encode_jpeg(image))
+            data = encode_jpeg(image)
+            (tmp_path / f"{name}.jpg").write_bytes(data)
             rows.append(
                 {
                     "image_id": name,
@@ -90,7 +92,7 @@ def sources(tmp_path: Path) -> pd.DataFrame:
                     "member": f"{name}.jpg",
                     "width": 24,
                     "height": 48,
-                    "sha256": "0" * 64,
+                    "sha256": hashlib.sha256(data).hexdigest(),
                 }
             )
     return new_manifest(rows)
