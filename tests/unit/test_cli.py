@@ -12,21 +12,28 @@ from lookalike.cli import main
 from lookalike.weights import FILES
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-HELP = """
+HEAVY = {"torch", "torchvision", "onnx", "great_expectations", "matplotlib", "cv2", "lpips", "dvc"}
+COMMAND = """
 import sys
 from lookalike.cli import main
-sys.argv = ["lookalike", "--help"]
 try:
     main()
 finally:
-    heavy = {"torch", "mlflow", "great_expectations", "matplotlib", "cv2", "lpips", "dvc", "pandas"}
-    print("imported:", sorted(heavy & set(sys.modules)))
+    print("imported:", *sorted(sys.modules))
 """
 
 
-def test_help_imports_nothing_heavy() -> None:
-    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
-    assert "imported: []" in done.stdout
+def imported(folder: Path, *arguments: str) -> tuple[set[str], subprocess.CompletedProcess[str]]:
+    """What a command has imported when it is done, and what it said."""
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return set(done.stdout.rsplit("imported:", 1)[1].split()), done
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    modules, done = imported(tmp_path, "--help")
+    assert done.returncode == 0
+    assert modules & (HEAVY | {"mlflow", "pandas"}) == set()
     for command in (
         "data",
         "generate",
@@ -38,6 +45,19 @@ def test_help_imports_nothing_heavy() -> None:
         "search",
     ):
         assert command in done.stdout
+
+
+def test_a_question_to_the_registry_loads_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take three times as long."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
+    for arguments, status in ((["registry", "show"], 0), (["rollback"], 2)):
+        modules, done = imported(tmp_path, *arguments)
+        assert done.returncode == status, done.stderr
+        assert "mlflow" in modules
+        assert modules & HEAVY == set()
 
 
 @pytest.mark.parametrize(

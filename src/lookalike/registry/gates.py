@@ -17,7 +17,6 @@ import pandas as pd
 
 from lookalike.config import GatesConfig
 from lookalike.registry.evidence import Evidence, Measurement
-from lookalike.reid.onnx_export import TOLERANCE as ONNX_TOLERANCE
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95  # one-sided
@@ -246,6 +245,10 @@ def slices(candidate: Measurement, config: GatesConfig) -> list[Gate]:
 
 def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
     """The registered model answers a request, well-formed, in time, and is not too large."""
+    from lookalike.reid.onnx_export import (
+        TOLERANCE,  # PyTorch, which `registry show` has no need of
+    )
+
     embeddings = check.embeddings
     answered = embeddings is not None and embeddings.ndim == 2 and embeddings.size > 0
     finite = bool(answered and embeddings is not None and np.isfinite(embeddings).all())
@@ -264,7 +267,7 @@ def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
         _bounded("operational.unit_length_deviation", deviation, high=UNIT_TOLERANCE),
         _bounded("operational.latency_ms", check.latency_ms, 0.0, config.max_latency_ms),
         _bounded("operational.size_mb", check.size_mb, 0.0, config.max_size_mb),
-        _bounded("operational.onnx", check.onnx_difference, 0.0, ONNX_TOLERANCE),
+        _bounded("operational.onnx", check.onnx_difference, 0.0, TOLERANCE),
     ]
 
 

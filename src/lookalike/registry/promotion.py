@@ -3,6 +3,9 @@
 MLflow's alias is a plain write: the last one wins, and nothing remembers what was there before. So
 a promotion reads the champion, decides, reads it again and stops if it moved, writes, and reads
 back; the champion that was replaced is recorded on the new one, and every decision is kept.
+
+What packs and tries models is imported when it is needed: it brings PyTorch and the ONNX exporter,
+and most questions to the registry are about tables.
 """
 
 from __future__ import annotations
@@ -24,7 +27,6 @@ from lookalike.progress import say
 from lookalike.registry.evidence import EVIDENCE, METRICS, Evidence, Measurement
 from lookalike.registry.gates import Gate, evaluate_gates, failures
 from lookalike.registry.model_card import model_card
-from lookalike.registry.serving import check_serving, save_serving_model
 from lookalike.store import connect, locked
 from lookalike.tracking import MlflowTracker
 
@@ -174,6 +176,8 @@ class Registry:
             UserError: there is no such version.
             ChampionMovedError: the alias changed meanwhile; nothing was written.
         """
+        from lookalike.registry.serving import check_serving
+
         before = self.champion()
         with self._downloaded(version, model=True) as place:
             folder = place / FOLDER
@@ -264,6 +268,8 @@ class Registry:
     ) -> int:
         """Pack the model, keep it as the run's, and make it a version, tags and all at once."""
         from mlflow.models import Model
+
+        from lookalike.registry.serving import save_serving_model
 
         client = self.store.client
         logged = client.create_logged_model(
