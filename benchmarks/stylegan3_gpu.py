@@ -395,14 +395,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; none is all")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ..., or cpu for a trial")
     parser.add_argument(
-        "--precision", choices=("bf16", "fp16", "no"), default="bf16", help="of the last octaves"
+        "--precision", choices=("bf16", "fp16", "fp32"), default="bf16", help="of the last octaves"
     )
     parser.add_argument("--quick", action="store_true", help="16x8 pixels, batch 4, one repeat")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.parts) - set(PARTS))
     if unknown:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     bench = Bench(arguments.device, dtypes[arguments.precision], arguments.quick)
     if bench.cuda and not torch.cuda.is_available():
         parser.error("PyTorch sees no GPU; --device cpu --quick tries the harness")

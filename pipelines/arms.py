@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
-from lookalike.config import ArmConfig
+from lookalike.config import ArmConfig, read_yaml
 from lookalike.errors import UserError
 from pipelines.stage import ARTIFACTS
 
@@ -25,7 +23,7 @@ def check_declared(name: str, arm: ArmConfig, pipeline: Path = Path("dvc.yaml"))
         UserError: `dvc.yaml` names another file than `params.yaml`, or does not know the arm.
     """
     path = (added_manifest(arm) or STAND_IN).as_posix()
-    arms = yaml.safe_load(pipeline.read_text())["stages"]["train_reid"]["foreach"]
+    arms = read_yaml(pipeline)["stages"]["train_reid"]["foreach"]
     declared = arms.get(name, {}).get("images")
     if declared != path:
         raise UserError(

@@ -7,10 +7,18 @@ a stage reads is a DVC parameter of that stage, so a change re-runs what it conc
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from lookalike.errors import UserError
 
@@ -23,8 +31,12 @@ Group = Literal["coarse", "medium", "fine"]
 Source = Literal["rendered", "market1501", "dukemtmc", "msmt17", "csv", "folders"]
 DATA_SET_NAME = r"[a-z0-9][a-z0-9-]*"  # of a data set beside the main one, which is "own"
 # Of what autocast reduces. fp16 is for GPUs without bf16: reid and encoder scale their loss, gan
-# clamps its activations instead.
-Precision = Literal["no", "bf16", "fp16"]
+# clamps its activations instead. fp32 was once called "no", which many readers of YAML take for
+# false.
+Precision = Annotated[
+    Literal["fp32", "bf16", "fp16"],
+    BeforeValidator(lambda value: "fp32" if value is False or value == "no" else value),
+]
 
 
 class Section(BaseModel):
@@ -362,6 +374,20 @@ class Config(Section):
         return self
 
 
+def read_yaml(path: Path) -> Any:
+    """What is in a YAML file, as DVC reads it: YAML 1.2, where `no` and `off` are words.
+
+    DVC writes parameters anew without the quotes that YAML 1.1 needs.
+
+    Raises:
+        UserError: the file is not YAML.
+    """
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
 def load_config(path: Path) -> Config:
     """Read and check a parameter file.
 
@@ -369,11 +395,9 @@ def load_config(path: Path) -> Config:
         UserError: the file is missing or wrong; names every wrong key in one line.
     """
     try:
-        return Config.model_validate(yaml.safe_load(path.read_text()))
+        return Config.model_validate(read_yaml(path))
     except FileNotFoundError as error:
         raise UserError(f"no parameter file at {path}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from lookalike.config import read_yaml
 
 # What determines a result. dvc.lock is not among them: it changes while the pipeline runs.
 CODE_AND_CONFIGURATION = (
@@ -69,11 +69,11 @@ def locked_digests(root: Path) -> dict[str, str]:
     outs: list[dict[str, Any]] = []
     lock = root / "dvc.lock"
     if lock.is_file():
-        stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {})
+        stages = (read_yaml(lock) or {}).get("stages", {})
         outs += [out for stage in stages.values() for out in stage.get("outs", [])]
     for file in sorted(root.glob("*.dvc")):
         if file.is_file():  # `.dvc` itself is DVC's folder
-            outs += (yaml.safe_load(file.read_text()) or {}).get("outs", [])
+            outs += (read_yaml(file) or {}).get("outs", [])
     return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 

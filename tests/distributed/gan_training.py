@@ -51,7 +51,7 @@ CONFIG = GanConfig(
     distance_samples=4,
     distance_features="reid",
     checkpoint_images=8,
-    precision="no",
+    precision="fp32",
 )
 
 

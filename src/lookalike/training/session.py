@@ -24,7 +24,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from lookalike.errors import UserError
 
-Precision = Literal["no", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class Stateful(Protocol):
@@ -45,7 +45,7 @@ class Session:
         is_main: whether this process writes files, metrics and progress.
     """
 
-    def __init__(self, seed: int, precision: Precision = "no"):
+    def __init__(self, seed: int, precision: Precision = "fp32"):
         """Join the process group.
 
         Raises:
@@ -54,9 +54,9 @@ class Session:
         if precision == "fp16" and PartialState().device.type == "cpu":
             raise UserError(
                 "precision: fp16 needs a GPU, and there is none; set the precision that this "
-                'stage reads from params.yaml to bf16 or "no"'
+                "stage reads from params.yaml to bf16 or fp32"
             )
-        self.accelerator = Accelerator(mixed_precision=precision)
+        self.accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
         self.precision = precision
         self.seed = seed
         device: torch.device = self.accelerator.device

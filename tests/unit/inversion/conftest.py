@@ -35,7 +35,7 @@ def config() -> EncoderConfig:
         identity=0.1,
         latent_norm=0.001,
         checkpoint_images=8,
-        precision="no",
+        precision="fp32",
     )
 
 

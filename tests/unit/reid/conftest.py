@@ -33,7 +33,7 @@ def config() -> ReidConfig:
         weight_decay=1e-4,
         schedule=ReidScheduleConfig(warm_up=0.2, decay="cosine", freeze=0),
         checkpoint_images=8,
-        precision="no",
+        precision="fp32",
     )
 
 

@@ -41,7 +41,7 @@ def config() -> GanConfig:
         distance_samples=4,
         distance_features="reid",
         checkpoint_images=8,
-        precision="no",
+        precision="fp32",
     )
     # Smaller than parameters may be, and so quicker; the discriminator then compares two images.
     return settings.model_copy(update={"micro_batch": 2})

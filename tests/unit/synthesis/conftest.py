@@ -37,7 +37,7 @@ def encoder(generator: Generator) -> Encoder:
         identity=0.1,
         latent_norm=0.001,
         checkpoint_images=8,
-        precision="no",
+        precision="fp32",
     )
     torch.manual_seed(3)
     encoder = new_encoder(config, generator)

@@ -84,7 +84,7 @@ def test_a_batch_that_does_not_divide_says_how_to_mend_it(
 def test_fp16_without_a_gpu_is_refused_in_one_line(session: Session) -> None:
     if session.device.type != "cpu":
         pytest.skip("there is a GPU")
-    with pytest.raises(UserError, match=r'^precision: fp16 needs a GPU, .* to bf16 or "no"$'):
+    with pytest.raises(UserError, match=r"^precision: fp16 needs a GPU, .* to bf16 or fp32$"):
         Session(seed=1, precision="fp16")
 
 
