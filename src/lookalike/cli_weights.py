@@ -62,6 +62,6 @@ def weights_export(
     from lookalike.progress import say
     from lookalike.stylegan3.checkpoint import export_generator
 
-    licence = export_generator(source, output)["provenance"].get("licence")
+    licence = export_generator(source, output).get("licence")
     terms = f"; {licence}" if licence else ""
     say(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB){terms}")

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Evaluation, Side, evaluate
-from lookalike.reid.model import ReidNet
+from lookalike.reid.model import ReidArchitecture, ReidNet
 from lookalike.training.session import Session
 
 QUERIES, GALLERY, BATCH = 11, 29, 4
@@ -45,7 +45,8 @@ def main(folder: Path) -> None:
     """Measure with the other process, and once more alone."""
     session = Session(seed=1)
     torch.manual_seed(0)
-    embedder = Embedder(ReidNet(5, None, 0.0, 2, height=32, width=16).eval(), BATCH)
+    network = ReidNet(ReidArchitecture(5, 32, 16, None, 0.0, 2))
+    embedder = Embedder(network.eval(), BATCH)
     query, gallery = side(0, QUERIES, camera=1), side(1, GALLERY, camera=2)
     together = numbers(evaluate(embedder, query, gallery, rerank_too=True, session=session))
     alone = numbers(evaluate(embedder, query, gallery, rerank_too=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,17 @@ from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor, to_uint8
 from lookalike.errors import UserError
 from lookalike.stylegan3.generator import Generator
-from lookalike.training.checkpoint import load_weights, save_weights
+from lookalike.training.model_file import (
+    Kind,
+    build_fitting,
+    load_model,
+    read_settings,
+    save_model,
+    unreadable,
+)
 from lookalike.training.session import state_digest
 
-KIND = "encoder"
+KIND: Kind = "encoder"
 FINAL_SIDE = 4  # stages halve the map until its longer side is at most this
 MAX_WIDENING = 8  # widest stage, in units of the first stage's channels
 
@@ -151,52 +159,68 @@ def reconstruct(encoder: Encoder, images: Images, batch_size: int = 16) -> Image
     return drawn
 
 
-def save_encoder(path: Path, encoder: Encoder, metadata: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class EncoderArchitecture:
+    """Everything that determines an encoder, its generator given.
+
+    Raises ``ValueError`` if there can be no such encoder.
+    """
+
+    height: int
+    width: int
+    """Of the images, pixels."""
+    channels: int
+    """Of the network's first stage."""
+    steps: int
+    """Of refinement, when it inverts."""
+    generator: str
+    """Digest of the generator's weights; another generator's latents mean something else."""
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.channels, self.steps) < 1:
+            raise ValueError("height, width, channels and steps must be at least 1")
+
+
+def save_encoder(path: Path, encoder: Encoder, recipe: Mapping[str, Any]) -> None:
     """Write the network's weights, with the digest of the generator they belong to.
 
     Args:
-        metadata: what else to keep, say the perceptual loss and the images seen.
+        recipe: how it was trained, say the perceptual loss and the images seen.
     """
     network = encoder.network
-    own = {
-        "kind": KIND,
-        "height": network.height,
-        "width": network.width,
-        "channels": network.channels,
-        "steps": encoder.steps,
-        "generator": state_digest(encoder.generator.state_dict()),
-    }
-    save_weights(path, network.state_dict(), {**metadata, **own})
+    architecture = EncoderArchitecture(
+        network.height,
+        network.width,
+        network.channels,
+        encoder.steps,
+        state_digest(encoder.generator.state_dict()),
+    )
+    save_model(path, KIND, network.state_dict(), asdict(architecture), recipe)
 
 
 def load_encoder(path: Path, generator: Generator) -> Encoder:
     """Read what `save_encoder` wrote, ready to invert with `generator`.
 
     Raises:
-        UserError: no such file, not an encoder, or trained on another generator.
+        UserError: no such file, not an encoder, damaged, or trained on another generator.
     """
-    state, metadata = load_weights(path)
-    if metadata.get("kind") != KIND:
-        raise UserError(f"{path} holds {metadata.get('kind', 'something else')}, not an encoder")
-    digest = state_digest(generator.state_dict())
-    if metadata.get("generator") != digest:
-        raise UserError(
-            f"{path} belongs to generator {str(metadata.get('generator'))[:12]}, "
-            f"not to {digest[:12]}; run `dvc repro train_encoder`"
-        )
+    model = load_model(path, KIND)
+    num_ws, w_dim = generator.num_ws, generator.mapping.w_avg.shape[-1]
     try:
-        network = EncoderNetwork(
-            metadata["height"],
-            metadata["width"],
-            metadata["channels"],
-            generator.num_ws,
-            generator.mapping.w_avg.shape[-1],
+        own = read_settings(EncoderArchitecture, model.architecture, KIND)
+        digest = state_digest(generator.state_dict())
+        if own.generator != digest:
+            raise UserError(
+                f"{path} belongs to generator {own.generator[:12]}, not to {digest[:12]}; "
+                "run `dvc repro train_encoder`"
+            )
+        network = build_fitting(
+            lambda: EncoderNetwork(own.height, own.width, own.channels, num_ws, w_dim),
+            model.tensors,
         )
-        network.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path} is not an encoder: {' '.join(str(error).split())}") from error
-    network.to(generator.mapping.w_avg.device).eval()
-    return Encoder(network, generator, metadata["steps"])
+    except ValueError as error:
+        raise unreadable(path, error) from error
+    return Encoder(network.to(generator.mapping.w_avg.device).eval(), generator, own.steps)
 
 
 def new_encoder(config: EncoderConfig, generator: Generator) -> Encoder:

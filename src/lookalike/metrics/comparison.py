@@ -24,7 +24,7 @@ from lookalike.metrics.distances import FrechetReference, Matrix, kernel_distanc
 from lookalike.metrics.features import FeatureExtractor, FloatMatrix
 from lookalike.metrics.manifold import precision_and_recall, radii
 from lookalike.progress import say
-from lookalike.training.checkpoint import load_weights, save_weights
+from lookalike.training.model_file import load_weights, save_weights
 from lookalike.training.session import Session
 
 FORMAT = 1  # of what is kept; raise it when it is computed differently

@@ -10,12 +10,12 @@ import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet50
@@ -23,66 +23,82 @@ from torchvision.models import resnet50
 from lookalike.config import ReidConfig
 from lookalike.errors import UserError
 from lookalike.reid.convolution import use_products
-from lookalike.training.checkpoint import load_weights, save_weights
+from lookalike.training.model_file import (
+    Kind,
+    build_fitting,
+    load_model,
+    one_line,
+    read_settings,
+    save_model,
+    unreadable,
+)
 
-FORMAT = "lookalike-reid"
-VERSION = 1  # of the weights file; raise it when old files would give other features
+KIND: Kind = "reid"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class ReidNet(nn.Module):
-    """ResNet50 (He et al. 2016) -> [fc ->] batch norm -> dropout -> one output per person.
+@dataclass(frozen=True)
+class ReidArchitecture:
+    """Everything that determines the network: a new field has the default that older files mean.
 
-    Args:
-        num_classes: persons to tell apart while training.
-        embedding_dim: width of the fc layer, D; None leaves it out, and D is ResNet50's 2048.
-        dropout: probability, before the classifier only.
-        last_stride: of layer4; 1 doubles its resolution (Luo et al. 2019, 2.4).
-        pooling: "average", or "gem" for the generalised mean (Radenovic et al. 2018).
-        ibn: instance norm on half of the channels in layers 1 to 3 (IBN-a, Pan et al. 2018).
-        bnneck: batch norm without shift and classifier without bias (Luo et al. 2019, 2.5), which
-            lets cross-entropy and metric losses work on either side of the batch norm.
-        height, width: input size that it is trained for, pixels; kept for whoever embeds with it.
+    Raises ``ValueError`` if there can be no such network.
     """
+
+    num_classes: int
+    """Persons to tell apart while training."""
+    height: int
+    """Of the images that it is trained for, pixels; kept for whoever embeds with it."""
+    width: int
+    embedding_dim: int | None
+    """Width of the fc layer, D; None leaves it out, and D is ResNet50's 2048."""
+    dropout: float
+    """Probability, before the classifier only."""
+    last_stride: Literal[1, 2]
+    """Of layer4; 1 doubles its resolution (Luo et al. 2019, 2.4)."""
+    pooling: Literal["average", "gem"] = "average"
+    """gem: the generalised mean (Radenovic et al. 2018)."""
+    ibn: bool = False
+    """Instance norm on half of the channels in layers 1 to 3 (IBN-a, Pan et al. 2018)."""
+    bnneck: bool = False
+    """Batch norm without shift and classifier without bias (Luo et al. 2019, 2.5), which lets
+    cross-entropy and metric losses work on either side of the batch norm."""
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise ValueError("height and width must be at least 1")
+
+
+class ReidNet(nn.Module):
+    """ResNet50 (He et al. 2016) -> [fc ->] batch norm -> dropout -> one output per person."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        num_classes: int,
-        embedding_dim: int | None,
-        dropout: float,
-        last_stride: int,
-        *,
-        pooling: Literal["average", "gem"] = "average",
-        ibn: bool = False,
-        bnneck: bool = False,
-        height: int = 256,
-        width: int = 128,
-    ):
+    def __init__(self, architecture: ReidArchitecture):
         super().__init__()
-        self.height, self.width = height, width
+        self.architecture = architecture
+        self.height, self.width = architecture.height, architecture.width
+        embedding_dim, bnneck = architecture.embedding_dim, architecture.bnneck
         # Residual branches start at zero (Goyal et al. 2017), which short trainings from scratch
         # need; loaded weights replace it.
         self.backbone = resnet50(weights=None, zero_init_residual=True)
-        if last_stride == 1:
+        if architecture.last_stride == 1:
             block = self.backbone.layer4[0]
             block.conv2.stride = block.downsample[0].stride = (1, 1)
-        if ibn:
+        if architecture.ibn:
             for layer in (self.backbone.layer1, self.backbone.layer2, self.backbone.layer3):
                 for block in layer:
                     block.bn1 = InstanceBatchNorm(block.bn1.num_features)
         use_products(self.backbone)
-        if pooling == "gem":
+        if architecture.pooling == "gem":
             self.backbone.avgpool = GeneralisedMean()
         pooled = self.backbone.fc.in_features
         self.backbone.fc = nn.Identity()
         self.embedding = nn.Linear(pooled, embedding_dim) if embedding_dim else nn.Identity()
         self.norm = nn.BatchNorm1d(embedding_dim or pooled)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.embedding_dim, num_classes, bias=not bnneck)
+        self.dropout = nn.Dropout(architecture.dropout)
+        self.classifier = nn.Linear(self.embedding_dim, architecture.num_classes, bias=not bnneck)
         if isinstance(self.embedding, nn.Linear):
             nn.init.kaiming_normal_(self.embedding.weight, mode="fan_out", nonlinearity="linear")
             nn.init.zeros_(self.embedding.bias)
@@ -171,15 +187,17 @@ class GeneralisedMean(nn.Module):
 def new_reid(config: ReidConfig, num_classes: int) -> ReidNet:
     """An untrained network, from torch's random state."""
     return ReidNet(
-        num_classes,
-        config.embedding_dim,
-        config.dropout,
-        config.last_stride,
-        pooling=config.pooling,
-        ibn=config.ibn,
-        bnneck=config.bnneck,
-        height=config.height,
-        width=config.width,
+        ReidArchitecture(
+            num_classes,
+            config.height,
+            config.width,
+            config.embedding_dim,
+            config.dropout,
+            config.last_stride,
+            pooling=config.pooling,
+            ibn=config.ibn,
+            bnneck=config.bnneck,
+        )
     )
 
 
@@ -208,33 +226,27 @@ def save_reid(path: Path, model: ReidNet, config: ReidConfig, classes: list[str]
         classes: person ids in the order of the classifier's outputs.
     """
     assert len(classes) == model.classifier.out_features
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "config": config.model_dump(mode="json"),
+    recipe = {
+        "reid": config.model_dump(mode="json"),
         "classes": classes,
         # Averaging with the mirror image is the embedder's choice and recorded by evaluation.
         "score": {**score_settings(model), "flip": "chosen when embedding"},
     }
-    save_weights(path, model.state_dict(), metadata)
+    save_model(path, KIND, model.state_dict(), asdict(model.architecture), recipe)
 
 
 def load_reid(path: Path) -> ReidNet:
-    """Read what `save_reid` wrote; in evaluation mode, with `height` and `width` set.
+    """Read what `save_reid` wrote, today or by an older version; in evaluation mode.
 
     Raises:
-        UserError: the file is missing, damaged, of another kind or of another version.
+        UserError: the file is missing, damaged, of another kind or of a newer version.
     """
-    tensors, metadata = load_weights(path)
-    if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
-        raise UserError(f"{path} holds no re-ID model of version {VERSION}; train it again")
+    found = load_model(path, KIND)
     try:
-        config = ReidConfig.model_validate(metadata["config"])
-        model = new_reid(config, len(metadata["classes"]))
-        model.load_state_dict(tensors)
-    except (KeyError, ValidationError, RuntimeError) as error:
-        raise UserError(f"{path} does not fit this version: {_one_line(error)}") from error
-    return model.eval()
+        architecture = read_settings(ReidArchitecture, found.architecture, KIND)
+        return build_fitting(lambda: ReidNet(architecture), found.tensors).eval()
+    except ValueError as error:
+        raise unreadable(path, error) from error
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -250,7 +262,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise UserError(f"no weights at {path}; see `lookalike doctor`") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a safe state dict: {_one_line(error)}") from error
+        raise UserError(f"{path} is not a safe state dict: {one_line(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path} is not a state dict: it must map names to tensors")
     return state
@@ -287,10 +299,6 @@ def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:
         raise UserError(f"not ResNet50's weights: tensors {'; '.join(problems)}")
     model.backbone.load_state_dict(given, strict=False)
     return f"ResNet50: {len(given)} tensors loaded, dropped {', '.join(dropped) or 'nothing'}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 @contextmanager

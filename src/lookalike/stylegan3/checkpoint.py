@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,17 @@ from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator, last_map
 from lookalike.stylegan3.generator import Generator
-from lookalike.training.checkpoint import load_weights, save_weights
+from lookalike.training.model_file import (
+    Kind,
+    SavedModel,
+    build_fitting,
+    load_model,
+    read_settings,
+    save_model,
+    unreadable,
+)
 
-Network = TypeVar("Network", bound=nn.Module)
-KIND = "stylegan3"
+KIND: Kind = "stylegan3"
 GENERATOR, DISCRIMINATOR = "generator.", "discriminator."
 FULLY_CONNECTED = DISCRIMINATOR + "fc.weight"
 FIRST_MAPPING = GENERATOR + "mapping.layers.0.weight"
@@ -43,24 +50,23 @@ def save_gan(
     generator: Generator,
     discriminator: Discriminator,
     discriminator_config: DiscriminatorConfig,
-    provenance: Mapping[str, Any],
+    recipe: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write the averaged generator and the discriminator (needed for further transfer).
 
+    `recipe` says how they were trained, from what, and under which licence.
     `dtype` float16 halves the file at a relative error of 2^-11, for a starting point that ships.
     """
     tensors = {GENERATOR + name: t for name, t in generator.state_dict().items()}
     tensors |= {DISCRIMINATOR + name: t for name, t in discriminator.state_dict().items()}
-    metadata = {
-        "kind": KIND,
+    architecture = {
         "generator": generator_settings(generator.config),
         "discriminator": asdict(discriminator_config),
-        "provenance": dict(provenance),
     }
     if generator.classes is not None:
-        metadata["classes"] = asdict(generator.classes)
-    save_weights(path, {name: t.to(dtype) for name, t in tensors.items()}, metadata)
+        architecture["classes"] = asdict(generator.classes)
+    save_model(path, KIND, {name: t.to(dtype) for name, t in tensors.items()}, architecture, recipe)
 
 
 def generator_settings(config: GeneratorConfig) -> dict[str, Any]:
@@ -68,76 +74,26 @@ def generator_settings(config: GeneratorConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(config).items() if name != "c_dim" or value}
 
 
-def build_fitting(build: Callable[[], Network], state: Mapping[str, Tensor]) -> Network:
-    """The network that `build` makes, with the tensors of `state`.
-
-    Built without memory first, so that nothing of a size that a file merely claims is allocated.
-
-    Raises:
-        ValueError: a name or a shape that is not the network's.
-    """
-    with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
-    extra = [ascii(name)[1:-1] for name in sorted(state.keys() - shapes.keys())]
-    if extra:
-        raise ValueError(f"tensors without counterpart: {', '.join(extra[:3])}")
-    for name, shape in shapes.items():
-        found = tuple(state[name].shape) if name in state else "absent"
-        if found != shape:
-            raise ValueError(f"{name} is {found}, its settings demand {shape}")
-    network = build()
-    network.load_state_dict(state)
-    return network
-
-
 @dataclass(frozen=True)
 class _Content:
     """A checkpoint in memory, and what it says of itself."""
 
-    tensors: dict[str, Tensor]
-    metadata: dict[str, Any]
+    model: SavedModel
     config: GeneratorConfig
     classes: Classes | None
-    licence: str
 
 
 def _read(path: Path) -> _Content:
-    tensors, metadata = load_weights(path)
-    if metadata.get("kind") != KIND:
-        raise UserError(f"{path} holds {metadata.get('kind', 'something else')}, not a StyleGAN3")
+    model = load_model(path, KIND)
     try:
-        config = _config(metadata.get("generator"))
-        classes = Classes.read(metadata["classes"]) if "classes" in metadata else None
+        config = read_settings(GeneratorConfig, model.architecture.get("generator"), "generator")
+        given = model.architecture.get("classes")
+        classes = None if given is None else read_settings(Classes, given, "classes")
         if config.c_dim != (len(classes.names) if classes else 0):
             raise ValueError(f"c_dim is {config.c_dim}, which is not the number of classes")
-        licence = metadata.get("provenance", {}).get("licence", "")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
-    return _Content(tensors, metadata, config, classes, licence)
-
-
-def _config(settings: Any) -> GeneratorConfig:
-    """A generator's configuration from JSON, nothing of which is trusted."""
-    if type(settings) is not dict:
-        raise ValueError("it does not say which generator it holds")
-    kinds: dict[str, tuple[object, ...]] = {
-        field.name: (int, float) if field.type is float else (field.type,)
-        for field in fields(GeneratorConfig)
-    }
-    for name, value in settings.items():
-        if name not in kinds:
-            raise ValueError(f"generator.{ascii(name)[1:-1]} is unknown here")
-        if type(value) not in kinds[name]:
-            raise ValueError(f"generator.{name} is {type(value).__name__}")
-    return GeneratorConfig(**settings)
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    reason = str(error) if isinstance(error, ValueError) else repr(error)
-    return UserError(
-        f"{path} cannot be read: {reason}; it is damaged or another version's: make it again, or "
-        "get it from where it came from"
-    )
+    except ValueError as error:
+        raise unreadable(path, error) from error
+    return _Content(model, config, classes)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -153,15 +109,16 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> Generator:
     content = _read(path)
     try:
         generator = build_fitting(
-            lambda: Generator(content.config, content.classes), _part(content.tensors, GENERATOR)
+            lambda: Generator(content.config, content.classes),
+            _part(content.model.tensors, GENERATOR),
         )
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise unreadable(path, error) from error
     return generator.eval().requires_grad_(False).to(device)
 
 
 def export_generator(source: Path, output: Path) -> dict[str, Any]:
-    """Write the generator of `source` alone, as it is stored, and return its metadata.
+    """Write the generator of `source` alone, as it is stored, and return its recipe.
 
     Raises:
         UserError: no such checkpoint, or `output` is it, or is not called *.safetensors, or cannot
@@ -169,15 +126,15 @@ def export_generator(source: Path, output: Path) -> dict[str, Any]:
     """
     if output.suffix != ".safetensors":
         raise UserError(f"cannot write {output}: the name must end in .safetensors")
-    content = _read(source)
+    model = _read(source).model
     if output.exists() and output.samefile(source):
         raise UserError(f"cannot write {output}: it is the checkpoint itself; give another name")
-    kept = {name: tensor for name, tensor in content.tensors.items() if name.startswith(GENERATOR)}
-    settings = {name: value for name, value in content.metadata.items() if name != "discriminator"}
+    kept = {name: tensor for name, tensor in model.tensors.items() if name.startswith(GENERATOR)}
+    own = {name: part for name, part in model.architecture.items() if name != "discriminator"}
     origin = {"exported_from": source.name, "exported_from_sha256": sha256_file(source)}
-    settings["provenance"] = settings.get("provenance", {}) | origin
-    save_weights(output, kept, settings)
-    return settings
+    recipe = model.recipe | origin
+    save_model(output, KIND, kept, own, recipe)
+    return recipe
 
 
 Outcome = Literal["transferred", "adapted", "new", "left"]
@@ -250,7 +207,7 @@ def transfer(path: Path, generator: Generator, discriminator: Discriminator) -> 
     reports: list[TensorReport] = []
     parts: list[tuple[str, nn.Module]] = [(GENERATOR, generator), (DISCRIMINATOR, discriminator)]
     for prefix, module in parts:
-        source, state = _part(content.tensors, prefix), module.state_dict()
+        source, state = _part(content.model.tensors, prefix), module.state_dict()
         outcomes: dict[str, Outcome] = {}
         taken = set()
         for name, own in state.items():
@@ -293,7 +250,7 @@ def transfer(path: Path, generator: Generator, discriminator: Discriminator) -> 
         r.outcome in ("transferred", "adapted") and r.name.endswith(".weight") for r in reports
     ):
         raise UserError(f"{path}: no weight fits these networks; compare their sizes with gan.*")
-    return TransferReport(tuple(reports), content.licence)
+    return TransferReport(tuple(reports), str(content.model.recipe.get("licence", "")))
 
 
 def _counterpart(name: str, own: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +35,6 @@ class Classes:
         )
         classes = cls(condition, tuple(map(str, names)), tuple(map(int, counts)))
         return classes, labels.astype(np.int64)
-
-    @classmethod
-    def read(cls, fields: dict[str, Any]) -> Self:
-        """From a checkpoint's metadata."""
-        return cls(str(fields["condition"]), tuple(fields["names"]), tuple(fields["counts"]))
 
     def label(self, name: str) -> int:
         """The label of a class.

@@ -22,7 +22,6 @@ from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.stylegan3.checkpoint import (
     DiscriminatorConfig,
-    build_fitting,
     generator_settings,
     save_gan,
 )
@@ -31,6 +30,7 @@ from lookalike.stylegan3.design import MAX_LAYERS, GeneratorConfig
 from lookalike.stylegan3.discriminator import MAPPING_LAYERS, MAPPING_LR_MUL, Discriminator
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.pickles import Module, RefusedError, printable, read_pickle
+from lookalike.training.model_file import build_fitting
 
 N = TypeVar("N", int, float)
 MAX_SIDE = 1024  # pixels; the largest published networks have as many

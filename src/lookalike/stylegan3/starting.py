@@ -22,7 +22,8 @@ from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.trainer import train_gan
 from lookalike.tracking import NullTracker
-from lookalike.training.checkpoint import ResumeState, fingerprint, load_weights
+from lookalike.training.checkpoint import ResumeState, fingerprint
+from lookalike.training.model_file import load_model
 from lookalike.training.session import Session
 
 PATH = Path(__file__).with_name("starting_generator.safetensors")
@@ -62,7 +63,7 @@ def train_starting_generator(
         if session.is_main:
             say(str(report))
         gan.average.load_state_dict(gan.generator.state_dict())
-        legs = load_weights(start)[1].get("provenance", {}).get("legs", [])
+        legs = load_model(start, "stylegan3").recipe.get("legs", [])
     legs.append({"images": total_images, "batch_size": config.batch_size, "seed": seed})
 
     def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.latents import labels_of
 from lookalike.synthesis.persons import person_latents
 from lookalike.synthesis.recipes import PlannedImage, Recipe
-from lookalike.training.checkpoint import load_weights
+from lookalike.training.model_file import load_model
 
 Pixels = npt.NDArray[np.uint8]  # [H, W, 3], RGB
 
@@ -97,7 +97,7 @@ class Album:
         self.source = {
             "file": generator_file.name,
             "sha256": sha256_file(generator_file),
-            "provenance": load_weights(generator_file)[1].get("provenance", {}),
+            "provenance": load_model(generator_file, "stylegan3").recipe,
         }
         self.pictures: list[dict[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""Weights that last (safetensors, with their metadata) and resume state that does not.
+"""Files that are complete or not there, and resume state: where a killed training goes on.
 
 Resume state lives in `.lookalike/resume/`, outside DVC, under a fingerprint of everything that
 determines the training: DVC deletes a stage's outputs before it runs, and an output that persists
@@ -18,14 +18,9 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
-from lookalike.errors import UserError
 from lookalike.progress import say
 
-METADATA_KEY = "lookalike"
 RESUME_VERSION = 2  # of what trainers save; raise it when they cannot go on from an old state
 
 
@@ -40,41 +35,6 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
-
-
-def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata into one safetensors file, atomically.
-
-    Raises:
-        UserError: it cannot be written there; says why.
-    """
-    # Cloned, because safetensors refuses tensors that share storage.
-    copies = {name: t.detach().cpu().clone().contiguous() for name, t in sorted(tensors.items())}
-    try:
-        with replacing(path) as partial:
-            save_file(copies, partial, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"cannot write {path}: {error}; look at its folder, its rights and the free space"
-        ) from error
-
-
-def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_weights` wrote; nothing in the file is executed.
-
-    Raises:
-        UserError: the file is missing, damaged or not one of ours.
-    """
-    if not path.is_file():
-        raise UserError(f"no weights at {path}; run `dvc repro` or `dvc pull` to get them")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[METADATA_KEY])
-            if type(metadata) is not dict:
-                raise ValueError("its metadata are no table")
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is not a weights file of lookalike: {error}") from error
 
 
 def fingerprint(*parts: object) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from lookalike.inversion.encoder import (
     save_encoder,
 )
 from lookalike.stylegan3.generator import Generator
-from lookalike.training.checkpoint import save_weights
+from lookalike.training.model_file import load_model, save_model
 
 
 @pytest.fixture
@@ -111,6 +112,31 @@ def test_encoder_of_another_generator_is_refused(
 
 def test_other_weights_are_refused(generator: Generator, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    save_weights(path, {"x": torch.zeros(1)}, {"kind": "stylegan3"})
-    with pytest.raises(UserError, match="holds stylegan3, not an encoder"):
+    save_model(path, "stylegan3", {"x": torch.zeros(1)}, {}, {})
+    with pytest.raises(UserError, match="holds a StyleGAN3, not an encoder"):
         load_encoder(path, generator)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"blocks": 2}, "encoder.blocks is unknown here"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"channels": 16}, "its settings demand"),
+        ({"generator": None}, "encoder.generator: Input should be a valid string"),
+    ],
+)
+def test_another_architecture_is_one_line(
+    encoder: Encoder,
+    generator: Generator,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, encoder, {"colour": "a field that nobody knows"})
+    saved = load_model(path, "encoder")
+    save_model(path, "encoder", saved.tensors, saved.architecture | changes, saved.recipe)
+    with pytest.raises(UserError, match=message) as caught:
+        load_encoder(path, generator)
+    assert "\n" not in str(caught.value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -15,13 +17,14 @@ from lookalike.reid.model import (
     IMAGENET_STD,
     GeneralisedMean,
     InstanceBatchNorm,
+    ReidArchitecture,
     ReidNet,
     load_imagenet,
     load_reid,
     new_reid,
     save_reid,
 )
-from lookalike.training.checkpoint import load_weights, save_weights
+from lookalike.training.model_file import load_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +38,16 @@ def imagenet() -> dict[str, torch.Tensor]:
     return model.state_dict()
 
 
+def architecture(last_stride: Literal[1, 2]) -> ReidArchitecture:
+    return ReidArchitecture(5, 64, 32, 16, 0.5, last_stride)
+
+
 def test_shapes_and_the_last_stride() -> None:
     x = torch.zeros(2, 3, 64, 32)
     maps: list[tuple[int, ...]] = []
-    for stride in (1, 2):
-        model = ReidNet(5, 16, 0.5, stride).eval()
+    strides: tuple[Literal[1, 2], ...] = (1, 2)
+    for stride in strides:
+        model = ReidNet(architecture(stride)).eval()
         model.backbone.layer4.register_forward_hook(lambda *a: maps.append(tuple(a[2].shape[2:])))
         assert model.features(x).shape == (2, 16)
         assert model(x).shape == (2, 5)
@@ -52,7 +60,7 @@ def test_backbone_is_torchvisions_with_normalisation_inside(
     reference = resnet50(weights=None)
     reference.load_state_dict(imagenet)
     reference.fc = torch.nn.Identity()
-    model = ReidNet(5, 16, 0.5, 2).eval()
+    model = ReidNet(architecture(2)).eval()
     report = load_imagenet(model, imagenet)
     assert report == "ResNet50: 318 tensors loaded, dropped fc.bias, fc.weight"
     pixels = torch.rand(2, 3, 64, 32)
@@ -120,7 +128,7 @@ def test_bag_of_tricks_head_and_imagenet_under_ibn_and_gem(
 def test_imagenet_weights_from_files(imagenet: dict[str, torch.Tensor], tmp_path: Path) -> None:
     old = {n: t for n, t in imagenet.items() if not n.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "old.pth")
-    model = ReidNet(5, 16, 0.5, 1)
+    model = ReidNet(architecture(1))
     load_imagenet(model, tmp_path / "old.pth")
     assert torch.equal(model.backbone.conv1.weight, imagenet["conv1.weight"])
 
@@ -128,7 +136,7 @@ def test_imagenet_weights_from_files(imagenet: dict[str, torch.Tensor], tmp_path
 def test_wrong_imagenet_weights_are_refused(
     imagenet: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    model = ReidNet(5, 16, 0.5, 1)
+    model = ReidNet(architecture(1))
     with pytest.raises(UserError, match=r"1 missing \(conv1.weight\)"):
         load_imagenet(model, {n: t for n, t in imagenet.items() if n != "conv1.weight"})
     with pytest.raises(UserError, match=r"1 unknown \(layer5.weight\)"):
@@ -154,23 +162,51 @@ def test_save_and_load_give_the_same_features(config: ReidConfig, tmp_path: Path
     assert (loaded.height, loaded.width, loaded.embedding_dim) == (32, 16, 32)
     with torch.no_grad():
         assert torch.equal(loaded(x), model.eval()(x))
-    _, metadata = load_weights(path)
-    assert metadata["classes"] == ["0001", "0002", "syn-000001"]
-    assert ReidConfig.model_validate(metadata["config"]) == config
-    assert {"height", "width", "resize", "mean", "std", "flip", "feature"} <= set(metadata["score"])
+    saved = load_model(path, "reid")
+    assert saved.architecture == asdict(model.architecture)
+    assert saved.recipe["classes"] == ["0001", "0002", "syn-000001"]
+    assert ReidConfig.model_validate(saved.recipe["reid"]) == config
+    assert {"height", "width", "resize", "mean", "std", "flip", "feature"} <= set(
+        saved.recipe["score"]
+    )
 
 
-def test_other_files_are_refused(config: ReidConfig, tmp_path: Path) -> None:
+def test_a_recipe_of_another_version_is_no_reason_to_refuse(
+    config: ReidConfig, tmp_path: Path
+) -> None:
     path = tmp_path / "model.safetensors"
-    save_weights(path, {"x": torch.zeros(1)}, {"format": "something"})
-    with pytest.raises(UserError, match="holds no re-ID model"):
+    save_reid(path, new_reid(config, 2), config, ["a", "b"])
+    saved = load_model(path, "reid")
+    later = config.model_dump() | {"colour_jitter": 0.2, "epochs": "until it is good"}
+    save_model(path, "reid", saved.tensors, saved.architecture, {"reid": later})
+    assert load_reid(path).height == 32
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "swin_t"}, "reid.backbone is unknown here"),
+        ({"last_stride": 3}, "reid.last_stride: Input should be 1 or 2"),
+        ({"height": 0}, "height and width must be at least 1"),
+        ({"embedding_dim": -1}, "no network has such sizes: "),
+        ({"num_classes": 10**12}, "is absent, its settings demand"),
+        ({"dropout": 2.0}, "dropout probability has to be between 0 and 1"),
+        ({"ibn": 1}, "reid.ibn: Input should be a valid boolean"),
+    ],
+)
+def test_another_architecture_is_one_line(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(path, "reid", {}, asdict(architecture(2)) | changes, {})
+    with pytest.raises(UserError, match=message) as caught:
         load_reid(path)
-    metadata = {
-        "format": "lookalike-reid",
-        "version": 1,
-        "config": config.model_dump(mode="json"),
-        "classes": ["a", "b"],
-    }
-    save_weights(path, {"x": torch.zeros(1)}, metadata)
-    with pytest.raises(UserError, match="does not fit this version"):
+    assert str(caught.value).startswith(f"{path} cannot be read: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(path, "encoder", {"x": torch.zeros(1)}, {}, {})
+    with pytest.raises(UserError, match="holds an encoder, not a re-ID model"):
         load_reid(path)

@@ -21,7 +21,7 @@ from lookalike.stylegan3.checkpoint import (
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator
-from lookalike.training.checkpoint import load_weights, save_weights
+from lookalike.training.model_file import load_model, save_model
 
 TINY = GeneratorConfig(
     16, 8, z_dim=8, w_dim=8, channel_base=64, channel_max=8, num_layers=4, margin=2
@@ -58,15 +58,15 @@ def test_round_trip(path: Path) -> None:
     z = torch.randn(2, 8)
     with torch.no_grad():
         assert torch.equal(loaded(z), generator.eval()(z))
-    _, metadata = load_weights(path)
-    assert metadata["provenance"] == {"seed": 0}
-    assert metadata["discriminator"] == {"channel_base": 64, "channel_max": 8}
+    saved = load_model(path, "stylegan3")
+    assert saved.recipe == {"seed": 0}
+    assert saved.architecture["discriminator"] == {"channel_base": 64, "channel_max": 8}
 
 
 def test_half_precision_on_disk(path: Path, tmp_path: Path) -> None:
     generator, _ = save(path, torch.float16)
     save(tmp_path / "full.safetensors")
-    tensors, _ = load_weights(path)
+    tensors = load_model(path, "stylegan3").tensors
     assert {t.dtype for t in tensors.values()} == {torch.float16}
     assert path.stat().st_size < (tmp_path / "full.safetensors").stat().st_size
     loaded = load_generator(path).state_dict()
@@ -194,8 +194,7 @@ def test_nothing_fits(path: Path) -> None:
         "generator.mapping.w_avg": torch.zeros(8),
         "generator.synthesis.layers.0.weight": torch.zeros(3, 3),
     }
-    metadata = {"kind": "stylegan3", "generator": {"height": 16, "width": 8}}
-    save_weights(path, tensors, metadata)
+    save_model(path, "stylegan3", tensors, {"generator": {"height": 16, "width": 8}}, {})
     with pytest.raises(UserError, match="no weight fits"):
         transfer(path, *networks(0))
 
@@ -203,8 +202,8 @@ def test_nothing_fits(path: Path) -> None:
 def test_other_kinds_are_refused(path: Path) -> None:
     with pytest.raises(UserError, match="no weights at"):
         load_generator(path)
-    save_weights(path, {"a": torch.zeros(3)}, {"kind": "encoder"})
-    with pytest.raises(UserError, match="holds encoder, not a StyleGAN3"):
+    save_model(path, "encoder", {"a": torch.zeros(3)}, {}, {})
+    with pytest.raises(UserError, match="holds an encoder, not a StyleGAN3"):
         load_generator(path)
     with pytest.raises(UserError, match="not a StyleGAN3"):
         transfer(path, *networks(0))
@@ -219,20 +218,24 @@ GOOD = asdict(TINY) | {"c_dim": 0}
         ({"generator": None}, "does not say which generator"),
         ({"generator": [1]}, "does not say which generator"),
         ({"generator": GOOD | {"colour": 1}}, "generator.colour is unknown here"),
-        ({"generator": GOOD | {"height": "16"}}, "generator.height is str"),
-        ({"generator": {"height": 16}}, "missing 1 required positional argument: 'width'"),
+        (
+            {"generator": GOOD | {"height": "16"}},
+            "generator.height: Input should be",
+        ),
+        ({"generator": {"height": 16}}, "generator.width: Field required"),
         ({"generator": GOOD | {"width": 0}}, "canvas 16x0"),
         ({"generator": GOOD | {"num_layers": 10**9}}, r"num_layers \(1000000000\)"),
         ({"generator": GOOD | {"c_dim": 3}}, "c_dim is 3, which is not the number of classes"),
-        ({"classes": {}}, "KeyError"),
-        ({"classes": 7}, "TypeError"),
-        ({"provenance": 7}, "AttributeError"),
+        ({"classes": {}}, "classes.condition: Field required"),
+        ({"classes": 7}, "does not say which classes"),
     ],
 )
-def test_foreign_metadata_are_one_line(path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_foreign_architecture_is_one_line(
+    path: Path, changes: dict[str, Any], message: str
+) -> None:
     save(path)
-    tensors, metadata = load_weights(path)
-    save_weights(path, tensors, metadata | changes)
+    saved = load_model(path, "stylegan3")
+    save_model(path, "stylegan3", saved.tensors, saved.architecture | changes, saved.recipe)
     for read in (load_generator, lambda p: transfer(p, *networks(1)), export):
         with pytest.raises(UserError, match=message) as caught:
             read(path)
@@ -246,20 +249,25 @@ def export(path: Path) -> None:
 
 def test_tensors_that_do_not_fit_their_settings_are_one_line(path: Path) -> None:
     save(path)
-    tensors, metadata = load_weights(path)
+    saved = load_model(path, "stylegan3")
+    tensors, architecture = saved.tensors, saved.architecture
+
+    def write(other: dict[str, torch.Tensor], own: dict[str, Any]) -> None:
+        save_model(path, "stylegan3", other, own, {})
+
     wrong = "generator.synthesis.layers.0.weight"
-    save_weights(path, tensors | {wrong: torch.zeros(2)}, metadata)
+    write(tensors | {wrong: torch.zeros(2)}, architecture)
     with pytest.raises(UserError, match=r"layers\.0\.weight is \(2,\), its settings demand"):
         load_generator(path)
-    save_weights(path, tensors | {"generator.a\nb": torch.zeros(2)}, metadata)
+    write(tensors | {"generator.a\nb": torch.zeros(2)}, architecture)
     with pytest.raises(UserError, match=r"tensors without counterpart: a\\nb"):
         load_generator(path)
-    settings = metadata["generator"] | {"w_dim": 2**16}
-    save_weights(path, tensors, metadata | {"generator": settings})
+    settings = architecture["generator"] | {"w_dim": 2**16}
+    write(tensors, architecture | {"generator": settings})
     with pytest.raises(UserError, match=r"w_avg is \(8,\), its settings demand \(65536,\)"):
         load_generator(path)
     for vector in ("discriminator.fc.weight", "generator.mapping.layers.0.weight"):
-        save_weights(path, tensors | {vector: torch.zeros(64)}, metadata)
+        write(tensors | {vector: torch.zeros(64)}, architecture)
         assert vector in transfer(path, *networks(1, replace(TINY, width=16))).names("new")
 
 

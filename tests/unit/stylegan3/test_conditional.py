@@ -21,7 +21,7 @@ from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator
-from lookalike.training.checkpoint import load_weights
+from lookalike.training.model_file import load_model
 
 PLAIN = GeneratorConfig(
     16, 8, z_dim=6, w_dim=8, channel_base=64, channel_max=8, num_layers=4, margin=2
@@ -105,9 +105,9 @@ def test_without_classes_there_is_no_trace_of_them(path: Path) -> None:
     names = [*generator.state_dict(), *(f"D.{name}" for name in discriminator.state_dict())]
     assert not [name for name in names if "embed" in name or name.startswith("D.mapping")]
     assert generator.mapping.layers[0].weight.shape == (8, 6)
-    _, metadata = load_weights(path)
-    assert "classes" not in metadata
-    assert "c_dim" not in metadata["generator"]
+    architecture = load_model(path, "stylegan3").architecture
+    assert "classes" not in architecture
+    assert "c_dim" not in architecture["generator"]
 
 
 def test_classes_are_kept_by_name(path: Path) -> None:

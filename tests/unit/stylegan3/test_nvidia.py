@@ -28,7 +28,7 @@ from lookalike.stylegan3.nvidia import (
     import_checkpoint,
     read_checkpoint,
 )
-from lookalike.training.checkpoint import load_weights
+from lookalike.training.model_file import load_model
 
 from .golden import assert_close, load, load_json, part
 from .published import (
@@ -101,13 +101,13 @@ def test_the_same_images_bit_for_bit(tmp_path: Path, radial: bool, protocol: int
     assert report.names("new") == report.names("adapted") == []
     images = torch.randn(4, 3, 32, 32)
     assert torch.equal(target[1](images), discriminator(images))
-    tensors, metadata = load_weights(output)
+    saved = load_model(output, "stylegan3")
     provenance = {
         "source": "published.pkl",
         "source_sha256": hashlib.sha256(published.read_bytes()).hexdigest(),
         "licence": "theirs",
     }
-    assert metadata["provenance"] == provenance
+    assert saved.recipe == provenance
     assert report.licence == "theirs"
 
     described = json.loads(output.with_suffix(".json").read_text())
@@ -115,10 +115,10 @@ def test_the_same_images_bit_for_bit(tmp_path: Path, radial: bool, protocol: int
     assert described["file"] == "ours.safetensors"
     assert described["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
     assert described["taken"] == "G_ema (the averaged generator) and D; G was left out"
-    assert described["generator"] == metadata["generator"]
-    assert described["discriminator"] == metadata["discriminator"]
+    assert described["generator"] == saved.architecture["generator"]
+    assert described["discriminator"] == saved.architecture["discriminator"]
     assert {name: entry["shape"] for name, entry in described["tensors"].items()} == {
-        name: list(tensor.shape) for name, tensor in tensors.items()
+        name: list(tensor.shape) for name, tensor in saved.tensors.items()
     }
     assert {entry["dtype"] for entry in described["tensors"].values()} == {"float32"}
 

@@ -13,7 +13,7 @@ from lookalike.errors import UserError
 from lookalike.stylegan3.checkpoint import load_generator, transfer
 from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.starting import PATH, POPULATION_SEED, train_starting_generator
-from lookalike.training.checkpoint import load_weights
+from lookalike.training.model_file import load_model
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,7 +39,7 @@ def test_the_shipped_one_draws_pictures_that_differ_and_are_no_noise() -> None:
 
 
 def test_the_shipped_one_says_what_it_has_seen_and_nobody_else_sees_its_persons() -> None:
-    provenance = load_weights(PATH)[1]["provenance"]
+    provenance = load_model(PATH, "stylegan3").recipe
     assert provenance["images_seen"] == sum(leg["images"] for leg in provenance["legs"])
     assert provenance["population_seed"] == POPULATION_SEED
     for profile in sorted((ROOT / "profiles").glob("*.yaml")):
@@ -61,7 +61,7 @@ def test_training_goes_on_from_a_file_and_adds_up(
     assert first.with_suffix(".png").is_file()
     onwards = small.model_copy(update={"start": str(first)})
     train_starting_generator(onwards, images, second, total_images=8, seed=2)
-    provenance = load_weights(second)[1]["provenance"]
+    provenance = load_model(second, "stylegan3").recipe
     assert provenance["images_seen"] == 12
     assert [leg["seed"] for leg in provenance["legs"]] == [1, 2]
     moved = [

@@ -25,7 +25,7 @@ from lookalike.synthesis.latents import ws_from_seeds, z_from_seed
 from lookalike.synthesis.persons import generate_persons, person_latents, plan_persons
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import render
-from lookalike.training.checkpoint import load_weights
+from lookalike.training.model_file import load_model
 from lookalike.training.session import Session
 
 PERSONS = Classes("person", ("0002", "0007", "0011"), (4, 4, 4))
@@ -136,10 +136,10 @@ def test_an_export_is_the_generator_and_says_where_it_comes_from(
 ) -> None:
     exported = tmp_path / "alone.safetensors"
     export_generator(conditional_file, exported)
-    tensors, metadata = load_weights(exported)
-    assert all(name.startswith("generator.") for name in tensors)
-    assert "discriminator" not in metadata
-    assert metadata["provenance"] == {
+    saved = load_model(exported, "stylegan3")
+    assert all(name.startswith("generator.") for name in saved.tensors)
+    assert "discriminator" not in saved.architecture
+    assert saved.recipe == {
         "licence": "for tests",
         "exported_from": "conditional.safetensors",
         "exported_from_sha256": sha256_file(conditional_file),
