@@ -30,7 +30,7 @@ from PIL import Image
 
 from lookalike.cli import main
 from lookalike.config import Config, load_config
-from lookalike.data.loading import decode
+from lookalike.data.decoding import decode
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.names import CHAMPION

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 import PIL
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from lookalike.data.decoding import REVISION, decode
 from lookalike.errors import UserError
 from lookalike.progress import Progress, say
 
@@ -26,32 +27,7 @@ Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB
 CACHE = Path(".lookalike/cache/crops")  # below the root; may be deleted at any time
 CACHED_FROM = 256  # images; fewer are decoded in a moment
 UNUSED_DAYS = 30  # after which a file of the cache is deleted
-KERNEL = f"Pillow {PIL.__version__} bicubic"  # other pixels, other files
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # Pillow's rarer decoders fail in more ways
-MAX_PIXELS = 64 * 1024 * 1024  # a crop is small; more is a decompression bomb
-
-
-def decode(data: bytes, name: str = "image", max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an encoded image to RGB.
-
-    Raises:
-        UserError: not an image, truncated, or of more than `max_pixels` pixels.
-    """
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > max_pixels:
-            raise UserError(f"{name}: {image.width}x{image.height} pixels are too many for a crop")
-        return image.convert("RGB")
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
-        # Pillow would say which object in memory it could not identify.
-        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{name}: not a readable image ({reason})") from error
+KERNEL = f"Pillow {PIL.__version__} bicubic, decoder {REVISION}"  # other pixels, other files
 
 
 def resize(image: Image.Image, height: int, width: int) -> npt.NDArray[np.uint8]:

@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
         ("origin", pa.string()),  # one of ORIGINS
         ("archive", pa.string()),  # "" for a loose file
         ("member", pa.string()),
-        ("width", pa.int32()),  # pixels, as stored
+        ("width", pa.int32()),  # pixels, as shown: turned upright
         ("height", pa.int32()),
         ("sha256", pa.string()),  # of the encoded bytes
         # Provenance of synthetic rows; empty for real ones.

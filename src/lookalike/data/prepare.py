@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from lookalike.config import DataConfig, Source
+from lookalike.data.decoding import decode
 from lookalike.data.layouts.layout import OTHERS, Found, Problem
 from lookalike.data.layouts.sources import SOURCES
-from lookalike.data.loading import decode
 from lookalike.data.manifest import new_manifest
 from lookalike.errors import UserError
 from lookalike.progress import Progress, say

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 import lookalike
-from lookalike.data.loading import decode
+from lookalike.data.decoding import decode
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.progress import say

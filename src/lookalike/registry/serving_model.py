@@ -31,7 +31,8 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image
 
-from lookalike.data.loading import decode, resize
+from lookalike.data.decoding import decode
+from lookalike.data.loading import resize
 from lookalike.errors import UserError
 from lookalike.reid.embedder import Embedder
 

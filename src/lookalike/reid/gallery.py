@@ -14,7 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.data.loading import Images, decode, resize
+from lookalike.data.decoding import decode
+from lookalike.data.loading import Images, resize
 from lookalike.errors import UserError
 from lookalike.progress import Progress
 from lookalike.reid.embedder import SHOW_PROGRESS_FROM, Embedder

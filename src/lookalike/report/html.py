@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from lookalike.data.loading import decode, encode_jpeg
+from lookalike.data.decoding import decode
+from lookalike.data.loading import encode_jpeg
 from lookalike.report.overview import draw_overview
 from lookalike.report.results import read_results
 from lookalike.report.sections import read_sections

@@ -12,7 +12,8 @@ from string import Template
 import numpy as np
 from PIL import Image
 
-from lookalike.data.loading import decode, encode_jpeg
+from lookalike.data.decoding import decode
+from lookalike.data.loading import encode_jpeg
 from lookalike.errors import UserError
 
 PICTURE_HEIGHT = 192  # pixels at most, of what is embedded in the page

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from lookalike.config import GenerateConfig
-from lookalike.data.loading import decode
+from lookalike.data.decoding import decode
 from lookalike.data.manifest import new_manifest, sha256_file, write_manifest
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder

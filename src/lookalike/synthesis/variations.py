@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lookalike.config import GenerateConfig, VariationsConfig
-from lookalike.data.loading import Images, decode, read_bytes, resize, to_tensor
+from lookalike.data.decoding import decode
+from lookalike.data.loading import Images, read_bytes, resize, to_tensor
 from lookalike.inversion.encoder import Encoder
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe

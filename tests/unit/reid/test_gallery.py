@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from lookalike.config import ReidConfig
-from lookalike.data import loading
+from lookalike.data import decoding
 from lookalike.data.loading import Images, encode_jpeg
 from lookalike.errors import UserError
 from lookalike.reid import gallery as reid_gallery
@@ -121,7 +121,7 @@ def test_pictures_are_decoded_by_several_threads(
     def decode(data: bytes, name: str) -> Image.Image:
         if name in ("0.jpg", "1.jpg"):
             meeting.wait()
-        return loading.decode(data, name)
+        return decoding.decode(data, name)
 
     monkeypatch.setattr(reid_gallery, "decode", decode)
     monkeypatch.setattr(reid_gallery, "AT_ONCE", 4)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lookalike.cli import main
 from lookalike.config import GenerateConfig, load_config
-from lookalike.data.loading import decode
+from lookalike.data.decoding import decode
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder, save_encoder
