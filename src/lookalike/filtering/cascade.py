@@ -75,8 +75,10 @@ def filter_manifest(
     """Judge generated crops by bounds that are given or calibrated on real ones.
 
     - Detector: the score of the crop; calibrated on the train rows.
-    - SSIM: to the person's first image that passes the detector (the study); calibrated on the
-      train rows, each against its person's first.
+    - SSIM: to the person's first image that is kept, which is the first that the detector and
+      identity pass. The study compares with the first that its other filter, a detector, has left;
+      an image that is left out is no measure of the others. Calibrated on the train rows, each
+      against its person's first.
     - Identity: of a variation, cosine to the centroid of its source person's real train images; of
       a new person, to the centroid of the person's other images that pass the detector (NaN, and
       passed, where there is no other). Calibrated on the *validation* rows: the re-ID model has
@@ -121,8 +123,10 @@ def filter_manifest(
 
     scores: dict[str, Scores] = {"detector": detector.score(generated.images)}
     found = scores["detector"] >= bounds["detector"].value
-    scores["ssim"] = ssim_to(generated.images, _first_images(generated, found).tolist())
-    scores["identity"] = _identity(generated, train, found)
+    identity = _identity(generated, train, found)
+    kept = found & ~(identity < bounds["identity"].value)  # NaN passes
+    scores["ssim"] = ssim_to(generated.images, _first_images(generated, kept).tolist())
+    scores["identity"] = identity
     reason = np.full(len(generated.rows), "", dtype=object)
     for step, bound in bounds.items():
         failed = scores[step] < bound.value  # False for NaN

@@ -116,10 +116,22 @@ def test_each_image_gets_the_verdict_it_was_made_for(real, config):
     assert manifest["reason"].tolist() == [entry[4] for entry in PERSONS]
     assert (manifest["verdict"] == "kept").tolist() == [entry[4] == "" for entry in PERSONS]
     assert manifest[["detector_score", "ssim"]].notna().all(axis=None)
-    # a1 is the first that the detector passes, so the others are measured against it.
+    # a1 is the first that is kept, so the others are measured against it.
     assert manifest["ssim"].tolist()[1] == 1
     assert manifest["ssim"].tolist()[5] == pytest.approx(1)
     assert manifest["identity_similarity"].isna().tolist() == [False] * 6 + [True]
+
+
+def test_an_image_that_is_not_kept_is_no_measure_of_the_others(real, config):
+    made = crops(
+        ("c0", "syn-3", picture(80), 1.5),  # another person than the rest
+        *((f"c{i}", "syn-3", picture(81, wobble=0.15 * i), 0.02 * i) for i in range(1, 6)),
+        split="train",
+        origin="person",
+    )
+    manifest = filter_manifest(made, real, BrightnessDetector(), config).manifest
+    assert manifest["ssim"].tolist()[1] == 1
+    assert manifest["verdict"].tolist() == ["rejected"] + ["kept"] * 5
 
 
 def test_summary_adds_up(real, config):
