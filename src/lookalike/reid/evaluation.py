@@ -15,9 +15,10 @@ from accelerate.utils import broadcast_object_list, gather_object
 from lookalike.config import Config
 from lookalike.data.loading import Images, load_images
 from lookalike.reid.embedder import Embedder
+from lookalike.reid.labels import Labels
 from lookalike.reid.ranking import Ranking, TopMatches, join, rank, rank_distances, top_matches
 from lookalike.reid.reranking import rerank
-from lookalike.reid.trial import Labels, Trial
+from lookalike.reid.trial import Trial
 from lookalike.training.session import Session
 
 Rows = tuple[pd.DataFrame, pd.DataFrame]  # manifest rows of queries and gallery

@@ -24,8 +24,9 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from lookalike.reid.counting import count_ranks
+from lookalike.reid.labels import Indices, Labels
 from lookalike.reid.similarities import Cosines, Distances, Features, Given, Similarities
-from lookalike.reid.trial import Indices, Labels, Trial
+from lookalike.reid.trial import Trial
 
 # Of `summary`: chooses weights and models on validation persons. It sees the whole ranking.
 CRITERION = "mAP"
@@ -148,8 +149,8 @@ def rank(
     Args:
         query: features [Q, D]; any length, only their direction counts.
         gallery: features [G, D].
-        query_persons: Q person ids, text or whole numbers, compared as text.
-        gallery_persons: G person ids; "-1" is junk.
+        query_persons: Q person ids, text or whole numbers, compared as text; see `read_labels`.
+        gallery_persons: G person ids; -1 is junk.
         query_cameras: Q camera ids.
         gallery_cameras: G camera ids.
         part: (i, n) ranks only the i-th of n parts of the queries, the share of process i; `join`

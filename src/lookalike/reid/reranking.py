@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from lookalike.reid.labels import Indices
 from lookalike.reid.similarities import Features, unit
-from lookalike.reid.trial import Indices
 
 BLOCK_BYTES = 64 * 1024 * 1024  # of distances held at once
 BLOCK_ROWS = 512

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import UserError
+from lookalike.reid.labels import Indices
 from lookalike.reid.model import full_precision
-from lookalike.reid.trial import Indices, Trial
+from lookalike.reid.trial import Trial
 
 DOTS = 4096  # exact similarities computed at once
 NORMALISED = 1024  # features brought to unit length at once: what stays in the cache

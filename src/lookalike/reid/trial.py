@@ -6,26 +6,19 @@ Per query, gallery images of the same person seen by the same camera are left ou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.errors import UserError
-
-JUNK = "-1"
-
-Indices = npt.NDArray[np.int64]
-Labels = Sequence[object] | npt.NDArray[np.generic]  # text or whole numbers; compared as text
+from lookalike.reid.labels import Indices, Labels, codes, is_junk, read_labels
 
 
 class Trial:
     """Queries against a gallery without junk.
 
     Args:
-        query_persons: Q person ids, text or whole numbers, compared as text: 7, 7.0 and "7" are
-            one person.
-        gallery_persons: G person ids; "-1" is junk.
+        query_persons: Q person ids, compared as text: 7, 7.0, " 7" and b"7" are one person; what
+            labels may be says `read_labels`.
+        gallery_persons: G person ids; -1 is junk.
         query_cameras: Q camera ids.
         gallery_cameras: G camera ids.
 
@@ -35,7 +28,8 @@ class Trial:
         query_cameras: the queries' cameras, as text.
 
     Raises:
-        UserError: a label is a number that is not whole.
+        ValueError: not one person and one camera per image.
+        UserError: a label is neither text nor a whole number.
     """
 
     def __init__(
@@ -45,30 +39,24 @@ class Trial:
         query_cameras: Labels,
         gallery_cameras: Labels,
     ):
-        for side, persons, cameras in (
-            ("query", query_persons, query_cameras),
-            ("gallery", gallery_persons, gallery_cameras),
-        ):
-            if len(persons) != len(cameras):
+        query = read_labels(query_persons, "query: persons")
+        gallery = read_labels(gallery_persons, "gallery: persons")
+        sides = (
+            read_labels(query_cameras, "query: cameras"),
+            read_labels(gallery_cameras, "gallery: cameras"),
+        )
+        for side, labels, seen_by in (("query", query, sides[0]), ("gallery", gallery, sides[1])):
+            if len(labels) != len(seen_by):
                 raise ValueError(
-                    f"{side}: {len(persons)} persons and {len(cameras)} cameras; "
+                    f"{side}: {len(labels)} persons and {len(seen_by)} cameras; "
                     "one of each per image"
                 )
-        query_persons, gallery_persons, query_cameras, gallery_cameras = (
-            _whole(labels, name)
-            for labels, name in (
-                (query_persons, "query: persons"),
-                (gallery_persons, "gallery: persons"),
-                (query_cameras, "query: cameras"),
-                (gallery_cameras, "gallery: cameras"),
-            )
-        )
-        self.query_cameras = np.asarray([str(camera) for camera in query_cameras], dtype=np.str_)
-        self._names = query_persons
-        self._gallery = len(gallery_persons)
-        persons = _codes(query_persons, gallery_persons)
-        cameras = _codes(query_cameras, gallery_cameras)
-        self.kept: Indices = np.flatnonzero(~_is_junk(gallery_persons))
+        self.query_cameras = np.asarray([str(camera) for camera in sides[0]], dtype=np.str_)
+        self._names = query
+        self._gallery = len(gallery)
+        persons = codes(query, gallery)
+        cameras = codes(*sides)
+        self.kept: Indices = np.flatnonzero(~is_junk(gallery, "gallery: persons"))
         self._one_camera = len(np.unique(np.concatenate([cameras[0], cameras[1][self.kept]]))) == 1
         self._query_persons, self._query_cameras = persons[0], cameras[0]
         gallery_codes, self._gallery_cameras = persons[1][self.kept], cameras[1][self.kept]
@@ -156,43 +144,3 @@ class Trial:
         else:
             advice = "queries and gallery must show the same persons; check the split"
         raise UserError(f"{problem}; {advice}")
-
-
-def _whole(labels: Labels, name: str) -> Labels:
-    """Labels without floats: pandas makes them of whole numbers where some are missing.
-
-    Raises:
-        UserError: one is not whole; says `name`.
-    """
-    if isinstance(labels, np.ndarray) and labels.dtype.kind not in "fO":
-        return labels
-    if not any(isinstance(label, float | np.floating) for label in labels):
-        return labels
-    whole = []
-    for label in labels:
-        if isinstance(label, float | np.floating):
-            if not float(label).is_integer():
-                raise UserError(f"{name} hold {label}: labels must be text or whole numbers")
-            label = int(label)
-        whole.append(label)
-    return whole
-
-
-def _is_junk(persons: Labels) -> npt.NDArray[np.bool_]:
-    if isinstance(persons, np.ndarray) and persons.dtype.kind == "i":
-        return np.asarray(persons == int(JUNK))
-    return np.array([str(person) == JUNK for person in persons], dtype=np.bool_)
-
-
-def _codes(*sides: Labels) -> list[Indices]:
-    """Each label's text as a number, the same on all sides."""
-    whole = [x for x in sides if isinstance(x, np.ndarray) and x.dtype.kind == "i"]
-    if len(whole) == len(sides):
-        # The same outcome as by text, many times faster.
-        _, codes = np.unique(np.concatenate(whole), return_inverse=True)
-        return np.split(codes.astype(np.int64), np.cumsum([len(x) for x in whole])[:-1])
-    numbers: dict[str, int] = {}
-    return [
-        np.array([numbers.setdefault(str(label), len(numbers)) for label in side], dtype=np.int64)
-        for side in sides
-    ]
