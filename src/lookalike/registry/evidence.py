@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
@@ -100,7 +100,7 @@ class Evidence:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `write` wrote.
+        """Read what `write` wrote; what another version wrote beside is left out.
 
         Raises:
             UserError: a file is missing or has other content.
@@ -109,7 +109,8 @@ class Evidence:
             record = json.loads((folder / EVIDENCE).read_text())
             record["uncommitted"] = tuple(record["uncommitted"])
             record["leaks"] = {k: tuple(v) for k, v in record["leaks"].items()}
-            return cls(evaluation=Measurement.read(folder), **record)
+            known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+            return cls(evaluation=Measurement.read(folder), **known)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder} holds no evidence of lookalike: {error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lookalike.config import Config
+from lookalike.config import ArmConfig, Config, DataConfig
 from lookalike.registry.evidence import Evidence
 
 METRICS = ("rank_1", "rank_5", "rank_10", "mAP", "mAP_trapezoidal", "mINP")
@@ -23,14 +23,6 @@ def model_card(name: str, arm: str, evidence: Evidence, config: Config) -> str:
         f"| {camera} | {value:.4f} |"
         for camera, value in sorted(evaluation.rank_1_by_camera.items())
     ]
-    images = config.arms[arm].images
-    generated = {
-        "none": "real images only",
-        "persons": "real images and new persons from the generator, each a class of its own",
-        "variations": "real images and generated variations of them, labelled as their source",
-    }[images]
-    kept = ", ".join(f"{kind} {rate:.1%}" for kind, rate in sorted(evidence.pass_rates.items()))
-    frechet = "not measured" if evidence.frechet is None else f"{evidence.frechet:.4g}"
     state = "with uncommitted changes" if evidence.uncommitted else "clean"
     lines = [
         f"# {name}, arm {arm}",
@@ -41,13 +33,11 @@ def model_card(name: str, arm: str, evidence: Evidence, config: Config) -> str:
         "## Model",
         f"ResNet50, {reid.height}x{reid.width} pixels, {reid.embedding_dim or 2048} numbers per "
         f"picture; starting weights: {reid.weights}; {reid.epochs} epochs.",
-        f"Trained on {generated}.",
         "",
         "## Data",
-        f"Profile `{config.profile}`, source `{config.data.source}`. "
-        f"Share of generated images that the filter kept: {kept or 'not measured'}. "
-        f"The generator's Frechet distance in the features of `{config.gan.distance_features}`: "
-        f"{frechet}.",
+        *_training_data(config.arms[arm], evidence, config),
+        f"Profile `{config.profile}`; tested on the test persons of "
+        f"{_data_set('own', config.data)}.",
         "",
         f"## Results on the test persons (evaluation {evaluation.fingerprint})",
         "| metric | value |",
@@ -62,9 +52,37 @@ def model_card(name: str, arm: str, evidence: Evidence, config: Config) -> str:
         f"Commit `{evidence.git_sha}` ({state}); weights' MD5 `{evidence.weights_md5}`.",
         "",
         "## Limits",
-        "Measured on one data set only; other cameras, places and clothes will score lower. "
+        f"Measured on {_data_set('own', config.data)} only; other cameras, places and clothes "
+        "will score lower. "
         "Finding persons again across cameras is surveillance: its use needs a legal basis and the "
         "consent or protection of those who are seen.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[str]:
+    """What the arm was trained on, and how good its generated images were."""
+    real = " and ".join(_data_set(name, config.data) for name in arm.real)
+    if arm.images == "none":
+        return [f"Trained on the real train images of {real}; no generated ones."]
+    own = _data_set("own", config.data)
+    generated = {
+        "persons": f"new persons, each a class of its own, from a generator trained on {own}",
+        "variations": f"generated variations of the train images of {own}, labelled as their "
+        "source",
+    }[arm.images]
+    rate = evidence.pass_rates.get(arm.images)
+    kept = "not measured" if rate is None else f"{rate:.1%}"
+    frechet = "not measured" if evidence.frechet is None else f"{evidence.frechet:.4g}"
+    return [
+        f"Trained on the real train images of {real}, and on {generated}.",
+        f"Share of the generated images that the filter kept: {kept}. "
+        f"The generator's Frechet distance in the features of `{config.gan.distance_features}`: "
+        f"{frechet}.",
+    ]
+
+
+def _data_set(name: str, data: DataConfig) -> str:
+    """A data set as cards call it: the main one by its layout, others by name and layout."""
+    return f"`{data.source}`" if name == "own" else f"`{name}` (`{data.others[name]}`)"

@@ -1,5 +1,6 @@
 """Evidence survives a round trip, and leaks are found wherever they hide."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from lookalike.config import load_config
 from lookalike.data.manifest import new_manifest
 from lookalike.errors import UserError
 from lookalike.registry.evidence import (
+    EVIDENCE,
     Evidence,
     Measurement,
     evaluation_fingerprint,
@@ -115,6 +117,10 @@ def test_round_trip(tmp_path: Path) -> None:
         k: v for k, v in vars(evidence).items() if k != "evaluation"
     }
     assert again.evaluation.metrics == {"rank_1": 0.0, "mAP": 0.5}
+    # What a later version knows beside is no reason to refuse.
+    record = json.loads((tmp_path / EVIDENCE).read_text())
+    (tmp_path / EVIDENCE).write_text(json.dumps(record | {"weather": "fine"}))
+    assert Evidence.read(tmp_path).weights_md5 == "m"
 
 
 def test_no_evidence_is_a_clear_error(tmp_path: Path) -> None:
