@@ -265,7 +265,8 @@ def _run(
             "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
             "store_backend": {
                 "class_name": "TupleFilesystemStoreBackend",
-                "base_directory": str(docs_folder.resolve()),
+                # Great Expectations replaces $HOME and the like by what the environment says.
+                "base_directory": str(docs_folder.resolve()).replace("$", r"\$"),
             },
         },
     )

@@ -32,8 +32,8 @@ def damage(data: Path) -> set[str]:
 
 def test_sound_data_is_valid_and_documented(repository: Path, data_config: DataConfig) -> None:
     manifest, problems = prepare_manifest(repository / "data", repository, data_config, 1)
-    docs = repository / "docs"
-    docs.mkdir()
+    docs = repository / "of $HOME and ${HOME}, 100% 'it's'" / "docs"
+    docs.mkdir(parents=True)
     (docs / "stale.html").write_text("of an earlier run")
     verdict = validate_manifest(manifest, problems, data_config, docs)
     verdict.check()
