@@ -62,10 +62,11 @@ def serve(
 ) -> None:
     """Serve the champion over HTTP: POST /invocations with base64 images."""
     from lookalike.config import load_config
-    from lookalike.store import tracking_uri
+    from lookalike.store import settle, tracking_uri
 
     name = load_config(PARAMS).registry.model
     check_port(host, port)
+    settle(Path.cwd())
     model = f"models:/{name}{version if version.startswith('@') else f'/{version}'}"
     environment = {
         "MLFLOW_TRACKING_URI": tracking_uri(Path.cwd()),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lookalike.config import Config
 from lookalike.errors import UserError
+from lookalike.relocation import DATABASE, artifact_location, relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,9 +49,30 @@ class Store:
 
 
 def tracking_uri(root: Path) -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite database in `mlruns/` under the repository root."""
+    """`MLFLOW_TRACKING_URI`, or the SQLite database in `mlruns/` under the repository root.
+
+    Raises:
+        UserError: that folder's path has a question mark, which would cut the address short.
+    """
     chosen = os.environ.get("MLFLOW_TRACKING_URI")
-    return chosen or f"sqlite:///{(root / 'mlruns' / 'mlflow.db').resolve()}"
+    if chosen:
+        return chosen
+    database = own_folder(root) / DATABASE
+    if "?" in str(database):
+        raise UserError(f"MLflow can keep no database in {database.parent}: rename what has a ?")
+    return f"sqlite:///{database}"
+
+
+def own_folder(root: Path) -> Path:
+    """Where the store of this checkout lies: `mlruns/`, or what that is a link to."""
+    return (root / "mlruns").resolve()
+
+
+def settle(root: Path) -> None:
+    """Let the database of a checkout that was moved or copied know where it lies now."""
+    if not os.environ.get("MLFLOW_TRACKING_URI") and (own_folder(root) / DATABASE).is_file():
+        with locked(root):
+            relocate(own_folder(root))
 
 
 def _without_password(text: str) -> str:
@@ -82,15 +104,15 @@ def connect(config: Config, root: Path) -> Store:
     from mlflow.exceptions import MlflowException
 
     uri, name = tracking_uri(root), config.registry.experiment
+    settle(root)
     try:
         with locked(root):
             client = MlflowClient(uri)
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                # A server knows its own place for artifacts; ours lie beside the database. As a
-                # URI, because MLflow would unquote a percent sign in a plain path.
+                # A server knows its own place for artifacts; ours lie beside the database.
                 local = not os.environ.get("MLFLOW_TRACKING_URI")
-                place = (root / "mlruns" / "artifacts").resolve().as_uri() if local else None
+                place = artifact_location(own_folder(root)) if local else None
                 experiment_id = client.create_experiment(name, artifact_location=place)
                 experiment = client.get_experiment(experiment_id)
             client.search_registered_models(max_results=1)  # the registry's part of the schema

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -529,3 +530,36 @@ def test_commands_take_the_champion_unless_told_otherwise(served: Registry) -> N
     names = served.config.registry.model_copy(update={"model": "empty"})
     with pytest.raises(UserError, match="no champion yet"):
         choose_model(served.config.model_copy(update={"registry": names}), served.root)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything in a store but the lock."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted((folder / "mlruns").rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_a_copy_writes_into_itself_and_a_moved_checkout_works(
+    served: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = files(served.root)
+    copy = tmp_path / "a copy of Zoë's $HOME, \"50%\" #2"
+    shutil.copytree(served.root, copy)
+    assert choose_model(served.config, copy).name == "served v1"
+    with open_run("register", served.config, copy) as tracker:
+        tracker.artifact(copy / "params.yaml")
+    written = copy / "mlruns" / "artifacts" / tracker.run_id / "artifacts" / "params.yaml"
+    assert written.is_file()
+    assert files(served.root) == original
+
+    moved = tmp_path / "moved"
+    copy.rename(moved)
+    (moved / "served" / "mlruns").symlink_to(moved / "mlruns")
+    monkeypatch.chdir(moved / "served")
+    monkeypatch.setattr("sys.argv", ["lookalike", "promote", "1", "--dry-run"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert not copy.exists()
