@@ -10,15 +10,21 @@ export MLFLOW_DISABLE_TELEMETRY := true
 
 install: .venv/installed
 
-# Rewritten only when the pins change, so the second run needs no network. Compiled once here:
-# fifteen stages would otherwise each compile what they import where bytecode cannot be written.
+# Rewritten only when the pins change, so the second run needs no network; and, without network, when
+# the checkout was moved or copied: commands find their Python beside them, but the library's source
+# is an absolute path, and a copy would run the original's. Compiled once here: fifteen stages would
+# otherwise each compile what they import where bytecode cannot be written.
+ifneq ($(shell test "$$(cat .venv/installed 2>/dev/null)" = "$$(pwd -P)" && echo here),here)
+.PHONY: .venv/installed
+endif
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed; say make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' requirements.lock)"
+	$(BIN)/python -m uv venv --quiet --relocatable --allow-existing --python $(BIN)/python .venv
 	$(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --requirement requirements.lock
 	$(BIN)/python -m uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	touch $@
+	pwd -P > $@
 
 data: install
 	@$(BIN)/lookalike data render
