@@ -1,7 +1,7 @@
 """A checkout that was moved or copied: where MLflow's SQLite database says that artifacts are.
 
-MLflow writes every artifact's location down as an absolute address. So that a project works
-wherever it lies, and a copy writes into itself, the addresses follow the database when it is opened.
+MLflow keeps absolute addresses of artifacts. So that a project works wherever it lies, and a copy
+writes into itself, the addresses follow the database when it is opened.
 """
 
 from __future__ import annotations

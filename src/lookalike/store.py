@@ -63,6 +63,11 @@ def tracking_uri(root: Path) -> str:
     return f"sqlite:///{database}"
 
 
+def quoted(text: str) -> str:
+    """A value in one of MLflow's filters, which knows no escapes but two kinds of quotes."""
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
 def own_folder(root: Path) -> Path:
     """Where the store of this checkout lies: `mlruns/`, or what that is a link to."""
     return (root / "mlruns").resolve()

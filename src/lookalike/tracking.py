@@ -27,7 +27,7 @@ from lookalike.provenance import (
     sha256_path,
     uncommitted,
 )
-from lookalike.store import Store, connect, locked
+from lookalike.store import Store, connect, locked, quoted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -197,7 +197,7 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
             "lookalike.stage": stage,
         }
         mine = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-        previous = _newest(store, f"{mine} and tags.`lookalike.stage` = '{stage}'")
+        previous = _newest(store, f"{mine} and tags.`lookalike.stage` = {quoted(stage)}")
         if previous is not None and previous.info.status in ("KILLED", "FAILED"):
             tags["lookalike.resumed_from"] = previous.info.run_id
         child = client.create_run(store.experiment_id, tags=tags, run_name=stage)
@@ -253,7 +253,7 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
 
 def reconcile(store: Store) -> None:
     """Set runs to KILLED that a dead process of this host left as RUNNING."""
-    mine = f"tags.`lookalike.host` = '{socket.gethostname()}'"
+    mine = f"tags.`lookalike.host` = {quoted(socket.gethostname())}"
     filter_string = f"attributes.status = 'RUNNING' and {mine}"
     for run in store.client.search_runs([store.experiment_id], filter_string):
         if not alive(run.data.tags):

@@ -527,7 +527,7 @@ def test_commands_take_the_champion_unless_told_otherwise(served: Registry) -> N
     for wrong in ("7", "nowhere.safetensors", "@challenger"):
         with pytest.raises(UserError):
             choose_model(served.config, served.root, wrong)
-    names = served.config.registry.model_copy(update={"model": "empty"})
+    names = served.config.registry.model_copy(update={"model": "nobody's"})
     with pytest.raises(UserError, match="no champion yet"):
         choose_model(served.config.model_copy(update={"registry": names}), served.root)
 
@@ -545,7 +545,7 @@ def test_a_copy_writes_into_itself_and_a_moved_checkout_works(
     served: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = files(served.root)
-    copy = tmp_path / "a copy of Zoë's $HOME, \"50%\" #2"
+    copy = tmp_path / 'a copy of Zoë\'s $HOME, "50%" #2'
     shutil.copytree(served.root, copy)
     assert choose_model(served.config, copy).name == "served v1"
     with open_run("register", served.config, copy) as tracker:

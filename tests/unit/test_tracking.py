@@ -118,14 +118,14 @@ def test_one_parent_per_commit_and_parameters(root: Path, config: Config) -> Non
         pass
     with (
         pytest.raises(RuntimeError, match="broken"),
-        open_run("evaluate@a", config, root) as second,
+        open_run("evaluate@anna's", config, root) as second,
     ):
         raise RuntimeError("broken")
     client = second.store.client
     assert first.parent_run_id == second.parent_run_id
     assert client.get_run(second.run_id).info.status == "FAILED"
     assert client.get_run(second.parent_run_id).info.status == "FAILED"
-    with open_run("evaluate@a", config, root) as third:
+    with open_run("evaluate@anna's", config, root) as third:
         pass
     assert client.get_run(third.parent_run_id).info.status == "FINISHED"
     assert client.get_run(third.run_id).data.tags["lookalike.resumed_from"] == second.run_id

@@ -27,7 +27,7 @@ from lookalike.progress import say
 from lookalike.registry.evidence import EVIDENCE, METRICS, Evidence, Measurement
 from lookalike.registry.gates import Gate, evaluate_gates, failures
 from lookalike.registry.model_card import model_card
-from lookalike.store import connect, locked
+from lookalike.store import connect, locked, quoted
 from lookalike.tracking import MlflowTracker
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Registry:
             evidence.write(folder)
             candidate = _digest(weights, evidence)
             with locked(self.root):
-                if not client.search_registered_models(f"name = '{self.name}'"):
+                if not client.search_registered_models(f"name = {quoted(self.name)}"):
                     client.create_registered_model(self.name)
             for version in self._versions():
                 if version.tags.get("lookalike.candidate") == candidate:
@@ -229,7 +229,7 @@ class Registry:
     def champion(self) -> int | None:
         """The champion's version; None where there is none."""
         # Not get_model_version_by_alias: it raises alike for a missing alias and a wrong name.
-        models = self.store.client.search_registered_models(f"name = '{self.name}'")
+        models = self.store.client.search_registered_models(f"name = {quoted(self.name)}")
         alias = models[0].aliases.get(CHAMPION) if models else None
         return None if alias is None else int(alias)
 
@@ -251,7 +251,9 @@ class Registry:
         ]
 
     def _versions(self) -> list[ModelVersion]:
-        found = self.store.client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
+        found = self.store.client.search_model_versions(
+            f"name = {quoted(self.name)}", max_results=10_000
+        )
         return sorted(found, key=lambda v: -int(v.version))
 
     def _version(self, version: int) -> ModelVersion:
