@@ -16,6 +16,7 @@ SHAPE_NO_OUTPUT = {
     "pipelines/arms.py": "finds the images of an arm, and refuses others than dvc.yaml names",
     "pipelines/stage.py": "opens the run and the folder; its digests only find resume state",
     "src/lookalike/config.py": "checks the parameters, which DVC compares by itself",
+    "src/lookalike/device.py": "says where to compute, which changes rounding only",
     "src/lookalike/errors.py": "holds the exception that stops a stage",
     "src/lookalike/names.py": "says what params.yaml and the champion's alias are called",
     "src/lookalike/processes.py": "says which process writes, and which has died",

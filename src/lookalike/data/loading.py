@@ -201,8 +201,12 @@ def to_tensor(images: Images, device: torch.device | str = "cpu") -> torch.Tenso
     images = np.ascontiguousarray(images)
     if not images.flags.writeable:  # a slice of the cache; torch would warn
         images = images.copy()
-    tensor = torch.from_numpy(images).to(device)
-    return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
+    return scale_pixels(torch.from_numpy(images).to(device))
+
+
+def scale_pixels(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in [-1, 1], where they are."""
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
 
 
 def to_uint8(images: torch.Tensor) -> Images:

@@ -1,10 +1,10 @@
-"""Training StyleGAN3 (Karras et al. 2020, 2021) in one loop that reads from top to bottom.
+"""Training StyleGAN3 (Karras et al. 2020, 2021): the step, and what it needs.
 
 Non-saturating logistic loss, R1 every `r1_interval` steps, Adam corrected for the lazy
 regulariser, an averaged generator; optionally adaptive augmentation, and config R's blur at the
 start. No style mixing and no path-length regularisation: StyleGAN3 has dropped both.
 
-Run it again after a kill and it continues exactly; see `training.session`. Images, latents and
+Run it again after a kill and it continues exactly; see `training.loop`. Images, latents and
 augmentations are drawn for the global batch, and micro-batch m of k takes the samples m, m + k, ...
 of it. The discriminator's groups (MinibatchStd: samples a quarter of the batch apart) are then the
 same in micro-batches of any multiple of four, and accumulating equals the batch at once.
@@ -12,34 +12,32 @@ same in micro-batches of any multiple of four, and accumulating equals the batch
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lookalike.config import GanConfig
-from lookalike.data.loading import Images, to_tensor
-from lookalike.errors import UserError
-from lookalike.progress import Progress
-from lookalike.stylegan3.augment import Adaptation, Augment, Strengths
-from lookalike.stylegan3.blur import blur, startup_sigma
+from lookalike.data.loading import Images, scale_pixels
 from lookalike.stylegan3.classes import Labels
+from lookalike.stylegan3.critic import Critic, Samples, StyleganCritic
 from lookalike.stylegan3.gan import Gan
 from lookalike.stylegan3.generator import Generator
-from lookalike.stylegan3.loss import discriminator_loss, generator_loss, r1_penalty
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
+from lookalike.training.curves import Curves
 from lookalike.training.ema import half_life_beta, update_average
+from lookalike.training.loop import History, Loop
+from lookalike.training.prefetch import pinned
 from lookalike.training.sampler import ShuffledSampler
-from lookalike.training.session import Session, crossed, steps_for
+from lookalike.training.session import Session, Stateful, crossed
 
-LOG_EVERY = 10  # steps between two points of the loss curves
+POINT_STEPS = 10  # steps between two points of the curves
 EMA_RAMP_UP = 0.05  # of the images seen (Karras et al. 2020); switched off in transfer learning
 
 Snapshot = Callable[[Generator, int], dict[str, float]]
+Reals = list[list[Tensor]]  # of each micro-batch: uint8 [N, H, W, 3], and where there are, labels
 
 
 def train_gan(
@@ -53,7 +51,7 @@ def train_gan(
     tracker: Tracker,
     snapshot: Snapshot | None = None,
     transferred: bool = False,
-) -> list[dict[str, float]]:
+) -> History:
     """Train `gan` in place on `images` and return the history of snapshots.
 
     Args:
@@ -63,7 +61,8 @@ def train_gan(
         labels: of the images [N], for conditional networks only.
         session: this process.
         resume: where to continue from, and where to save.
-        tracker: receives losses, R1, signs of the logits, speed and the snapshot's metrics.
+        tracker: receives losses, R1, signs of the logits, gradient norms, speed, memory and the
+            snapshot's metrics; see `training.loop`.
         snapshot: measures the averaged generator at (generator, images seen). Every process calls
             it, and shares the work; the main one's result counts.
         transferred: the networks come from a checkpoint, so averaging needs no ramp-up, and
@@ -72,221 +71,235 @@ def train_gan(
     Raises:
         UserError: the batch does not divide, or the losses are no longer finite.
     """
-    micro_batches = session.shard(config.batch_size, config.micro_batch)
-    generator = gan.generator.to(session.device).requires_grad_(False)
-    discriminator = gan.discriminator.to(session.device).requires_grad_(False)
-    average = gan.average.to(session.device)
-    for network in (generator, discriminator, average):
-        session.broadcast(network)
-    g_optimizer = torch.optim.Adam(
-        generator.parameters(), lr=config.generator_lr, betas=(0.0, 0.99), eps=1e-8
+    loop = Loop(
+        "train_gan",
+        images=config.total_images,
+        batch_size=config.batch_size,
+        session=session,
+        resume=resume,
+        tracker=tracker,
+        point_steps=POINT_STEPS,
+        checkpoint_images=config.checkpoint_images,
+        shown=("loss_generator", "loss_discriminator"),
+        remedy="lower gan.generator_lr and gan.discriminator_lr (with gan.precision bf16 or fp16, "
+        "try no)",
     )
-    # Lazy regularisation: rate and decays of the steps between two R1 steps (Karras et al. 2020).
-    lazy = config.r1_interval / (config.r1_interval + 1)
-    d_optimizer = torch.optim.Adam(
-        discriminator.parameters(),
-        lr=config.discriminator_lr * lazy,
-        betas=(0.0, 0.99**lazy),
-        eps=1e-8,
-    )
-    trained_d = list(discriminator.trainable_parameters(config.freeze_discriminator))
-    # Mirroring doubles the set: positions from len(images) on are the flipped ones.
-    sampler = ShuffledSampler(len(images) * (2 if config.mirror else 1), session.seed)
-    assert (labels is not None) == (generator.config.c_dim > 0)
-    known = None if labels is None else torch.from_numpy(labels).to(session.device)
-
-    adaptation = augment = None
-    if config.ada is not None:
-        adaptation = Adaptation(config.ada, config.batch_size)
-        augment = Augment(config.height, config.width, config.ada.transforms).to(session.device)
+    for network in (gan.generator, gan.discriminator, gan.average):
+        session.broadcast(network.to(session.device).requires_grad_(False))
     blurred = config.config == "r" and not transferred
+    critics = [StyleganCritic(config, gan.discriminator, session, blurred=blurred)]
+    training = GanTraining(
+        config,
+        gan,
+        critics,
+        images,
+        labels,
+        session=session,
+        curves=loop.curves,
+        ramp_up=0.0 if transferred else EMA_RAMP_UP,
+    )
+    loop.register(training.parts())
+    loop.run(
+        training.step,
+        training.read,
+        measure=None if snapshot is None else lambda seen: snapshot(gan.average, seen),
+        due=lambda seen: seen == 0 or crossed(seen, config.batch_size, config.snapshot_images),
+    )
+    return loop.measurements
 
-    images_seen, history = 0, list[dict[str, float]]()
-    state = resume.load()
-    if state is not None:
-        generator.load_state_dict(state["generator"])
-        discriminator.load_state_dict(state["discriminator"])
-        average.load_state_dict(state["average"])
-        g_optimizer.load_state_dict(state["g_optimizer"])
-        d_optimizer.load_state_dict(state["d_optimizer"])
-        if adaptation is not None:
-            adaptation.load_state_dict(state["adaptation"])
-        images_seen, history = state["images_seen"], state["history"]
 
-    def part(micro_batch: int) -> slice:
-        """The samples of the global batch that are in a micro-batch."""
-        return slice(micro_batch, None, config.batch_size // config.micro_batch)
+class GanTraining:
+    """A training step of a generator and its critics.
 
-    def reals(micro_batch: int) -> tuple[Tensor, Tensor | None]:
-        indices = sampler.indices(images_seen, config.batch_size)[part(micro_batch)]
-        batch = to_tensor(images[indices % len(images)], session.device)
-        flipped = torch.from_numpy(indices >= len(images)).to(session.device)
-        batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
-        return batch, None if known is None else known[torch.from_numpy(indices % len(images))]
+    Args:
+        config: sizes and rates.
+        gan: the networks, on the device.
+        critics: what the generator is trained against.
+        images, labels: as of `train_gan`.
+        session: this process.
+        curves: get what a step measures.
+        ramp_up: of the averaged generator, as of `half_life_beta`.
+    """
 
-    def latents() -> Tensor:
+    def __init__(
+        self,
+        config: GanConfig,
+        gan: Gan,
+        critics: Sequence[Critic],
+        images: Images,
+        labels: Labels | None,
+        *,
+        session: Session,
+        curves: Curves,
+        ramp_up: float,
+    ):
+        self.config, self.session, self.curves, self.ramp_up = config, session, curves, ramp_up
+        self.generator, self.average, self.critics = gan.generator, gan.average, critics
+        self.generator_optimizer = torch.optim.Adam(
+            gan.generator.parameters(), lr=config.generator_lr, betas=(0.0, 0.99), eps=1e-8
+        )
+        assert (labels is not None) == (gan.generator.config.c_dim > 0)
+        self.images, self.labels = images, labels
+        self.known = None if labels is None else torch.from_numpy(labels).to(session.device)
+        # Mirroring doubles the set: positions from len(images) on are the flipped ones.
+        self.sampler = ShuffledSampler(len(images) * (2 if config.mirror else 1), session.seed)
+        # The samples of the global batch that each of this process' micro-batches takes.
+        shard = session.shard(config.batch_size, config.micro_batch)
+        count = config.batch_size // config.micro_batch
+        self.micro_batches = [slice(number, None, count) for number in shard]
+        self.images_seen = 0
+
+    def parts(self) -> dict[str, Stateful]:
+        """What a checkpoint holds."""
+        parts: dict[str, Stateful] = {
+            "generator": self.generator,
+            "average": self.average,
+            "g_optimizer": self.generator_optimizer,
+        }
+        for critic in self.critics:
+            parts |= critic.parts()
+        return parts
+
+    def read(self, start: int) -> Reals:
+        """The reals of this process' micro-batches, of the batch that starts at image `start`."""
+        indices = self.sampler.indices(start, self.config.batch_size)
+        which, flipped = indices % len(self.images), indices >= len(self.images)
+
+        def micro_batch(part: slice) -> list[Tensor]:
+            pixels = self.images[which[part]]
+            pixels = np.where(flipped[part, None, None, None], pixels[:, :, ::-1], pixels)
+            labels = () if self.labels is None else (self.labels[which[part]],)
+            return pinned(self.session.device, pixels, *labels)
+
+        return [micro_batch(part) for part in self.micro_batches]
+
+    def step(self, reals: Reals, images_seen: int) -> None:
+        """The generator's step, the critics', and the average moves towards the generator."""
+        self.images_seen = images_seen
+        self.train_generator()
+        measured = self.train_critics(reals)
+        for critic in self.critics:
+            interval = critic.penalty_interval
+            if interval and images_seen // self.config.batch_size % interval == 0:
+                self.regularise(critic, reals)
+        for critic, means in zip(self.critics, measured, strict=True):
+            self.curves.noted |= critic.finish_step(means)
+        beta = half_life_beta(
+            self.config.batch_size,
+            images_seen + self.config.batch_size,
+            self.config.ema_half_life,
+            self.ramp_up,
+        )
+        update_average(self.average, self.generator, beta)
+
+    def train_generator(self) -> None:
+        """Make the critics call fakes real."""
+        self.generator.requires_grad_(True)
+        self.generator_optimizer.zero_grad()
+        self.session.seed_step(self.images_seen, 0, "generator")
+        z, labels = self.latents(), self.classes()
+        views = [critic.draw_views(self.images_seen) for critic in self.critics]
+        for part in self.micro_batches:
+            with self.session.autocast():
+                fakes = self.fakes(z, labels, part)
+                losses = [
+                    critic.weight * critic.generator_loss(fakes, view(part))
+                    for critic, view in zip(self.critics, views, strict=True)
+                ]
+            loss = torch.stack(losses).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.curves.add(loss_generator=loss)
+        self.generator.requires_grad_(False)
+        parameters = list(self.generator.parameters())
+        self.session.average_gradients(parameters, len(self.micro_batches))
+        self.curves.add_gradient_norm(parameters, "gradient_norm_generator")
+        self.generator_optimizer.step()
+
+    def train_critics(self, reals: Reals) -> list[dict[str, Tensor]]:
+        """Tell fakes from reals; returns what each critic measured, as means over the step.
+
+        The generator's running statistics are gathered here, averaged over everything that this
+        step saw, and applied once.
+        """
+        for critic in self.critics:
+            self.begin(critic)
+        statistics = MeanOver(len(self.micro_batches))
+        measured = [MeanOver(len(self.micro_batches)) for _ in self.critics]
+        self.session.seed_step(self.images_seen, 0, "discriminator")
+        z, labels = self.latents(), self.classes()
+        views = [
+            (critic.draw_views(self.images_seen), critic.draw_views(self.images_seen))
+            for critic in self.critics
+        ]
+        for part, batch in zip(self.micro_batches, reals, strict=True):
+            losses = []
+            with self.session.autocast():
+                with torch.no_grad():
+                    fakes = self.fakes(z, labels, part, collect_statistics=True)
+                real = self.samples(batch)
+                for critic, means, (of_fakes, of_reals) in zip(
+                    self.critics, measured, views, strict=True
+                ):
+                    loss, terms = critic.loss(real, fakes, of_reals(part), of_fakes(part))
+                    losses.append(loss)
+                    means.add(**terms)
+                    self.curves.add(**{f"loss_{critic.name}": loss}, **terms)
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+            statistics.add(**self.generator.pending_statistics())
+        for critic in self.critics:
+            self.finish(critic, f"gradient_norm_{critic.name}")
+        shared = self.session.mean(statistics.values)
+        self.generator.apply_statistics(shared, self.config.batch_size)
+        return [means.values for means in measured]
+
+    def regularise(self, critic: Critic, reals: Reals) -> None:
+        """A step of the critic on its penalty, with reals."""
+        self.begin(critic)
+        self.session.seed_step(self.images_seen, 0, "r1")
+        view = critic.draw_views(self.images_seen)
+        for part, batch in zip(self.micro_batches, reals, strict=True):
+            loss, terms = critic.penalty(self.samples(batch), view(part))
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.curves.add(**terms)
+        self.finish(critic, f"gradient_norm_{critic.name}_penalty")
+
+    def begin(self, critic: Critic) -> None:
+        """Let the critic's parameters have gradients, of which there are none yet."""
+        critic.optimizer.zero_grad()
+        for parameter in critic.trained:
+            parameter.requires_grad_(True)
+
+    def finish(self, critic: Critic, norm: str) -> None:
+        """Take the critic's step."""
+        self.session.average_gradients(critic.trained, len(self.micro_batches))
+        self.curves.add_gradient_norm(critic.trained, norm)
+        critic.optimizer.step()
+        critic.network.requires_grad_(False)
+
+    def latents(self) -> Tensor:
         """Of the global batch."""
-        return torch.randn(config.batch_size, config.z_dim, device=session.device)
+        shape = self.config.batch_size, self.config.z_dim
+        return torch.randn(shape, device=self.session.device)
 
-    def classes() -> Tensor | None:
+    def classes(self) -> Tensor | None:
         """Of the global batch of fakes; as frequent as among the reals."""
-        if known is None:
+        if self.known is None:
             return None
-        return known[torch.randint(len(known), (config.batch_size,), device=session.device)]
+        shape = (self.config.batch_size,)
+        return self.known[torch.randint(len(self.known), shape, device=self.session.device)]
 
     def fakes(
-        z: Tensor, drawn: Tensor | None, micro_batch: int, collect_statistics: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """A micro-batch of generated images and their labels."""
-        mine = None if drawn is None else drawn[part(micro_batch)]
-        made = generator(z[part(micro_batch)], collect_statistics=collect_statistics, labels=mine)
-        return made, mine
+        self, z: Tensor, labels: Tensor | None, part: slice, collect_statistics: bool = False
+    ) -> Samples:
+        """A micro-batch of generated images."""
+        mine = None if labels is None else labels[part]
+        made = self.generator(z[part], collect_statistics=collect_statistics, labels=mine)
+        return Samples(made, mine)
 
-    def augmentation() -> Strengths:
-        """Of the global batch; none that change nothing."""
-        if augment is None or adaptation is None or adaptation.p <= 0:
-            return {}
-        return augment.draw(config.batch_size, adaptation.p, session.device)
-
-    def judge(
-        images: Tensor, labels: Tensor | None, strengths: Strengths, micro_batch: int
-    ) -> Tensor:
-        """Logits [N, 1] of images [N, 3, H, W] as the discriminator gets to see them."""
-        if blurred:
-            images = blur(images, startup_sigma(images_seen, config.batch_size))
-        if augment is not None and strengths:
-            mine = {name: values[part(micro_batch)] for name, values in strengths.items()}
-            images = augment(images, mine)
-        logits: Tensor = discriminator(images, labels)
-        return logits
-
-    def measure() -> None:
-        metrics = snapshot(average, images_seen) if snapshot is not None else {}
-        if metrics and session.is_main:
-            history.append({"images": float(images_seen), **metrics})
-            tracker.metrics(metrics, step=images_seen)
-        session.wait()
-
-    total = steps_for(config.total_images, config.batch_size) * config.batch_size
-    if images_seen == 0:
-        measure()
-    step_began, note = time.monotonic(), ""
-    with Progress("train_gan", total, start=images_seen, visible=session.is_main) as progress:
-        while images_seen < total:
-            step = images_seen // config.batch_size
-            logged = MeanOver(len(micro_batches))
-
-            # Generator: make the discriminator call fakes real.
-            generator.requires_grad_(True)
-            g_optimizer.zero_grad()
-            session.seed_step(images_seen, 0, "generator")
-            z, drawn, strengths = latents(), classes(), augmentation()
-            for micro_batch in micro_batches:
-                with session.autocast():
-                    generated = fakes(z, drawn, micro_batch)
-                    logits = judge(*generated, strengths, micro_batch)
-                loss = generator_loss(logits.float())
-                loss.backward()  # type: ignore[no-untyped-call]
-                logged.add(loss_generator=loss)
-            generator.requires_grad_(False)
-            session.average_gradients(generator.parameters(), len(micro_batches))
-            g_optimizer.step()
-
-            # Discriminator: tell fakes from reals. The generator's running statistics are
-            # gathered here, averaged over everything that this step saw, and applied once.
-            for parameter in trained_d:
-                parameter.requires_grad_(True)
-            d_optimizer.zero_grad()
-            statistics = MeanOver(len(micro_batches))
-            session.seed_step(images_seen, 0, "discriminator")
-            z, drawn = latents(), classes()
-            of_fakes, of_reals = augmentation(), augmentation()
-            for micro_batch in micro_batches:
-                with session.autocast():
-                    with torch.no_grad():
-                        generated = fakes(z, drawn, micro_batch, collect_statistics=True)
-                    fake_logits = judge(*generated, of_fakes, micro_batch).float()
-                    real_logits = judge(*reals(micro_batch), of_reals, micro_batch).float()
-                loss = discriminator_loss(real_logits, fake_logits)
-                loss.backward()  # type: ignore[no-untyped-call]
-                statistics.add(**generator.pending_statistics())
-                logged.add(
-                    loss_discriminator=loss,
-                    sign_real=real_logits.sign().mean(),
-                    sign_fake=fake_logits.sign().mean(),
-                )
-            session.average_gradients(trained_d, len(micro_batches))
-            d_optimizer.step()
-            generator.apply_statistics(session.mean(statistics.values), config.batch_size)
-
-            # R1 on reals, every r1_interval steps with that much more weight; in full precision.
-            if step % config.r1_interval == 0:
-                d_optimizer.zero_grad()
-                session.seed_step(images_seen, 0, "r1")
-                strengths = augmentation()
-                for micro_batch in micro_batches:
-                    batch, labelled = reals(micro_batch)
-                    seen_through = partial(
-                        judge, labels=labelled, strengths=strengths, micro_batch=micro_batch
-                    )
-                    penalty = r1_penalty(seen_through, batch).mean()
-                    loss = penalty * (config.r1_gamma / 2 * config.r1_interval)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    logged.add(r1_penalty=penalty)
-                session.average_gradients(trained_d, len(micro_batches))
-                d_optimizer.step()
-            discriminator.requires_grad_(False)
-
-            if adaptation is not None:
-                signs = session.mean({"real": logged.values["sign_real"]})
-                adaptation.observe(signs["real"])
-            images_seen += config.batch_size
-            ramp_up = 0.0 if transferred else EMA_RAMP_UP
-            beta = half_life_beta(config.batch_size, images_seen, config.ema_half_life, ramp_up)
-            update_average(average, generator, beta)
-
-            at_end = images_seen >= total
-            checkpoint_due = at_end or crossed(
-                images_seen, config.batch_size, config.checkpoint_images
-            )
-            if step % LOG_EVERY == 0 or checkpoint_due:
-                metrics = {k: float(v) for k, v in session.mean(logged.values).items()}
-                check_finite(metrics, images_seen)  # before anything is saved
-            if step % LOG_EVERY == 0:
-                elapsed, step_began = time.monotonic() - step_began, time.monotonic()
-                if step:
-                    metrics["images_per_second"] = LOG_EVERY * config.batch_size / elapsed
-                if adaptation is not None:
-                    metrics |= adaptation.metrics()
-                tracker.metrics(metrics, step=images_seen)
-                note = f"G {metrics['loss_generator']:.2f} D {metrics['loss_discriminator']:.2f}"
-            progress.advance(config.batch_size, note)
-            if at_end or crossed(images_seen, config.batch_size, config.snapshot_images):
-                measure()
-            if checkpoint_due:
-                session.check_replicas(
-                    generator=generator,
-                    discriminator=discriminator,
-                    average=average,
-                    g_optimizer=g_optimizer,
-                    d_optimizer=d_optimizer,
-                    **({} if adaptation is None else {"adaptation": adaptation}),
-                )
-                if session.is_main:
-                    resume.save(
-                        {
-                            "generator": generator.state_dict(),
-                            "discriminator": discriminator.state_dict(),
-                            "average": average.state_dict(),
-                            "g_optimizer": g_optimizer.state_dict(),
-                            "d_optimizer": d_optimizer.state_dict(),
-                            "adaptation": adaptation and adaptation.state_dict(),
-                            "images_seen": images_seen,
-                            "history": history,
-                        }
-                    )
-                session.wait()
-    return history
+    def samples(self, batch: list[Tensor]) -> Samples:
+        """A micro-batch of reals, on the device."""
+        pixels, *labels = (t.to(self.session.device, non_blocking=True) for t in batch)
+        return Samples(scale_pixels(pixels), labels[0] if labels else None)
 
 
 class MeanOver:
@@ -305,17 +318,3 @@ class MeanOver:
         for name, value in values.items():
             part = value.detach() / self.micro_batches
             self.values[name] = self.values[name] + part if name in self.values else part
-
-
-def check_finite(metrics: Mapping[str, float], images_seen: int) -> None:
-    """Stop a run that has diverged.
-
-    Raises:
-        UserError: a value is infinite or not a number; says what to lower.
-    """
-    wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
-    if wrong:
-        raise UserError(
-            f"training diverged: {', '.join(wrong)} not finite at {images_seen} images; lower "
-            "gan.generator_lr and gan.discriminator_lr (with gan.precision bf16 or fp16, try no)"
-        )

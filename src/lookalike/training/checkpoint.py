@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,7 +21,7 @@ import torch
 
 from lookalike.progress import say
 
-RESUME_VERSION = 2  # of what trainers save; raise it when they cannot go on from an old state
+RESUME_VERSION = 3  # of what trainers save; raise it when they cannot go on from an old state
 
 
 @contextmanager
@@ -65,8 +65,11 @@ class ResumeState:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def load(self) -> dict[str, Any] | None:
-        """The saved state, on the CPU, or None to start afresh; says which, and why."""
+    def load(self, names: Set[str] = frozenset()) -> dict[str, Any] | None:
+        """The saved state, on the CPU, or None to start afresh; says which, and why.
+
+        `names`: what it must consist of; a state of other parts is another version's.
+        """
         if not self.path.is_file():
             others = sorted(set(self.root.glob(self.pattern)) - {self.folder})
             if others:
@@ -80,8 +83,9 @@ class ResumeState:
         except (RuntimeError, UnpicklingError, EOFError, OSError, ValueError):
             say(f"{self.stage}: {self.path} is damaged; fresh start")
             return None
-        if state.pop("version", 1) != RESUME_VERSION:
-            say(f"{self.stage}: {self.path} is an older version's; fresh start")
+        version = state.pop("version", 1)
+        if version != RESUME_VERSION or (names and state.keys() != names):
+            say(f"{self.stage}: {self.path} is another version's; fresh start")
             return None
         say(f"{self.stage}: resuming at {state.get('images_seen', '?')} images")
         return state

@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -43,3 +47,9 @@ class Prefetch(Generic[T]):
             self.waited += time.monotonic() - began
             self._ahead = self._submit()
             yield item
+
+
+def pinned(device: torch.device, *arrays: np.ndarray[Any, Any]) -> list[Tensor]:
+    """As tensors, for CUDA in pinned memory, from which the copy to the device does not block."""
+    tensors = [torch.from_numpy(array) for array in arrays]
+    return [t.pin_memory() for t in tensors] if device.type == "cuda" else tensors

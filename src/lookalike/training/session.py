@@ -33,6 +33,9 @@ class Stateful(Protocol):
     def state_dict(self) -> Mapping[str, Any]:
         """Tensors, numbers and strings, in dicts and lists."""
 
+    def load_state_dict(self, state: Any, /) -> object:
+        """Go on from such a state, on the CPU."""
+
 
 class Session:
     """Device, process group and seeds of one process.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from lookalike.config import AdaConfig, GanConfig
 from lookalike.data.loading import Images, to_tensor, to_uint8
 from lookalike.errors import UserError
+from lookalike.stylegan3 import critic
 from lookalike.stylegan3.blur import blur
 from lookalike.stylegan3.classes import Classes, Labels
 from lookalike.stylegan3.gan import Gan, build_gan, sample_images
 from lookalike.stylegan3.generator import Generator
-from lookalike.stylegan3.loss import generator_loss
+from lookalike.stylegan3.loss import generator_loss, r1_penalty
 from lookalike.stylegan3.trainer import train_gan
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
@@ -45,6 +46,14 @@ class Recorder(NullTracker):
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         self.points.append((step, dict(values)))
+
+    def comparable(self) -> list[tuple[int, dict[str, float]]]:
+        """The points without what the machine decides."""
+        machine = {"images_per_second", "data_wait", "memory_gib"}
+        return [
+            (step, {name: value for name, value in values.items() if name not in machine})
+            for step, values in self.points
+        ]
 
 
 def digests(gan: Gan) -> list[str]:
@@ -152,21 +161,24 @@ def test_a_killed_run_ends_with_the_same_bits(
     state = ResumeState(tmp_path / "whole", "train_gan", "test").load()
     assert state is not None
     if config.ada is None:
-        assert state["adaptation"] is None
+        assert "adaptation" not in state
         assert "ada_p" not in losses
     else:
-        assert losses["ada_p"] == config.ada.initial_p
+        assert losses["ada_p"] == state["adaptation"]["p"]
         moved = config.ada.target is not None
         assert (state["adaptation"]["p"] != config.ada.initial_p) == moved
         assert state["adaptation"]["steps"] == 2, "of the next four"
 
     # Killed at 12 images, after the checkpoint at 8.
+    first, second = Recorder(), Recorder()
     with pytest.raises(KeyboardInterrupt):
-        run("killed", build_gan(config, 1, classes), Recorder(), dies_at=12)
+        run("killed", build_gan(config, 1, classes), first, dies_at=12)
     torch.rand(7)  # whatever else happens to the random state
     resumed = build_gan(config, 2, classes)  # everything comes from the checkpoint
-    assert run("killed", resumed, Recorder()) == history
+    assert run("killed", resumed, second) == history
     assert digests(resumed) == digests(gan)
+    # No point is lost or repeated, and that of 24 images is the mean over all six steps.
+    assert first.comparable() + second.comparable() == recorder.comparable()
 
     # Started again after the end: nothing left to do.
     again, silent = build_gan(config, 2, classes), Recorder()
@@ -336,6 +348,32 @@ def test_losses_are_means_over_the_micro_batches(
         assert metrics[name] == pytest.approx(float(expected)), name
 
 
+def test_every_r1_penalty_and_gradient_norm_is_in_the_curves(
+    config: GanConfig, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However rare the penalties are beside the points."""
+    penalties: list[Tensor] = []
+
+    def remembered(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        penalties.append(r1_penalty(judge, images))
+        return penalties[-1]
+
+    monkeypatch.setattr(critic, "r1_penalty", remembered)
+    recorder = Recorder()
+    rarely = config.model_copy(update={"total_images": 52, "r1_interval": 3})
+    train(rarely, images, tmp_path, tracker=recorder)
+    points = {step: values for step, values in recorder.points if "loss_generator" in values}
+    assert list(points) == [40, 52], "after ten steps, and at the end"
+    means = [p.mean().item() for p in penalties]  # of two micro-batches each, in steps 0, 3, ... 12
+    assert len(means) == 10
+    assert points[40]["r1_penalty"] == pytest.approx(sum(means[:8]) / 8)
+    assert points[52]["r1_penalty"] == pytest.approx(sum(means[8:]) / 2)
+    for values in points.values():
+        for name in ("generator", "discriminator", "discriminator_penalty"):
+            assert values[f"gradient_norm_{name}"] > 0
+        assert values["memory_gib"] > 0
+
+
 def test_only_config_r_from_scratch_is_blurred(
     config: GanConfig, images: Images, tmp_path: Path
 ) -> None:
@@ -371,7 +409,7 @@ def test_a_diverged_run_says_what_to_lower_and_saves_nothing(
     gan = build_gan(config, 1)
     with torch.no_grad():
         gan.discriminator.out.bias.fill_(math.nan)
-    expected = r"loss_discriminator.* at 4 images; lower gan\.generator_lr"
+    expected = r"loss_discriminator no longer finite at 8 images; lower gan\.generator_lr"
     with pytest.raises(UserError, match=expected):
         train(config, images, tmp_path, gan)
     assert ResumeState(tmp_path, "train_gan", "test").load() is None

@@ -54,7 +54,7 @@ def test_state_of_an_older_version_is_a_line_and_a_fresh_start(
     resume.folder.mkdir(parents=True)
     torch.save({"images_seen": 8}, resume.path)  # without a version: the first
     assert resume.load() is None
-    assert capsys.readouterr().err.endswith("is an older version's; fresh start\n")
+    assert capsys.readouterr().err.endswith("is another version's; fresh start\n")
 
 
 def test_kept_files_come_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
