@@ -133,7 +133,7 @@ def test_a_champion_comes_out_and_every_gate_passes(repository: Repository) -> N
     assert "champion" in shown
     assert "28 of 28" in repository.run("lookalike", "summary")
     assert "unchanged; champion: 1" in repository.run("lookalike", "promote", "1", "--dry-run")
-    assert "replaced no champion" in repository.run("lookalike", "rollback", status=2)
+    assert "nobody is left to roll" in repository.run("lookalike", "rollback", status=2)
 
 
 def test_no_stage_runs_twice(repository: Repository) -> None:

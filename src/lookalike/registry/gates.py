@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,8 @@ import pandas as pd
 
 from lookalike.config import GatesConfig
 from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.verdict import Gate
+from lookalike.reid.onnx_export import TOLERANCE as ONNX_TOLERANCE
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95  # one-sided
@@ -27,32 +29,6 @@ TRAIN_AGAIN = "`dvc repro --force --single-item train_reid@ARM`, then `dvc repro
 TRAINED = ("gan", "encoder", "reid")
 KINDS = ("persons", "variations")
 RELATIVE_METRICS = ("rank_1", "mAP")
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One verdict.
-
-    Attributes:
-        name: family and what is judged, say `absolute.rank_1`.
-        value: what was measured; None where it is missing.
-        bound: what was asked for, in words.
-        passed: the verdict.
-        reason: one line for a person.
-    """
-
-    name: str
-    value: float | str | None
-    bound: str
-    passed: bool
-    reason: str
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON; NaN and infinity, which JSON does not know, as text."""
-        fields = asdict(self)
-        if isinstance(self.value, float) and not math.isfinite(self.value):
-            fields["value"] = str(self.value)
-        return fields
 
 
 @dataclass(frozen=True)
@@ -245,10 +221,6 @@ def slices(candidate: Measurement, config: GatesConfig) -> list[Gate]:
 
 def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
     """The registered model answers a request, well-formed, in time, and is not too large."""
-    from lookalike.reid.onnx_export import (
-        TOLERANCE,  # PyTorch, which `registry show` has no need of
-    )
-
     embeddings = check.embeddings
     answered = embeddings is not None and embeddings.ndim == 2 and embeddings.size > 0
     finite = bool(answered and embeddings is not None and np.isfinite(embeddings).all())
@@ -267,7 +239,7 @@ def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
         _bounded("operational.unit_length_deviation", deviation, high=UNIT_TOLERANCE),
         _bounded("operational.latency_ms", check.latency_ms, 0.0, config.max_latency_ms),
         _bounded("operational.size_mb", check.size_mb, 0.0, config.max_size_mb),
-        _bounded("operational.onnx", check.onnx_difference, 0.0, TOLERANCE),
+        _bounded("operational.onnx", check.onnx_difference, 0.0, ONNX_TOLERANCE),
     ]
 
 
@@ -327,11 +299,6 @@ def bootstrap_lower_bound(
     drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
     means = (drawn @ sums) / (drawn @ counts)
     return float(np.quantile(means, 1 - CONFIDENCE))
-
-
-def failures(gates: Sequence[Gate]) -> dict[str, str]:
-    """Name and reason of each gate that did not pass."""
-    return {gate.name: gate.reason for gate in gates if not gate.passed}
 
 
 def _without_champion(family: str, config: GatesConfig) -> Gate:
