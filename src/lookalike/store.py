@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lookalike.config import Config
 from lookalike.errors import UserError
 from lookalike.relocation import DATABASE, artifact_location, relocate
+from lookalike.workspace import workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,7 +50,7 @@ class Store:
 
 
 def tracking_uri(root: Path) -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite database in `mlruns/` under the repository root.
+    """`MLFLOW_TRACKING_URI`, or the SQLite database in the repository's `mlruns/`.
 
     Raises:
         UserError: that folder's path has a question mark, which would cut the address short.
@@ -70,7 +71,7 @@ def quoted(text: str) -> str:
 
 def own_folder(root: Path) -> Path:
     """Where the store of this checkout lies: `mlruns/`, or what that is a link to."""
-    return (root / "mlruns").resolve()
+    return (workspace(root) / "mlruns").resolve()
 
 
 def settle(root: Path) -> None:
@@ -88,7 +89,7 @@ def _without_password(text: str) -> str:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """One process of this checkout at a time: MLflow cannot create its schema twice at once."""
-    path = root / "mlruns" / ".lock"
+    path = own_folder(root) / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # the kernel lets go when the process dies

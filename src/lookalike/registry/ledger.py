@@ -36,7 +36,7 @@ from lookalike.registry.decisions import (
     read_history,
 )
 from lookalike.registry.verdict import Gate, failures
-from lookalike.store import connect, locked, quoted
+from lookalike.store import connect, locked, own_folder, quoted
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -76,7 +76,7 @@ class Ledger:
         self.config, self.root, self.name = config, root, config.registry.model
         self.store = connect(config, root)
         self.log = f"{self.name}-decisions"
-        self.copies = root / "mlruns" / "decisions" / self.name
+        self.copies = own_folder(root) / "decisions" / self.name
 
     def champion(self) -> int | None:
         """The champion's version; None where there is none."""
