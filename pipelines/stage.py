@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookalike.config import Config, load_config
+from lookalike.config import ArmConfig, Config, load_config
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.names import PARAMS
@@ -75,6 +75,11 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
     except UserError as error:
         say(f"{name}: {error}")
         sys.exit(2)
+
+
+def added_manifests(arm: ArmConfig) -> list[Path]:
+    """What the filter wrote about the generated images that join the real ones, a file per kind."""
+    return [ARTIFACTS / "filter" / kind / "manifest.parquet" for kind in arm.images]
 
 
 def content(thing: Path | pd.DataFrame) -> str:

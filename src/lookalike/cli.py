@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike import cli_data, cli_deploy, cli_latents, cli_servers, cli_weights
+from lookalike import cli_data, cli_deploy, cli_latents, cli_profile, cli_servers, cli_weights
 from lookalike.errors import UserError
 from lookalike.names import PARAMS
 
@@ -16,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__d
 registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_weights.app, name="weights")
+app.add_typer(cli_profile.app, name="profile")
 app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)

@@ -35,6 +35,7 @@ from lookalike.data.decoding import decode
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.names import CHAMPION
+from lookalike.profiles import render
 from lookalike.provenance import git_sha, md5_file
 from lookalike.registry.chosen import choose_model
 from lookalike.registry.evidence import Evidence, Measurement
@@ -52,7 +53,7 @@ REPOSITORY = Path(__file__).parents[2]
 def make_checkout(root: Path) -> Config:
     """A repository with parameters and weights; latency is not judged on a busy test machine."""
     root.mkdir(parents=True)
-    (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    (root / "params.yaml").write_text(render(Config()))
     (root / ".gitignore").write_text("/mlruns/\n/artifacts/\n")
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "start"]):

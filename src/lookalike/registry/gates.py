@@ -7,6 +7,7 @@ here reads a file or asks the registry, so each gate can be tested with numbers.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -119,9 +120,7 @@ def integrity(evidence: Evidence, loads_safely: bool, rolled_back: bool) -> list
             evidence.git_sha,
             "a commit without changes",
             evidence.git_sha not in ("", "unknown") and not files,
-            f"not committed: {files or 'no git repository'}; commit, then {REGISTER_AGAIN}"
-            if files or evidence.git_sha in ("", "unknown")
-            else "everything is committed",
+            _uncommitted(evidence),
         ),
         _equal(
             "integrity.no_pickle",
@@ -139,6 +138,19 @@ def integrity(evidence: Evidence, loads_safely: bool, rolled_back: bool) -> list
             else "nobody rolled it back, or it is asked for by name",
         ),
     ]
+
+
+def _uncommitted(evidence: Evidence) -> str:
+    """What is not committed, and the commands that mend it."""
+    if evidence.git_sha in ("", "unknown"):
+        return f"there is no commit: `git init`, commit everything, then {REGISTER_AGAIN}"
+    if not evidence.uncommitted:
+        return "everything is committed"
+    files = shlex.join(evidence.uncommitted)
+    return (
+        f"not committed: {', '.join(evidence.uncommitted)}; "
+        f"`git add {files}`, `git commit`, then {REGISTER_AGAIN}"
+    )
 
 
 def leakage(evidence: Evidence) -> list[Gate]:
