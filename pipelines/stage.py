@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookalike.config import ArmConfig, Config, load_config
+from lookalike.config import Config, load_config
 from lookalike.data.manifest import sha256_file
-from lookalike.errors import UserError
 from lookalike.names import PARAMS
-from lookalike.progress import say
+from lookalike.progress import last_words, say
 from lookalike.provenance import md5_file
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
@@ -72,14 +71,8 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
             tracker.metrics({"seconds": time.monotonic() - began, "peak_memory_mb": peak})
             write_run_json(stage.folder / "run.json", tracker, inputs)
-    except UserError as error:
-        say(f"{name}: {error}")
-        sys.exit(2)
-
-
-def added_manifests(arm: ArmConfig) -> list[Path]:
-    """What the filter wrote about the generated images that join the real ones, a file per kind."""
-    return [ARTIFACTS / "filter" / kind / "manifest.parquet" for kind in arm.images]
+    except Exception as error:
+        sys.exit(last_words(error, name))
 
 
 def content(thing: Path | pd.DataFrame) -> str:

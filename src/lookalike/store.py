@@ -1,24 +1,34 @@
-"""Where MLflow's database is, and how to reach it."""
+"""Where MLflow's store is, and how it is opened."""
 
 from __future__ import annotations
 
 import fcntl
 import logging
 import os
-import re
+import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from lookalike.addresses import Address
 from lookalike.config import Config
 from lookalike.errors import UserError
+from lookalike.progress import say
+from lookalike.reachable import VARIABLE, check, explained
 from lookalike.relocation import DATABASE, artifact_location, relocate
-from lookalike.workspace import workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+QUIET = 2.0  # seconds of waiting before a word about it
+QUIETLY = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -50,18 +60,30 @@ class Store:
 
 
 def tracking_uri(root: Path) -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite database in the repository's `mlruns/`.
+    """`MLFLOW_TRACKING_URI`, or the SQLite database in `mlruns/` under the repository root.
+
+    What the variable says is rewritten in the environment, so that no library prints a password:
+    those of a server go where MLflow looks for them, those of a database are encoded.
 
     Raises:
         UserError: that folder's path has a question mark, which would cut the address short.
     """
-    chosen = os.environ.get("MLFLOW_TRACKING_URI")
-    if chosen:
-        return chosen
-    database = own_folder(root) / DATABASE
-    if "?" in str(database):
-        raise UserError(f"MLflow can keep no database in {database.parent}: rename what has a ?")
-    return f"sqlite:///{database}"
+    chosen = os.environ.get(VARIABLE)
+    if not chosen:
+        database = own_folder(root) / DATABASE
+        if "?" in str(database):
+            raise UserError(
+                f"MLflow can keep no database in {database.parent}: rename what has a ?"
+            )
+        return f"sqlite:///{database}"
+    address = Address.parse(chosen)
+    uri = address.encoded
+    if address.scheme in ("http://", "https://") and address.user and address.password:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = address.user
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = address.password
+        uri = address.plain
+    os.environ[VARIABLE] = uri
+    return uri
 
 
 def quoted(text: str) -> str:
@@ -71,65 +93,86 @@ def quoted(text: str) -> str:
 
 def own_folder(root: Path) -> Path:
     """Where the store of this checkout lies: `mlruns/`, or what that is a link to."""
-    return (workspace(root) / "mlruns").resolve()
+    return (root / "mlruns").resolve()
 
 
-def settle(root: Path) -> None:
-    """Let the database of a checkout that was moved or copied know where it lies now."""
-    if not os.environ.get("MLFLOW_TRACKING_URI") and (own_folder(root) / DATABASE).is_file():
-        with locked(root):
+def settle(root: Path) -> str:
+    """The store's address, when it can be opened and knows where it lies: checkouts are moved.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    for name, value in QUIETLY.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+    uri, local = tracking_uri(root), not os.environ.get(VARIABLE)
+    if local and not (own_folder(root) / DATABASE).exists():
+        return uri  # of a database that is not made yet
+    with locked(root):
+        check(uri)
+        if local:
             relocate(own_folder(root))
-
-
-def _without_password(text: str) -> str:
-    """Addresses in a message without what stands before an @: it may be a secret."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return uri
 
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """One process of this checkout at a time: MLflow cannot create its schema twice at once."""
-    path = own_folder(root) / ".lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # the kernel lets go when the process dies
+    path = root / "mlruns" / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("w")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({(error.strerror or '').lower()}): MLflow's runs are kept in "
+            f"{path.parent}, which must be a folder that you may write to"
+        ) from error
+    with stream:
+        _take(stream, path)  # the kernel lets go when the process dies
         yield
+
+
+def _take(stream: IO[str], path: Path) -> None:
+    """Lock a file, for as long as it takes; with a word after a while."""
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told and time.monotonic() - began > QUIET:
+                say(f"waiting for another process of this checkout, which holds {path}")
+                told = True
+            time.sleep(0.02)
 
 
 def connect(config: Config, root: Path) -> Store:
     """Open the store; creates database and experiment where they are missing.
 
     Raises:
-        UserError: the store does not answer, or the experiment was deleted.
+        UserError: the store cannot be opened, or the experiment was deleted.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    uri, name = settle(root), config.registry.experiment
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
-    uri, name = tracking_uri(root), config.registry.experiment
-    settle(root)
-    try:
-        with locked(root):
+    with locked(root):
+        try:
             client = MlflowClient(uri)
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 # A server knows its own place for artifacts; ours lie beside the database.
-                local = not os.environ.get("MLFLOW_TRACKING_URI")
+                local = not os.environ.get(VARIABLE)
                 place = artifact_location(own_folder(root)) if local else None
                 experiment_id = client.create_experiment(name, artifact_location=place)
                 experiment = client.get_experiment(experiment_id)
             client.search_registered_models(max_results=1)  # the registry's part of the schema
-    except MlflowException as error:
-        reason = _without_password(" ".join(error.message.split()))[:300]
-        raise UserError(
-            f"MLflow's store {_without_password(uri)} does not answer ({reason}); start it, or "
-            "unset MLFLOW_TRACKING_URI to use the one in mlruns/"
-        ) from error
+        except Exception as error:
+            raise explained(error, uri) or error from error
     if experiment.lifecycle_stage == "deleted":
+        command = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        before = "" if os.environ.get(VARIABLE) else f"{VARIABLE}={shlex.quote(uri)} "
         raise UserError(
-            f"experiment {name} is deleted; restore it with `mlflow experiments restore`"
+            f"experiment {name} is deleted; `{before}{command}` restores it, another name for "
+            "registry.experiment in params.yaml begins a new one"
         )
     return Store(uri, client, name, experiment.experiment_id)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
+from lookalike.addresses import hidden
 from lookalike.config import Config
 from lookalike.processes import Terminated, alive, process_tags, terminable
 from lookalike.provenance import (
@@ -28,7 +29,6 @@ from lookalike.provenance import (
     uncommitted,
 )
 from lookalike.store import Store, connect, locked, quoted
-from lookalike.workspace import experiment
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -112,7 +112,7 @@ class MlflowTracker:
         """See Tracker."""
         from mlflow.entities import Param
 
-        params = [Param(key, str(value)) for key, value in flatten(values).items()]
+        params = [Param(key, hidden(str(value))) for key, value in flatten(values).items()]
         for first in range(0, len(params), 100):  # MLflow's limit per request
             self.store.client.log_batch(self.run_id, params=params[first : first + 100])
 
@@ -132,7 +132,7 @@ class MlflowTracker:
         """See Tracker."""
         from mlflow.entities import RunTag
 
-        tags = [RunTag(key, str(value)) for key, value in values.items()]
+        tags = [RunTag(key, hidden(str(value))) for key, value in values.items()]
         self.store.client.log_batch(self.run_id, tags=tags)
 
     def artifact(self, path: Path, folder: str = "") -> None:
@@ -148,6 +148,8 @@ class MlflowTracker:
         with warnings.catch_warnings():  # about integer columns that could hold missing values
             warnings.simplefilter("ignore", UserWarning)
             described = from_pandas(frame, name=name, digest=digest[:36]).to_dict()
+        # As its source MLflow names the repository, by the address of git's remote.
+        described = {key: hidden(value) for key, value in described.items()}
         tags = [InputTag("mlflow.data.context", context)]
         self.store.client.log_inputs(self.run_id, [DatasetInput(Dataset(**described), tags)])
 
@@ -156,8 +158,7 @@ class MlflowTracker:
 def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
     """Run a stage as a child of its pipeline's run; only the main process may call this.
 
-    The parent stands for one commit with one params.yaml, or for one experiment, whose name it
-    has then. Both runs are RUNNING meanwhile, then
+    The parent stands for one commit with one params.yaml. Both runs are RUNNING meanwhile, then
     FINISHED; FAILED after an exception; KILLED after SIGTERM or an interrupt. What SIGKILL left as
     RUNNING is set to KILLED when the next stage starts, or when somebody looks (`lookalike ui`).
 
@@ -177,8 +178,6 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
         "mlflow.source.git.commit": sha,
         **process_tags(),
     }
-    if experiment():
-        common["lookalike.experiment"] = experiment()
     if dirty:
         common["lookalike.uncommitted"] = ", ".join(dirty)[:5000]
     with locked(root):
@@ -186,7 +185,7 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
         parent = _newest(store, f"tags.`lookalike.pipeline` = '{digest}' and {IS_PARENT}")
         if parent is None:
             tags = {**common, "lookalike.kind": "pipeline"}
-            name = experiment() or f"{config.profile} {digest}"
+            name = f"{config.profile} {digest}"
             parent = client.create_run(store.experiment_id, tags=tags, run_name=name)
             # All of them, so that two pipelines can be compared; stages record their own parts.
             MlflowTracker(store, parent.info.run_id, "", root).params(config.model_dump())
@@ -241,7 +240,7 @@ def write_run_json(path: Path, tracker: MlflowTracker, inputs: Sequence[Path]) -
         "inputs": {relative_name(p, root): sha256_path(root / p) for p in inputs},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    path.write_text(hidden(json.dumps(record, indent=2)) + "\n")
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,10 +19,11 @@ from typing import Any
 import pytest
 
 from lookalike.cli import main
-from lookalike.config import Config
+from lookalike.config import load_config
 from lookalike.names import CHAMPION
-from lookalike.profiles import render
 from lookalike.tracking import open_run
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def unused_port() -> int:
@@ -65,8 +67,8 @@ def test_the_ui_shows_the_runs_the_artifacts_and_the_model(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = tmp_path / "100% real"
     root.mkdir()
-    (root / "params.yaml").write_text(render(Config()))
-    config = Config()
+    shutil.copy(PARAMS, root)
+    config = load_config(PARAMS)
     with open_run("evaluate@baseline", config, root) as tracker:
         tracker.metrics({"mAP": 0.5})
         tracker.artifact(root / "params.yaml")
@@ -101,7 +103,7 @@ def test_a_port_in_use_is_told_before_anything_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "params.yaml").write_text(render(Config()))
+    shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -120,7 +122,7 @@ def test_a_port_in_use_is_told_before_anything_is_loaded(
 def test_an_address_that_is_not_this_machines(
     host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "params.yaml").write_text(render(Config()))
+    shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["lookalike", "serve", "--host", host])
     with pytest.raises(SystemExit) as caught:

@@ -16,8 +16,10 @@ import contextlib
 import json
 import logging
 import os
+import runpy
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 MAX_BODY = 16 * 1024 * 1024  # bytes: a picture of 8 MiB in base64, or hundreds of crops
@@ -251,14 +253,18 @@ async def answer(send: Send, refused: RefusedError) -> None:
 def main(model: str, host: str, port: str) -> None:
     """Load the model, then answer until told to stop."""
     import uvicorn
-    from mlflow.exceptions import MlflowException
     from mlflow.pyfunc import load_model, scoring_server
 
     os.environ.setdefault("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
     try:
         loaded = load_model(model)
-    except MlflowException as error:
-        sys.exit(f"error: cannot load {model}: {' '.join(error.message.split())}")
+    except Exception as error:
+        # Run as a script, because this package must not be imported.
+        hidden = runpy.run_path(str(Path(__file__).parents[1] / "addresses.py"))["hidden"]
+        reason = " ".join(hidden(str(error)).split())[:300]
+        sys.exit(
+            f"error: cannot load {model}: {reason}; `lookalike registry show` lists what there is"
+        )
     app = Guard(scoring_server.init(loaded))
     uvicorn.run(app, host=host, port=int(port), limit_concurrency=CONNECTIONS, access_log=False)
 
