@@ -1,7 +1,7 @@
 """The study's re-ID recipe against the strong one, on rendered pedestrians, over several seeds.
 
 Both see the same images at the same size, equally many, from scratch, with the same optimiser and
-schedule (those of profiles/embedded.yaml, larger and longer): what differs is the head, the losses,
+schedule (those of the defaults, larger and longer): what differs is the head, the losses,
 the sampling and the erasing. Results are means and standard deviations over seeds on the test
 persons. Each result is kept in FOLDER and each training resumes there, so that the command
 may be stopped at any time.
@@ -20,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.config import Config, ReidConfig, load_config
+from lookalike.config import Config, ReidConfig
 from lookalike.data.loading import Images, load_images
 from lookalike.data.manifest import test_protocol
 from lookalike.data.population import render_population
 from lookalike.data.prepare import prepare_manifest
+from lookalike.profiles import compose
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
 from lookalike.reid.trainer import train_reid
@@ -63,14 +64,14 @@ QUICK = {"height": 32, "width": 16, "epochs": 1, "batch_size": 8, "micro_batch":
 
 def embedded() -> Config:
     """The embedded profile's parameters."""
-    return load_config(ROOT / "profiles" / "embedded.yaml")
+    return Config()
 
 
 def recipes(quick: bool) -> dict[str, ReidConfig]:
     """Both recipes, equal in everything of `SCALE`."""
     size = QUICK if quick else SIZE
     study = ReidConfig.model_validate(embedded().reid.model_dump() | size)
-    strong = load_config(ROOT / "profiles" / "strong.yaml").reid.model_dump()
+    strong = compose("strong", ROOT / "profiles").reid.model_dump()
     scale = {key: value for key, value in study.model_dump().items() if key in SCALE}
     return {"study": study, "strong": ReidConfig.model_validate(strong | scale)}
 

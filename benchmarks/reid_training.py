@@ -31,7 +31,8 @@ from recipes import ROOT, recipes
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lookalike.config import ReidConfig, load_config
+from lookalike.config import ReidConfig
+from lookalike.profiles import compose
 from lookalike.reid.convolution import SmallMapConv2d
 from lookalike.reid.model import ReidNet, new_reid
 from lookalike.reid.trainer import train_reid
@@ -149,7 +150,7 @@ def main() -> None:
     configs = {f"{name}, small": config for name, config in recipes(arguments.quick).items()}
     if cuda and not arguments.quick:
         for name in ("study", "strong"):
-            config = load_config(ROOT / "profiles" / f"{name}.yaml").reid
+            config = compose(name, ROOT / "profiles").reid
             configs[name] = config.model_copy(update={"batch_size": 64, "micro_batch": 64})
     if arguments.compare:
         print(f"{'recipe':16}{'way':>16}{'seconds a step':>16}{'of as it is':>13}")

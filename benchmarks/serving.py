@@ -21,8 +21,9 @@ import numpy as np
 import onnxruntime
 import torch
 
-from lookalike.config import ReidConfig, load_config
+from lookalike.config import ReidConfig
 from lookalike.data.loading import Images
+from lookalike.profiles import compose
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.model import new_reid
 from lookalike.reid.onnx_export import INPUT, export_onnx
@@ -95,7 +96,7 @@ def main() -> None:
         f"{'images/s':>11}{'calls':>7}"
     )
     for profile in PROFILES[:1] if quick else PROFILES:
-        config = load_config(ROOT / "profiles" / f"{profile}.yaml").reid
+        config = compose(profile, ROOT / "profiles").reid
         if quick:
             config = config.model_copy(update={"height": 32, "width": 16})
         report(profile, config, 0.0 if quick else SECONDS, 2 if quick else LEAST)

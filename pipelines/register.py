@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +12,13 @@ from lookalike.data.loading import read_bytes
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.progress import say
 from lookalike.registry.candidate import collect, spread, winner_and_rival
+from lookalike.registry.gates import REGISTER_AGAIN
 from lookalike.registry.promotion import Registry
 from lookalike.registry.remeasure import remeasure
 from lookalike.registry.side_by_side import draw_side_by_side
 from lookalike.report.curves import cmc_curves
 from lookalike.tracking import MlflowTracker
+from lookalike.workspace import experiment
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, run
 
 PICTURES = 4  # test images that the serving gate sends
@@ -26,6 +29,11 @@ def work(stage: Stage) -> None:
     config = stage.config
     arms = list(config.arms)
     evaluations = ARTIFACTS / "evaluate"
+    # These folders are dependencies, and a clone would lack what an arm has left that is no more.
+    for stage_folder in (evaluations, ARTIFACTS / "train_reid"):
+        for folder in stage_folder.iterdir():
+            if folder.name not in arms:
+                shutil.rmtree(folder)
     arm, rival = winner_and_rival(evaluations, arms)
     assert isinstance(stage.tracker, MlflowTracker)
     evidence = collect(ARTIFACTS, arm, stage.root, config, stage.tracker.status_of)
@@ -34,16 +42,22 @@ def work(stage: Stage) -> None:
     registry = Registry(config, Path.cwd())
     weights = ARTIFACTS / "train_reid" / arm / "model.safetensors"
     version = registry.register(stage.tracker, arm, weights, evidence, pictures)
-    decision = registry.promote(version, remeasure=remeasure(config, MANIFEST, Path.cwd()))
+    # An experiment is judged and changes nothing that others use, unless its parameters say so.
+    held_back = bool(experiment()) and not config.registry.promote_experiments
+    decision = registry.promote(
+        version, dry_run=held_back, remeasure=remeasure(config, MANIFEST, Path.cwd())
+    )
 
-    failed = [gate.name for gate in decision.gates if not gate.passed]
-    reason = f"failed: {', '.join(failed)}" if failed else decision.action
+    failed = [gate for gate in decision.gates if not gate.passed]
+    reason = decision.action if not failed else f"failed: {', '.join(g.name for g in failed)}"
+    if held_back and decision.action == "promoted":
+        reason = f"passed as experiment {experiment()}, not promoted"
     record = {
         "winner": arm,
         "model": registry.name,
         "version": version,
-        "promoted": decision.action == "promoted",
-        "champion": decision.champion_after,
+        "promoted": decision.action == "promoted" and not held_back,
+        "champion": decision.champion_before if held_back else decision.champion_after,
         "gates": [gate.as_dict() for gate in decision.gates],
         "reason": reason,
     }
@@ -59,6 +73,13 @@ def work(stage: Stage) -> None:
     stage.tracker.metrics(evidence.evaluation.metrics)
     stage.dataset(query, "query")
     say(f"register: {registry.name} v{version} ({arm}): {reason}")
+    for gate in failed:
+        say(f"register: {gate.name}: {gate.reason}")
+    if held_back:
+        say(
+            f"register: to promote it: `dvc exp apply {experiment()}`, `git commit --all`, then "
+            f"{REGISTER_AGAIN}; or set registry.promote_experiments"
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookalike.config import Config, load_config
+from lookalike.config import ArmConfig, Config, load_config
 from lookalike.data.manifest import sha256_file
 from lookalike.names import PARAMS
 from lookalike.progress import last_words, say
@@ -73,6 +73,11 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
             write_run_json(stage.folder / "run.json", tracker, inputs)
     except Exception as error:
         sys.exit(last_words(error, name))
+
+
+def added_manifests(arm: ArmConfig) -> list[Path]:
+    """What the filter wrote about the generated images that join the real ones, a file per kind."""
+    return [ARTIFACTS / "filter" / kind / "manifest.parquet" for kind in arm.images]
 
 
 def content(thing: Path | pd.DataFrame) -> str:

@@ -18,8 +18,7 @@ from lookalike.reid.trainer import train_reid
 from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.session import Session
 from lookalike.weights import find
-from pipelines.arms import added_manifest, check_declared
-from pipelines.stage import MANIFEST, Stage, choice, content, run
+from pipelines.stage import MANIFEST, Stage, added_manifests, choice, content, run
 
 # Of the curves that validation draws. What `evaluate.ranks` reports is no reason to train again.
 RANKS = (1, 5, 10)
@@ -28,11 +27,9 @@ RANKS = (1, 5, 10)
 def work(stage: Stage, name: str) -> None:
     """Train the arm `name`, measuring on the validation persons along the way."""
     config, reid, arm = stage.config, stage.config.reid, stage.config.arms[name]
-    check_declared(name, arm)
     manifest = read_manifest(MANIFEST)
-    rows = real_rows(manifest, arm)
-    if added := added_manifest(arm):
-        rows = pd.concat([rows, select(read_manifest(added), arm)], ignore_index=True)
+    added = [select(read_manifest(path), arm) for path in added_manifests(arm)]
+    rows = pd.concat([real_rows(manifest, arm), *added], ignore_index=True)
     persons = rows["person_id"].tolist()
 
     session = Session(config.seed, reid.precision)
@@ -88,5 +85,4 @@ def work(stage: Stage, name: str) -> None:
 if __name__ == "__main__":
     arms = load_config(PARAMS).arms
     arm = choice(list(arms))
-    inputs = [MANIFEST, added_manifest(arms[arm])]
-    run(f"train_reid@{arm}", partial(work, name=arm), [path for path in inputs if path])
+    run(f"train_reid@{arm}", partial(work, name=arm), [MANIFEST, *added_manifests(arms[arm])])

@@ -6,10 +6,11 @@ import json
 
 import pandas as pd
 
+from lookalike.config import ArmConfig
 from lookalike.data.expectations import validate_manifest
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.progress import say
-from pipelines.stage import ARTIFACTS, Stage, run
+from pipelines.stage import ARTIFACTS, Stage, added_manifests, run
 
 INPUTS = [ARTIFACTS / "prepare" / "manifest.parquet", ARTIFACTS / "prepare" / "problems.parquet"]
 
@@ -28,6 +29,8 @@ def work(stage: Stage) -> None:
     stage.dataset(manifest, "validation", INPUTS[0])
     verdict.check()
     write_manifest(verdict.accepted, stage.folder / "manifest.parquet")
+    (nothing,) = added_manifests(ArmConfig(images=("none",)))
+    write_manifest(verdict.accepted.head(0), nothing)
     say(f"validate: {verdict.summary()}")
 
 

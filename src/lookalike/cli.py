@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike import cli_data, cli_deploy, cli_latents, cli_servers, cli_weights
+from lookalike import cli_data, cli_deploy, cli_latents, cli_profile, cli_servers, cli_weights
 from lookalike.errors import UserError
 from lookalike.names import PARAMS
 
@@ -16,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__d
 registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_weights.app, name="weights")
+app.add_typer(cli_profile.app, name="profile")
 app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
@@ -149,6 +150,10 @@ def doctor() -> None:
 def promote(
     version: Annotated[int, typer.Argument(help="Of the registered model.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, write nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote it although gates fail; with --reason.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Of --force; goes on record.")] = "",
 ) -> None:
     """Run every gate on a version and make it champion if all pass; exits with 1 if not."""
     from rich.console import Console
@@ -160,10 +165,12 @@ def promote(
     from lookalike.report.summary import GATE_COLUMNS
     from lookalike.report.tables import gates_table
 
+    if force != bool(reason.strip()):
+        raise UserError("--force and --reason TEXT go together: the log says why gates were passed")
     config = load_config(PARAMS)
     measure = remeasure(config, Path("artifacts/validate/manifest.parquet"), Path.cwd())
     decision = Registry(config, Path.cwd()).promote(
-        version, dry_run=dry_run, by_hand=True, remeasure=measure
+        version, dry_run=dry_run, by_hand=True, force=reason.strip(), remeasure=measure
     )
     if decision.gates:
         gates = gates_table([gate.as_dict() for gate in decision.gates])
@@ -174,13 +181,15 @@ def promote(
 
 
 @app.command()
-def rollback() -> None:
-    """Give the alias champion back to the version that the current champion replaced."""
+def rollback(
+    reason: Annotated[str, typer.Option(help="Goes on record.")] = "",
+) -> None:
+    """Give the alias champion back to the champion before, and take this one out for good."""
     from lookalike.config import load_config
     from lookalike.progress import say
-    from lookalike.registry.promotion import Registry
+    from lookalike.registry.ledger import Ledger
 
-    decision = Registry(load_config(PARAMS), Path.cwd()).rollback()
+    decision = Ledger(load_config(PARAMS), Path.cwd()).rollback(reason.strip())
     say(f"champion: version {decision.champion_after} (was {decision.champion_before})")
 
 
@@ -191,17 +200,46 @@ def registry_show() -> None:
     from rich.table import Table
 
     from lookalike.config import load_config
-    from lookalike.registry.promotion import Registry
+    from lookalike.registry.ledger import Ledger
 
-    registry = Registry(load_config(PARAMS), Path.cwd())
+    ledger = Ledger(load_config(PARAMS), Path.cwd())
     columns = ("version", "arm", "rank-1", "mAP", "registered", "decision", "replaced")
-    table = Table(*columns, title=registry.name)
-    for info in registry.show():
+    table = Table(*columns, title=ledger.name)
+    for info in ledger.show():
         rates = [f"{float(info.tags.get(f'lookalike.{m}', 'nan')):.1%}" for m in ("rank_1", "mAP")]
-        name = f"{info.version} [green]champion[/]" if info.champion else str(info.version)
+        name = " ".join([str(info.version), *(f"[green]{alias}[/]" for alias in info.aliases)])
         created = info.created[:16].replace("T", " ")
-        table.add_row(name, info.arm, *rates, created, info.decision, info.predecessor)
+        table.add_row(name, info.arm, *rates, created, info.decision, str(info.replaced or ""))
     Console().print(table)
+
+
+@registry_app.command("verify")
+def registry_verify() -> None:
+    """Print the decision log and whether it is whole and unchanged; exits with 1 if not."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from lookalike.config import load_config
+    from lookalike.progress import say
+    from lookalike.registry.ledger import Ledger
+
+    ledger = Ledger(load_config(PARAMS), Path.cwd())
+    history, problems = ledger.verify()
+    table = Table("", "time", "version", "decision", "champion", "by", "reason", title=ledger.log)
+    for entry in history.entries:
+        made = entry.decision
+        time = made.time[:16].replace("T", " ")
+        cells = (str(made.version), made.action, str(made.champion_after or "none"), made.by)
+        table.add_row(str(entry.number), time, *cells, escape(made.reason))
+    Console().print(table)
+    for problem in problems:
+        say(f"{ledger.log}: {problem}")
+    if not problems:
+        waiting = "" if history.applied else "; the aliases follow with the next decision"
+        void = f" and {len(history.void)} that came too late" if history.void else ""
+        say(f"{len(history.entries)} decisions{void}; nothing was changed or taken out{waiting}")
+    raise typer.Exit(int(bool(problems)))
 
 
 @app.command()
@@ -209,12 +247,12 @@ def summary() -> None:
     """Arms and metrics, gates, the champion, and where to look next."""
     from lookalike.config import load_config
     from lookalike.progress import say
-    from lookalike.registry.promotion import Registry
+    from lookalike.registry.ledger import Ledger
     from lookalike.report.html import write_report
     from lookalike.report.summary import print_summary
 
     config = load_config(PARAMS)
-    arms, champion = list(config.arms), Registry(config, Path.cwd()).champion()
+    arms, champion = list(config.arms), Ledger(config, Path.cwd()).champion()
     artifacts, page = Path("artifacts"), Path(".lookalike/report.html")
     print_summary(artifacts, arms, champion)
     write_report(artifacts, page, arms=arms, champion=champion, parameters=PARAMS.read_text())

@@ -29,7 +29,7 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     """Open MLflow's UI on this repository's runs and models."""
     from lookalike.config import load_config
     from lookalike.progress import say
-    from lookalike.store import connect
+    from lookalike.store import connect, own_folder
     from lookalike.tracking import reconcile
 
     check_port(LOCALHOST, port)
@@ -43,7 +43,7 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     say(f"open http://{LOCALHOST}:{port}/{page} (in a few seconds; Ctrl+C ends it)")
     environment = {
         "MLFLOW_BACKEND_STORE_URI": store.uri,  # an argument could be read by all users
-        "MLFLOW_ARTIFACTS_DESTINATION": str(Path("mlruns", "artifacts").resolve()),
+        "MLFLOW_ARTIFACTS_DESTINATION": str(own_folder(Path()) / "artifacts"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing here is a job of that server's
         "MLFLOW_UVICORN_OPTS": "--log-level warning",
         "PYTHONWARNINGS": "ignore",  # of MLflow about its own libraries

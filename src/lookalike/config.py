@@ -1,7 +1,9 @@
-"""`params.yaml` as frozen, strict, documented types.
+"""The parameters as frozen, strict, documented types; their defaults are the profile `embedded`.
 
-Unknown keys, wrong types and impossible combinations are errors that name the key. Every field that
-a stage reads is a DVC parameter of that stage, so a change re-runs what it concerns and no more.
+A parameter is a field here, with its default and its meaning, and nowhere else: files in
+`profiles/` hold what differs, `params.yaml` holds the whole of the profile in use. Unknown keys,
+wrong types and impossible combinations are errors that name the key. Every field that a stage reads
+is a DVC parameter of that stage, so a change re-runs what it concerns and no more.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from ruamel.yaml import YAML
@@ -29,6 +32,7 @@ Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Group = Literal["coarse", "medium", "fine"]
 Source = Literal["rendered", "market1501", "dukemtmc", "msmt17", "csv", "folders"]
+ARM_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a folder, and of DVC's stages
 DATA_SET_NAME = r"[a-z0-9][a-z0-9-]*"  # of a data set beside the main one, which is "own"
 # Of what autocast reduces. fp16 is for GPUs without bf16: reid and encoder scale their loss, gan
 # clamps its activations instead. fp32 was once called "no", which many readers of YAML take for
@@ -48,71 +52,73 @@ class Section(BaseModel):
 class RenderedConfig(Section):
     """The population that `lookalike data render` draws when no real data is at hand."""
 
-    seed: Count
-    train_persons: Positive
-    test_persons: Positive
-    images_per_person: Positive  # mean over persons
-    distractors: Count
-    junk: Count
+    seed: Count = 1
+    train_persons: Positive = 120
+    test_persons: Positive = 50
+    images_per_person: Positive = 10  # mean over persons
+    distractors: Count = 60
+    junk: Count = 60
 
 
 class DataConfig(Section):
     """Where the images come from and which persons are held out for choosing the winner."""
 
-    source: Source  # the layout of data/; see docs/datasets.md
+    source: Source = "rendered"  # the layout of data/; see docs/datasets.md
     # Whether a published data set must have its published counts and crop size. false: other data
     # in the same layout. Sources without published figures do not look at it.
     as_published: bool = True
     # Further data sets by name: their train images lie in data/others/NAME, for arms that say so.
     others: dict[Annotated[str, Field(pattern=f"^{DATA_SET_NAME}$")], Source] = {}
-    rendered: RenderedConfig | None
-    validation_persons: Positive  # train identities held out; never test ones
+    rendered: RenderedConfig | None = RenderedConfig()
+    validation_persons: Positive = 16  # train identities held out; never test ones
     # What `validate` does with a bad image: stop, or leave it out and say so.
-    on_problem: Literal["fail", "quarantine"]
+    on_problem: Literal["fail", "quarantine"] = "fail"
 
 
 class ReidLossConfig(Section):
     """Cross-entropy over persons, and the metric losses that are added to it."""
 
-    label_smoothing: Fraction  # Szegedy et al. 2016
+    label_smoothing: Fraction = 0.0  # Szegedy et al. 2016
     # Batch-hard triplets (Hermans et al. 2017): the margin, or a soft one; null: none.
-    triplet: Rate | Literal["soft"] | None
-    centre: Weight  # of the centre loss (Wen et al. 2016); 0: none
-    circle: Weight  # of the circle loss (Sun et al. 2020); 0: none
+    triplet: Rate | Literal["soft"] | None = None
+    centre: Weight = 0.0  # of the centre loss (Wen et al. 2016); 0: none
+    circle: Weight = 0.0  # of the circle loss (Sun et al. 2020); 0: none
 
 
 class ReidScheduleConfig(Section):
     """The learning rate over epochs of as many images as there are to train on."""
 
-    warm_up: Weight  # epochs of linear rise
-    decay: Literal["cosine"] | tuple[Positive, ...]  # to 0, or by 10 after each of these epochs
-    freeze: Weight  # epochs in which the backbone stays as it was loaded
+    warm_up: Weight = 0.8  # epochs of linear rise
+    # To 0, or by 10 after each of these epochs.
+    decay: Literal["cosine"] | tuple[Positive, ...] = "cosine"
+    freeze: Weight = 0  # epochs in which the backbone stays as it was loaded
 
 
 class ReidConfig(Section):
     """ResNet50 with a batch-normalised embedding and one output per person; its training."""
 
-    height: Positive
-    width: Positive
-    weights: Literal["none", "resnet50-imagenet"]
-    embedding_dim: Positive | None  # of the fc layer; null: no such layer, ResNet50's 2048
-    bnneck: bool  # batch norm without shift, classifier without bias (Luo et al. 2019)
-    dropout: Fraction
-    last_stride: Literal[1, 2]  # 1 keeps layer4 at twice the resolution (Luo et al. 2019)
-    pooling: Literal["average", "gem"]  # gem: generalised mean (Radenovic et al. 2018)
-    ibn: bool  # instance norm on half of the channels of layers 1 to 3 (IBN-a, Pan et al. 2018)
-    loss: ReidLossConfig
-    epochs: Positive
-    batch_size: Positive  # over all processes
-    micro_batch: Positive  # images at once; the scope of batch statistics and metric losses
-    images_per_person: Positive | None  # in a batch, K of PK sampling; null: shuffled images
-    erasing: Fraction  # probability of random erasing (Zhong et al. 2020)
-    optimizer: Literal["adam", "adamw"]  # adam adds the weight decay to the gradient
-    learning_rate: Rate
-    weight_decay: Weight
-    schedule: ReidScheduleConfig
-    checkpoint_images: Positive
-    precision: Precision
+    height: Positive = 48
+    width: Positive = 24
+    weights: Literal["none", "resnet50-imagenet"] = "none"
+    embedding_dim: Positive | None = 256  # of the fc layer; null: no such layer, ResNet50's 2048
+    bnneck: bool = False  # batch norm without shift, classifier without bias (Luo et al. 2019)
+    dropout: Fraction = 0.2
+    last_stride: Literal[1, 2] = 2  # 1 keeps layer4 at twice the resolution (Luo et al. 2019)
+    pooling: Literal["average", "gem"] = "average"  # gem: generalised mean (Radenovic et al. 2018)
+    # Instance norm on half of the channels of layers 1 to 3 (IBN-a, Pan et al. 2018).
+    ibn: bool = False
+    loss: ReidLossConfig = ReidLossConfig()
+    epochs: Positive = 8
+    batch_size: Positive = 64  # over all processes
+    micro_batch: Positive = 64  # images at once; the scope of batch statistics and metric losses
+    images_per_person: Positive | None = None  # in a batch, K of PK sampling; null: shuffled images
+    erasing: Fraction = 0.0  # probability of random erasing (Zhong et al. 2020)
+    optimizer: Literal["adam", "adamw"] = "adamw"  # adam adds the weight decay to the gradient
+    learning_rate: Rate = 0.003
+    weight_decay: Weight = 0.0005
+    schedule: ReidScheduleConfig = ReidScheduleConfig()
+    checkpoint_images: Positive = 3000
+    precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -152,10 +158,11 @@ Transform = Literal[
 class AdaConfig(Section):
     """Adaptive discriminator augmentation (Karras et al. 2020, sections 2 and 3)."""
 
-    initial_p: Fraction  # chance of each transform at the start
-    target: Fraction | None  # mean sign of the logits of real images; null leaves p as it is
-    images: Positive  # in which p can move by 1: 500000 from scratch, 100000 in transfer learning
-    max_p: Fraction  # above 0.8 augmentations leak into the generated images
+    initial_p: Fraction = 0  # chance of each transform at the start
+    target: Fraction | None = 0.6  # mean sign of the logits of real images; null leaves p as it is
+    # In which p can move by 1: 500000 from scratch, 100000 in transfer learning.
+    images: Positive = 100000
+    max_p: Fraction = 0.8  # above 0.8 augmentations leak into the generated images
     # All but quarter turns, luma flips and hues, which make little sense of pedestrians.
     transforms: Annotated[tuple[Transform, ...], Field(min_length=1)] = (
         "x-flip",
@@ -181,40 +188,41 @@ class GanConfig(Section):
 
     # t: 3x3 convolutions. r: 1x1 convolutions and radial filters, so that details rotate with the
     # body too. The generator then has twice the channels named below, as published.
-    config: Literal["t", "r"]
+    config: Literal["t", "r"] = "t"
     # What the networks are told about an image, so that the generator can be asked for it.
-    condition: Literal["none", "person", "camera"]
-    height: Positive
-    width: Positive
-    z_dim: Positive
-    w_dim: Positive
-    channel_base: Positive
-    channel_max: Positive
-    num_layers: Positive
-    margin: Positive
-    discriminator_channel_base: Positive
-    discriminator_channel_max: Positive
-    start: str  # a name of `lookalike weights`, a .safetensors file in its home, or "none"
+    condition: Literal["none", "person", "camera"] = "none"
+    height: Positive = 64
+    width: Positive = 32
+    z_dim: Positive = 64
+    w_dim: Positive = 64
+    channel_base: Positive = 1024
+    channel_max: Positive = 64
+    num_layers: Positive = 8
+    margin: Positive = 4
+    discriminator_channel_base: Positive = 1024
+    discriminator_channel_max: Positive = 64
+    # A name of `lookalike weights`, a .safetensors file in its home, or "none".
+    start: str = "starting-generator"
     # Layers counted from the input (Freeze-D, Mo et al. 2020), as in the original: the one that
     # reads the image, then three in each block.
-    freeze_discriminator: Count
-    total_images: Positive
-    batch_size: Positive
-    micro_batch: Positive
-    generator_lr: Rate
-    discriminator_lr: Rate
-    r1_gamma: Rate
-    r1_interval: Positive
-    ema_half_life: Rate  # images
-    mirror: bool  # x-flips of real images
-    ada: AdaConfig | None  # null: the discriminator sees images as they are
-    snapshot_images: Positive  # between two measurements of the distance and sample grids
+    freeze_discriminator: Count = 0
+    total_images: Positive = 800
+    batch_size: Positive = 8
+    micro_batch: Positive = 8
+    generator_lr: Rate = 0.0025
+    discriminator_lr: Rate = 0.002
+    r1_gamma: Rate = 0.1
+    r1_interval: Positive = 16
+    ema_half_life: Rate = 1000  # images
+    mirror: bool = True  # x-flips of real images
+    ada: AdaConfig | None = None  # null: the discriminator sees images as they are
+    snapshot_images: Positive = 400  # between two measurements of the distance and sample grids
     # Generated images per measurement, four at least; full: as many as there are real ones. The
     # real side is always the full train split.
-    distance_samples: Annotated[int, Field(ge=4)] | Literal["full"]
-    distance_features: Literal["reid", "inception"]
-    checkpoint_images: Positive
-    precision: Precision
+    distance_samples: Annotated[int, Field(ge=4)] | Literal["full"] = 320
+    distance_features: Literal["reid", "inception"] = "reid"
+    checkpoint_images: Positive = 320
+    precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -230,49 +238,50 @@ class GanConfig(Section):
 class EncoderConfig(Section):
     """ReStyle-pSp on the frozen generator (Alaluf et al. 2021; Richardson et al. 2021)."""
 
-    channels: Positive  # width of the residual backbone's first stage
-    steps: Positive  # refinement steps, each a residual on the current latent
-    total_images: Positive
-    batch_size: Positive
-    micro_batch: Positive
-    learning_rate: Rate
-    l2: Weight
-    lpips: Weight
-    lpips_backbone: Literal["random", "vgg16-imagenet", "alexnet-imagenet"]
-    identity: Weight
-    latent_norm: Weight  # keeps latents near w_avg, where the generator is good
-    checkpoint_images: Positive
-    precision: Precision
+    channels: Positive = 16  # width of the residual backbone's first stage
+    steps: Positive = 2  # refinement steps, each a residual on the current latent
+    total_images: Positive = 512
+    batch_size: Positive = 4
+    micro_batch: Positive = 4
+    learning_rate: Rate = 0.002
+    l2: Weight = 1.0
+    lpips: Weight = 0.8
+    lpips_backbone: Literal["random", "vgg16-imagenet", "alexnet-imagenet"] = "random"
+    identity: Weight = 0.1
+    latent_norm: Weight = 0.005  # keeps latents near w_avg, where the generator is good
+    checkpoint_images: Positive = 160
+    precision: Precision = "fp32"
 
 
 class PersonsConfig(Section):
     """New persons from seeds."""
 
-    count: Positive
-    images_per_person: Positive
-    first_seed: Count
-    truncation_psi: Fraction
-    group: Group  # layers whose styles vary between a person's images
-    interpolation: Fraction  # share of a person's images made by interpolation instead of mixing
+    count: Positive = 30
+    images_per_person: Positive = 8
+    first_seed: Count = 100000
+    truncation_psi: Fraction = 0.8
+    group: Group = "coarse"  # layers whose styles vary between a person's images
+    # Share of a person's images made by interpolation instead of mixing.
+    interpolation: Fraction = 0.2
 
 
 class VariationsConfig(Section):
     """Variations of real train persons from their inversions."""
 
-    images_per_person: Positive
-    truncation_psi: Fraction  # of the styles that are mixed in
-    group: Group
-    interpolation: Fraction  # share made by interpolating two inversions of the same person
+    images_per_person: Positive = 3
+    truncation_psi: Fraction = 0.8  # of the styles that are mixed in
+    group: Group = "coarse"
+    interpolation: Fraction = 0.3  # share made by interpolating two inversions of the same person
 
 
 class GenerateConfig(Section):
     """What is generated, and the size of the stored crops."""
 
-    height: Positive
-    width: Positive
-    batch_size: Positive
-    persons: PersonsConfig
-    variations: VariationsConfig
+    height: Positive = 128
+    width: Positive = 64
+    batch_size: Positive = 16
+    persons: PersonsConfig = PersonsConfig()
+    variations: VariationsConfig = VariationsConfig()
 
 
 class Threshold(Section):
@@ -291,75 +300,103 @@ class Threshold(Section):
 class FilterConfig(Section):
     """The cascade: pedestrian detector, SSIM, identity, near-duplicates."""
 
-    detector: Literal["hog", "yolov4-tiny"]
-    detector_threshold: Threshold
-    ssim_threshold: Threshold  # against the person's first kept image (the study)
-    identity_threshold: Threshold  # cosine to the person's centroid in re-ID features
-    duplicate_similarity: Annotated[float, Field(gt=0, le=1)]  # SSIM above which a twin is dropped
+    detector: Literal["hog", "yolov4-tiny"] = "hog"
+    detector_threshold: Threshold = Threshold(rejection_rate=0.0645)
+    # Against the person's first kept image (the study).
+    ssim_threshold: Threshold = Threshold(rejection_rate=0.02)
+    # Cosine to the person's centroid in re-ID features.
+    identity_threshold: Threshold = Threshold(rejection_rate=0.05)
+    # SSIM above which a twin is dropped.
+    duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.98
 
 
 class ArmConfig(Section):
     """An augmentation arm: which generated images join the real ones, under their person_id."""
 
-    images: Literal["none", "persons", "variations"]
+    # Of one kind, or of two: `dvc.yaml` watches the first and the last. [none]: real images only.
+    images: Annotated[tuple[Literal["none", "persons", "variations"], ...], Field(min_length=1)]
     # Data sets whose train images are the real ones: own (data/) and names of data.others.
     real: Annotated[tuple[str, ...], Field(min_length=1)] = ("own",)
-    max_persons: Positive | None = None
+    max_persons: Positive | None = None  # of each kind
     max_images_per_person: Positive | None = None
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise ValueError(f"is a list: write [{value}]")
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) != len(set(value)) or ("none" in value and len(value) > 1):
+            raise ValueError("name each kind once, or none alone")
+        return value
 
 
 class EvaluateConfig(Section):
     """How models are measured; recorded with every result."""
 
-    batch_size: Positive
-    flip: bool  # average the embeddings of an image and its mirror image
-    rerank: bool  # also by k-reciprocal neighbours (Zhong et al. 2017), reported beside the rest
-    ranks: tuple[Positive, ...]
+    batch_size: Positive = 64
+    flip: bool = False  # average the embeddings of an image and its mirror image
+    # Also by k-reciprocal neighbours (Zhong et al. 2017), reported beside the rest.
+    rerank: bool = False
+    ranks: tuple[Positive, ...] = (1, 5, 10)
 
 
 class GatesConfig(Section):
     """Bounds of the promotion gates."""
 
-    min_rank1: Fraction
-    min_map: Fraction
-    max_frechet: Rate
-    pass_rate: tuple[Fraction, Fraction]  # band of the filter's pass rate
-    min_camera_rank1: Fraction
-    champion_margin: Weight  # how much worse than the champion rank-1 and mAP may be
-    max_latency_ms: Rate  # one image through the serving model
-    max_size_mb: Rate
-    first_champion: Literal["absolute-only", "never"]  # what to do where there is no champion
+    min_rank1: Fraction = 0.1
+    min_map: Fraction = 0.1
+    max_frechet: Rate = 2.0
+    pass_rate: tuple[Fraction, Fraction] = (0.2, 0.999)  # band of the filter's pass rate
+    min_camera_rank1: Fraction = 0.02
+    champion_margin: Weight = 0.01  # how much worse than the champion rank-1 and mAP may be
+    max_latency_ms: Rate = 500  # one image through the serving model
+    max_size_mb: Rate = 200
+    # What to do where there is no champion.
+    first_champion: Literal["absolute-only", "never"] = "absolute-only"
 
 
 class RegistryConfig(Section):
     """Names in MLflow."""
 
-    experiment: str
-    model: str
+    experiment: str = "lookalike"
+    model: str = "lookalike-reid"
+    # Whether `dvc exp run` may promote, as `dvc repro` does; it registers and judges either way.
+    promote_experiments: bool = False
 
 
 class Config(Section):
     """Everything in params.yaml."""
 
-    profile: str
-    seed: Count
-    data: DataConfig
-    reid: ReidConfig
-    gan: GanConfig
-    encoder: EncoderConfig
-    generate: GenerateConfig
-    filter: FilterConfig
-    arms: dict[str, ArmConfig]
-    evaluate: EvaluateConfig
-    gates: GatesConfig
-    registry: RegistryConfig
+    profile: str = "embedded"
+    seed: Count = 1
+    data: DataConfig = DataConfig()
+    reid: ReidConfig = ReidConfig()
+    gan: GanConfig = GanConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    generate: GenerateConfig = GenerateConfig()
+    filter: FilterConfig = FilterConfig()
+    arms: dict[Annotated[str, Field(pattern=f"^{ARM_NAME}$")], ArmConfig] = Field(
+        default_factory=lambda: {
+            "baseline": ArmConfig(images=("none",)),
+            "persons": ArmConfig(images=("persons",)),
+            "variations": ArmConfig(images=("variations",)),
+        }
+    )
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gates: GatesConfig = GatesConfig()
+    registry: RegistryConfig = RegistryConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.data.source == "rendered" and self.data.rendered is None:
             raise ValueError("data.rendered is needed with data.source: rendered")
-        if self.arms.get("baseline") != ArmConfig(images="none"):
-            raise ValueError("arms.baseline must be there, with images: none and real: [own]")
+        if self.arms.get("baseline") != ArmConfig(images=("none",)):
+            raise ValueError("arms.baseline must be there, with images: [none] and real: [own]")
         if "own" in self.data.others:
             raise ValueError("data.others: own is the main data set; give the other another name")
         for arm, settings in self.arms.items():
@@ -389,15 +426,24 @@ def read_yaml(path: Path) -> Any:
 
 
 def load_config(path: Path) -> Config:
-    """Read and check a parameter file.
+    """Read and check a parameter file; what it leaves out has its default.
 
     Raises:
         UserError: the file is missing or wrong; names every wrong key in one line.
     """
+    if not path.is_file():
+        raise UserError(f"no parameter file at {path}")
+    return parse_config(read_yaml(path), path)
+
+
+def parse_config(values: object, path: Path) -> Config:
+    """Check parameters that were read from `path`.
+
+    Raises:
+        UserError: names every wrong key in one line.
+    """
     try:
-        return Config.model_validate(read_yaml(path))
-    except FileNotFoundError as error:
-        raise UserError(f"no parameter file at {path}") from error
+        return Config.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}"

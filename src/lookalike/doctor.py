@@ -16,10 +16,11 @@ from typing import Literal
 import cv2
 import torch
 
-from lookalike.config import Config, load_config
-from lookalike.data.layouts.layout import OTHERS
+from lookalike.config import Config, Source
+from lookalike.data.layouts.layout import OTHERS, check_counts, count
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.errors import UserError
+from lookalike.profiles import read
 from lookalike.weights import required_for, status
 
 State = Literal["ok", "note", "missing"]
@@ -57,7 +58,7 @@ def examine(root: Path, files: Sequence[Path]) -> list[Row]:
         if any(row.section == section for row in rows):
             continue
         try:
-            config = load_config(path)
+            config = read(path)
         except UserError as error:
             rows.append(Row(section, "parameters", "missing", str(error)))
             continue
@@ -69,7 +70,7 @@ def examine(root: Path, files: Sequence[Path]) -> list[Row]:
 def section_of(path: Path) -> str:
     """The profile that a parameter file names, or the file's own name if it cannot be read."""
     try:
-        return load_config(path).profile
+        return read(path).profile
     except UserError:
         return path.stem
 
@@ -138,7 +139,10 @@ def _data(config: Config, root: Path) -> list[Row]:
         absent = [mark for mark in SOURCES[layout].marks if not (place / mark).exists()]
         lacks = f"{place} lacks {', '.join(absent)}"
         if not absent:
-            rows.append(Row(config.profile, subject, "ok", str(place)))
+            other = _not_as_published(place, layout) if config.data.as_published else ""
+            rows.append(
+                Row(config.profile, subject, "missing" if other else "ok", other or str(place))
+            )
         elif layout == "rendered" and place == folder:
             rows.append(Row(config.profile, subject, "note", f"{lacks}; `make repro` renders them"))
         else:
@@ -146,6 +150,18 @@ def _data(config: Config, root: Path) -> list[Row]:
             advice = f"run `lookalike data import PATH --as {layout}{named}`"
             rows.append(Row(config.profile, subject, "missing", f"{lacks}; {advice}"))
     return rows
+
+
+def _not_as_published(place: Path, source: Source) -> str:
+    """What is wrong if a folder holds another data set of the same layout, say the rendered one."""
+    layout = SOURCES[source]
+    if layout.counts is None:
+        return ""
+    try:
+        check_counts(layout, count((image.split, image.person) for image in layout.scan(place)[0]))
+    except UserError as error:
+        return f"{place} holds other data, {error}; run `lookalike data import PATH --as {source}`"
+    return ""
 
 
 def _weights(config: Config, root: Path) -> list[Row]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.config import read_yaml
+from lookalike.workspace import experiment
 
 # What determines a result. dvc.lock is not among them: it changes while the pipeline runs.
 CODE_AND_CONFIGURATION = (
@@ -53,10 +54,11 @@ def uncommitted(root: Path) -> list[str]:
 
 
 def pipeline_digest(root: Path) -> str:
-    """Twelve hexadecimal digits for one pipeline: the commit and the bytes of params.yaml."""
+    """Twelve hexadecimal digits for one pipeline: commit, params.yaml, experiment."""
     parameters = root / "params.yaml"
     digest = hashlib.sha256(git_sha(root).encode())
     digest.update(parameters.read_bytes() if parameters.is_file() else b"")
+    digest.update(experiment().encode())
     return digest.hexdigest()[:12]
 
 

@@ -19,6 +19,7 @@ from lookalike.errors import UserError
 from lookalike.progress import say
 from lookalike.reachable import VARIABLE, check, explained
 from lookalike.relocation import DATABASE, artifact_location, relocate
+from lookalike.workspace import workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,7 +61,7 @@ class Store:
 
 
 def tracking_uri(root: Path) -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite database in `mlruns/` under the repository root.
+    """`MLFLOW_TRACKING_URI`, or the SQLite database in the repository's `mlruns/`.
 
     What the variable says is rewritten in the environment, so that no library prints a password:
     those of a server go where MLflow looks for them, those of a database are encoded.
@@ -93,7 +94,7 @@ def quoted(text: str) -> str:
 
 def own_folder(root: Path) -> Path:
     """Where the store of this checkout lies: `mlruns/`, or what that is a link to."""
-    return (root / "mlruns").resolve()
+    return (workspace(root) / "mlruns").resolve()
 
 
 def settle(root: Path) -> str:
@@ -119,7 +120,7 @@ def settle(root: Path) -> str:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """One process of this checkout at a time: MLflow cannot create its schema twice at once."""
-    path = root / "mlruns" / ".lock"
+    path = own_folder(root) / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("w")

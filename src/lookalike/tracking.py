@@ -29,6 +29,7 @@ from lookalike.provenance import (
     uncommitted,
 )
 from lookalike.store import Store, connect, locked, quoted
+from lookalike.workspace import experiment
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -158,7 +159,8 @@ class MlflowTracker:
 def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
     """Run a stage as a child of its pipeline's run; only the main process may call this.
 
-    The parent stands for one commit with one params.yaml. Both runs are RUNNING meanwhile, then
+    The parent stands for one commit with one params.yaml, or for one experiment, whose name it
+    has then. Both runs are RUNNING meanwhile, then
     FINISHED; FAILED after an exception; KILLED after SIGTERM or an interrupt. What SIGKILL left as
     RUNNING is set to KILLED when the next stage starts, or when somebody looks (`lookalike ui`).
 
@@ -178,6 +180,8 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
         "mlflow.source.git.commit": sha,
         **process_tags(),
     }
+    if experiment():
+        common["lookalike.experiment"] = experiment()
     if dirty:
         common["lookalike.uncommitted"] = ", ".join(dirty)[:5000]
     with locked(root):
@@ -185,7 +189,7 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
         parent = _newest(store, f"tags.`lookalike.pipeline` = '{digest}' and {IS_PARENT}")
         if parent is None:
             tags = {**common, "lookalike.kind": "pipeline"}
-            name = f"{config.profile} {digest}"
+            name = experiment() or f"{config.profile} {digest}"
             parent = client.create_run(store.experiment_id, tags=tags, run_name=name)
             # All of them, so that two pipelines can be compared; stages record their own parts.
             MlflowTracker(store, parent.info.run_id, "", root).params(config.model_dump())

@@ -15,6 +15,7 @@ from typing import Literal
 from lookalike.config import Config
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.workspace import workspace
 
 VARIABLE = "LOOKALIKE_WEIGHTS"
 PACKAGE = Path(__file__).parent
@@ -166,9 +167,11 @@ FILES = {
 
 
 def home(root: Path) -> Path:
-    """The folder of external weights: `LOOKALIKE_WEIGHTS`, else `weights/` under `root`."""
+    """The folder of external weights: `LOOKALIKE_WEIGHTS`, else the repository's `weights/`."""
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else root / "weights"
+    if named:
+        return Path(named).expanduser()
+    return (root if workspace(root) == root.resolve() else workspace(root)) / "weights"
 
 
 def status(names: Iterable[str], root: Path) -> list[WeightsStatus]:
@@ -212,17 +215,21 @@ def find(name: str, root: Path) -> Path:
     return entry.path
 
 
+def required_by_stage(config: Config) -> dict[str, list[str]]:
+    """Names of the weights that each stage reads with these parameters."""
+    start, inception = config.gan.start, config.gan.distance_features == "inception"
+    backbone, yolo = config.encoder.lpips_backbone, config.filter.detector == "yolov4-tiny"
+    return {
+        "train_reid": [config.reid.weights] if config.reid.weights != "none" else [],
+        "train_gan": [
+            *([start] if start != "none" else []),
+            *(["inception-2015"] if inception else []),
+        ],
+        "train_encoder": [backbone] if backbone != "random" else [],
+        "filter": ["yolov4-tiny-cfg", "yolov4-tiny-weights"] if yolo else [],
+    }
+
+
 def required_for(config: Config) -> list[str]:
     """Names of the weights that a profile's stages read, in the pipeline's order."""
-    names: list[str] = []
-    if config.reid.weights != "none":
-        names.append(config.reid.weights)
-    if config.gan.start != "none":
-        names.append(config.gan.start)
-    if config.gan.distance_features == "inception":
-        names.append("inception-2015")
-    if config.encoder.lpips_backbone != "random":
-        names.append(config.encoder.lpips_backbone)
-    if config.filter.detector == "yolov4-tiny":
-        names += ["yolov4-tiny-cfg", "yolov4-tiny-weights"]
-    return names
+    return [name for names in required_by_stage(config).values() for name in names]

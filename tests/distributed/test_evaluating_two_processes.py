@@ -10,11 +10,9 @@ import torch
 import yaml
 from PIL import Image
 
-from lookalike.config import load_config
+from lookalike.config import Config, load_config
 from lookalike.data.manifest import new_manifest, sha256_file, write_manifest
 from lookalike.reid.model import new_reid, save_reid
-
-PROFILE = Path(__file__).parents[2] / "profiles" / "embedded.yaml"
 
 
 @pytest.mark.distributed
@@ -28,7 +26,7 @@ def test_the_result_is_that_of_one_process(tmp_path: Path, launch) -> None:  # t
 
 def project(folder: Path) -> None:
     """What the stage evaluate@baseline reads: parameters, crops, a manifest and a model."""
-    params = yaml.safe_load(PROFILE.read_text())
+    params = Config().model_dump(mode="json")
     params["reid"] |= {"height": 32, "width": 16}
     params["generate"] |= {"height": 32, "width": 16}
     params["evaluate"] |= {"rerank": True, "batch_size": 4}

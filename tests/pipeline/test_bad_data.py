@@ -33,8 +33,7 @@ def run(folder: Path, stage: str) -> subprocess.CompletedProcess[str]:
 
 
 def set_parameters(folder: Path, on_problem: str) -> None:
-    params = yaml.safe_load((ROOT / "profiles" / "embedded.yaml").read_text())
-    params["data"] |= {"validation_persons": 2, "on_problem": on_problem}
+    params = {"data": {"validation_persons": 2, "on_problem": on_problem}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 

@@ -17,7 +17,7 @@ import mlflow
 import pytest
 import yaml
 
-from lookalike.config import load_config
+from lookalike.config import Config, load_config
 from lookalike.data.manifest import read_manifest
 from lookalike.provenance import md5_file
 from lookalike.store import tracking_uri
@@ -25,14 +25,14 @@ from lookalike.tracking import flatten
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-SHIPPED = ("pipelines", "dvc.yaml", ".dvcignore", "pyproject.toml", "requirements.lock")
+SHIPPED = ("pipelines", "weights", "dvc.yaml", ".dvcignore", "pyproject.toml", "requirements.lock")
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
 
 
 def small_parameters() -> dict:
     """params.yaml at the size of a minute or two; open gates, for networks that know nothing."""
-    params = yaml.safe_load((ROOT / "profiles" / "embedded.yaml").read_text())
+    params = Config().model_dump(mode="json")
     params["data"]["rendered"] |= {
         "train_persons": 10, "test_persons": 6, "images_per_person": 8, "distractors": 4, "junk": 4,
     }  # fmt: skip
@@ -133,7 +133,7 @@ def test_a_champion_comes_out_and_every_gate_passes(repository: Repository) -> N
     assert "champion" in shown
     assert "28 of 28" in repository.run("lookalike", "summary")
     assert "unchanged; champion: 1" in repository.run("lookalike", "promote", "1", "--dry-run")
-    assert "replaced no champion" in repository.run("lookalike", "rollback", status=2)
+    assert "nobody is left to roll" in repository.run("lookalike", "rollback", status=2)
 
 
 def test_no_stage_runs_twice(repository: Repository) -> None:

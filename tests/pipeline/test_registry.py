@@ -35,12 +35,13 @@ from lookalike.data.decoding import decode
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.names import CHAMPION
+from lookalike.profiles import render
 from lookalike.provenance import git_sha, md5_file
 from lookalike.registry.chosen import choose_model
 from lookalike.registry.evidence import Evidence, Measurement
-from lookalike.registry.gates import failures
-from lookalike.registry.promotion import ChampionMovedError, Registry
+from lookalike.registry.promotion import Registry
 from lookalike.registry.serving import load_serving_model
+from lookalike.registry.verdict import failures
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.model import new_reid, save_reid
 from lookalike.tracking import open_run
@@ -52,7 +53,7 @@ REPOSITORY = Path(__file__).parents[2]
 def make_checkout(root: Path) -> Config:
     """A repository with parameters and weights; latency is not judged on a busy test machine."""
     root.mkdir(parents=True)
-    (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    (root / "params.yaml").write_text(render(Config()))
     (root / ".gitignore").write_text("/mlruns/\n/artifacts/\n")
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "start"]):
@@ -131,7 +132,11 @@ def register(
 
 
 def decisions(registry: Registry) -> list[Path]:
-    return sorted((registry.root / "mlruns" / "decisions").glob("*.json"))
+    """The copies on disk; the log has as many."""
+    paths = sorted((registry.root / "mlruns" / "decisions" / registry.name).glob("*.json"))
+    history, problems = registry.verify()
+    assert problems == [] and len(history.entries) == len(paths)
+    return paths
 
 
 def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
@@ -159,12 +164,12 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
     assert registry.champion() == first
     assert "no champion yet" in next(g.reason for g in decision.gates if g.name.startswith("rel"))
     (kept,) = decisions(registry)
-    assert json.loads(kept.read_text())["key"] == decision.key
+    assert json.loads(kept.read_text())["time"] == decision.time
     version = client.get_model_version(name, str(first))
     assert version.tags["lookalike.decision"] == "promoted"
     assert "## Limits" in version.description
-    run_files = [f.path for f in client.list_artifacts(version.run_id, "decisions")]
-    assert run_files == [f"decisions/{kept.name}"]
+    (page,) = client.search_model_versions(f"name = '{name}-decisions'")
+    assert "| absolute.mAP | 0.5" in page.description, "a page for people in MLflow's UI"
 
     # The same decision again changes nothing.
     assert registry.promote(first).action == "unchanged"
@@ -191,45 +196,43 @@ def test_from_the_first_champion_to_rollback(registry: Registry) -> None:
 
     def somebody_else_promotes(path: Path) -> Measurement:
         assert path.stat().st_size == weights(registry.root).stat().st_size
-        client.set_registered_model_alias(name, CHAMPION, str(worse))
+        if registry.champion() == first:
+            client.set_registered_model_alias(name, CHAMPION, str(worse))
         return evaluation(0.5, "test-set-2")
 
-    with pytest.raises(ChampionMovedError, match=f"is v{worse}, not v{first}"):
-        registry.promote(better, remeasure=somebody_else_promotes)
-    assert registry.champion() == worse, "the other's change stands"
-    assert "lookalike.predecessor" not in client.get_model_version(name, str(better)).tags
-    assert len(decisions(registry)) == 2
-    client.set_registered_model_alias(name, CHAMPION, str(first))
-
-    decision = registry.promote(better, remeasure=lambda _: evaluation(0.5, "test-set-2"))
-    assert (decision.action, decision.champion_before) == ("promoted", first)
+    # The champion changed meanwhile: the candidate is judged again, against the new one.
+    decision = registry.promote(better, remeasure=somebody_else_promotes)
+    assert (decision.action, decision.champion_before) == ("promoted", worse)
+    *_, moved, last = [entry.decision for entry in registry.verify()[0].entries]
+    assert (moved.action, moved.champion_before, moved.champion_after) == (
+        "moved by hand",
+        first,
+        worse,
+    )
+    assert last == decision
 
     lines = registry.show()
-    assert [(v.version, v.champion) for v in lines] == [
-        (better, True),
-        (worse, False),
-        (first, False),
+    assert [(v.version, v.aliases, v.decision) for v in lines] == [
+        (better, ("champion",), "promoted"),
+        (worse, ("previous",), "moved by hand"),
+        (first, (), "promoted"),
     ]
-    assert (lines[0].predecessor, lines[0].arm) == (str(first), "persons")
+    assert (lines[0].replaced, lines[0].arm) == (worse, "persons")
 
-    back = registry.rollback()
-    assert (back.action, back.champion_before, back.champion_after) == (
-        "rolled back",
-        better,
-        first,
-    )
-    assert registry.champion() == first
-    assert len(decisions(registry)) == 4
-    with pytest.raises(UserError, match="replaced no champion"):
+    for expected in (worse, first):
+        assert registry.rollback().champion_after == registry.champion() == expected
+    assert len(decisions(registry)) == 6
+    with pytest.raises(UserError, match="nobody is left"):
         registry.rollback()
 
     # No pipeline brings back what was rolled back; a person may.
     def again(_: Path) -> Measurement:
         return evaluation(0.5, "test-set-2")
 
-    refused = registry.promote(better, remeasure=again)
-    assert list(failures(refused.gates)) == ["integrity.not_rolled_back"]
-    assert registry.champion() == first and len(decisions(registry)) == 4
+    for _ in range(2):
+        refused = registry.promote(better, remeasure=again)
+        assert list(failures(refused.gates)) == ["integrity.not_rolled_back"]
+        assert registry.champion() == first and len(decisions(registry)) == 7
     assert registry.promote(better, by_hand=True, remeasure=again).action == "promoted"
     assert registry.champion() == better
 
@@ -269,6 +272,18 @@ def test_by_hand(
     assert "2 champion" in call("registry", "show")[1]
     assert call("rollback") == (0, "champion: version 1 (was 2)\n")
     assert registry.champion() == 1
+    for half in (("--force",), ("--reason", "a demo")):
+        status, said = call("promote", "3", *half)
+        assert status == 2 and "--force and --reason TEXT go together" in said
+    status, said = call("promote", "3", "--force", "--reason", "[a demo]")
+    assert (status, registry.champion()) == (0, 3)
+    assert "version 3: forced; champion: 3" in said
+    status, said = call("registry", "verify")
+    assert status == 0 and "5 decisions; nothing was changed or taken out" in said
+    assert "[a demo]" in said and "rolled back" in said
+    registry.store.client.delete_model_version("by-hand-decisions", "2")
+    status, said = call("registry", "verify")
+    assert status == 1 and "by-hand-decisions: what stood before entry 3 was taken out" in said
 
 
 def parameters_of(registry: Registry) -> Path:

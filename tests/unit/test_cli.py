@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from lookalike.cli import main
+from lookalike.config import Config
+from lookalike.profiles import render
 from lookalike.weights import FILES
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 HEAVY = {"torch", "torchvision", "onnx", "great_expectations", "matplotlib", "cv2", "lpips", "dvc"}
 COMMAND = """
 import sys
@@ -52,7 +53,7 @@ def test_a_question_to_the_registry_loads_no_network(
 ) -> None:
     """It would take three times as long."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
+    (tmp_path / "params.yaml").write_text(render(Config()))
     for arguments, status in ((["registry", "show"], 0), (["rollback"], 2)):
         modules, done = imported(tmp_path, *arguments)
         assert done.returncode == status, done.stderr
@@ -152,7 +153,7 @@ def test_a_generator_alone_is_exported_and_draws(
 def test_data_render_takes_options_over_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "params.yaml").write_bytes(PARAMS.read_bytes())
+    (tmp_path / "params.yaml").write_text(render(Config()))
     monkeypatch.chdir(tmp_path)
     few = ["--train-persons", "2", "--test-persons", "2", "--images-per-person", "4"]
     run(monkeypatch, "data", "render", "--output", "few", *few, "--junk", "0", "--distractors", "3")
@@ -165,9 +166,7 @@ def test_data_render_takes_options_over_parameters(
 def test_data_render_leaves_real_data_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "params.yaml").write_bytes(
-        (PARAMS.parent / "profiles/market1501.yaml").read_bytes()
-    )
+    (tmp_path / "params.yaml").write_text("data: {source: market1501}\n")
     monkeypatch.chdir(tmp_path)
     run(monkeypatch, "data", "render")
     assert "nothing to render" in capsys.readouterr().err

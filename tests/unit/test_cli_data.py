@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from lookalike.cli import main
+from lookalike.config import Config
 from lookalike.data.population import render_population
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIZES = {"train_persons": 2, "test_persons": 2, "images_per_person": 4}
 
 
@@ -70,7 +70,7 @@ def test_rendered_data_is_checked_against_its_digest(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As on a fresh clone: rendered, compared, put into DVC's cache; each wait is announced."""
-    params = yaml.safe_load(PARAMS.read_text())
+    params = Config().model_dump(mode="json")
     params["data"]["rendered"] |= SIZES | {"distractors": 1, "junk": 1}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     assert run(monkeypatch, "data", "render") == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +12,15 @@ import torch
 
 from lookalike import cli_deploy
 from lookalike.cli import main
-from lookalike.config import load_config
+from lookalike.config import Config
 from lookalike.data.loading import Images, encode_jpeg
 from lookalike.errors import UserError
+from lookalike.profiles import render
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.gallery import Gallery
 from lookalike.reid.model import new_reid, save_reid
 from lookalike.training import session
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 WEIGHTS = ("--model", "model.safetensors")
 
 
@@ -29,8 +28,8 @@ WEIGHTS = ("--model", "model.safetensors")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with parameters, weights, and six pictures in `people/`, one of them broken."""
     place = tmp_path_factory.mktemp("deploy")
-    shutil.copy(PARAMS, place)
-    config = load_config(PARAMS).reid
+    (place / "params.yaml").write_text(render(Config()))
+    config = Config().reid
     torch.manual_seed(0)
     save_reid(place / "model.safetensors", new_reid(config, 2), config, ["0001", "0002"])
     rng = np.random.default_rng(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,11 +18,10 @@ from typing import Any
 import pytest
 
 from lookalike.cli import main
-from lookalike.config import load_config
+from lookalike.config import Config
 from lookalike.names import CHAMPION
+from lookalike.profiles import render
 from lookalike.tracking import open_run
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def unused_port() -> int:
@@ -67,8 +65,8 @@ def test_the_ui_shows_the_runs_the_artifacts_and_the_model(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = tmp_path / "100% real"
     root.mkdir()
-    shutil.copy(PARAMS, root)
-    config = load_config(PARAMS)
+    (root / "params.yaml").write_text(render(Config()))
+    config = Config()
     with open_run("evaluate@baseline", config, root) as tracker:
         tracker.metrics({"mAP": 0.5})
         tracker.artifact(root / "params.yaml")
@@ -103,7 +101,7 @@ def test_a_port_in_use_is_told_before_anything_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copy(PARAMS, tmp_path)
+    (tmp_path / "params.yaml").write_text(render(Config()))
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -122,7 +120,7 @@ def test_a_port_in_use_is_told_before_anything_is_loaded(
 def test_an_address_that_is_not_this_machines(
     host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copy(PARAMS, tmp_path)
+    (tmp_path / "params.yaml").write_text(render(Config()))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["lookalike", "serve", "--host", host])
     with pytest.raises(SystemExit) as caught:

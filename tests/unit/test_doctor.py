@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from lookalike.cli import main
+from lookalike.data.population import render_population
 from lookalike.doctor import examine
+from lookalike.profiles import compose, render
 from lookalike.weights import FILES, VARIABLE
 
 PROFILES = sorted((Path(__file__).parents[2] / "profiles").glob("*.yaml"))
@@ -83,37 +85,44 @@ def test_the_step_that_a_checkpoint_lacks(tmp_path):
 
 
 def test_what_is_there_is_ok_and_what_is_damaged_is_not(tmp_path):
-    for folder in ("bounding_box_train", "query", "bounding_box_test"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
+    render_population(
+        tmp_path / "data", seed=1, train_persons=2, test_persons=2, images_per_person=4,
+        distractors=1, junk=1, workers=1, progress=False,
+    )  # fmt: skip
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "yolov4-tiny.cfg").write_text("[net]")
     rows = rows_of(tmp_path, PROFILES)
-    assert rows["market1501", "data"].state == "ok"
+    assert rows["embedded", "data"].state == "ok"
+    # The rendered pedestrians have Market-1501's layout, and are not that data set.
+    assert rows["market1501", "data"].state == "missing"
+    assert "expected 12,936 images of 751 persons" in rows["market1501", "data"].detail
+    assert "run `lookalike data import PATH --as market1501`" in rows["market1501", "data"].detail
+    path = tmp_path / "mine.yaml"
+    path.write_text("data: {source: market1501, as_published: false}\n")
+    assert rows_of(tmp_path, [path])["mine", "data"].state == "ok"
     assert rows["market1501", "yolov4-tiny-cfg"].state == "missing"
     assert "damaged" in rows["market1501", "yolov4-tiny-cfg"].detail
 
 
 def test_every_layout_and_the_other_data_sets_are_looked_for(tmp_path):
     path = tmp_path / "mine.yaml"
-    text = PROFILES[0].read_text().replace("source: rendered", "source: csv")
-    path.write_text(text.replace("others: {}", "others: {sea: msmt17}"))
+    path.write_text("data: {source: csv, others: {sea: msmt17}}\n")
     rows = rows_of(tmp_path, [path])
     assert (
-        "lacks images.csv; run `lookalike data import PATH --as csv`"
-        in rows["embedded", "data"].detail
+        "lacks images.csv; run `lookalike data import PATH --as csv`" in rows["mine", "data"].detail
     )
-    assert "--as msmt17 --name sea" in rows["embedded", "data: sea"].detail
+    assert "--as msmt17 --name sea" in rows["mine", "data: sea"].detail
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images.csv").touch()
-    assert rows_of(tmp_path, [path])["embedded", "data"].state == "ok"
+    assert rows_of(tmp_path, [path])["mine", "data"].state == "ok"
 
 
 def test_a_broken_profile_is_a_row_and_no_crash(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("profile: mine\n")
+    path.write_text("reid: {heigth: 3}\n")
     row = rows_of(tmp_path, [path])["mine", "parameters"]
     assert row.state == "missing"
-    assert "reid" in row.detail
+    assert "reid.heigth" in row.detail
 
 
 def printed(monkeypatch, capsys):
@@ -132,7 +141,7 @@ def test_a_terminal_of_80_columns_shows_everything(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     shutil.copytree(PROFILES[0].parent, "profiles", symlinks=True)
-    shutil.copy("profiles/market1501.yaml", "params.yaml")
+    Path("params.yaml").write_text(render(compose("market1501")))
     code, cells = printed(monkeypatch, capsys)
     assert code == 1  # no data, no weights
     assert "…" not in str(cells)
@@ -154,9 +163,9 @@ def test_what_another_profile_lacks_is_no_failure(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("lookalike.doctor._machine", lambda _: [])
     shutil.copytree(PROFILES[0].parent, "profiles", symlinks=True)
-    shutil.copy("profiles/embedded.yaml", "params.yaml")
+    Path("params.yaml").write_text(render(compose("embedded")))
     assert printed(monkeypatch, capsys)[0] == 0
-    Path("params.yaml").write_text("profile: embedded\n")
+    Path("params.yaml").write_text("seed: none\n")
     code, cells = printed(monkeypatch, capsys)
     assert code == 1
     assert ["params", "parameters", "missing"] in [row[:3] for row in cells]

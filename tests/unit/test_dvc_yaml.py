@@ -1,79 +1,64 @@
-"""dvc.yaml declares all code that shapes a stage's outputs, and no other."""
+"""dvc.yaml: every stage depends on its code and weights, and arms and folders fit together."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import pytest
-import yaml
+from pipelines import code
+
+from lookalike.config import Config, read_yaml
+from lookalike.weights import required_by_stage
 
 ROOT = Path(__file__).parents[2]
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# Not declared, nor what they alone import: an edit of these must not train anything again.
-SHAPE_NO_OUTPUT = {
-    "pipelines/arms.py": "finds the images of an arm, and refuses others than dvc.yaml names",
-    "pipelines/stage.py": "opens the run and the folder; its digests only find resume state",
-    "src/lookalike/config.py": "checks the parameters, which DVC compares by itself",
-    "src/lookalike/device.py": "says where to compute, which changes rounding only",
-    "src/lookalike/errors.py": "holds the exception that stops a stage",
-    "src/lookalike/names.py": "says what params.yaml and the champion's alias are called",
-    "src/lookalike/processes.py": "says which process writes, and which has died",
-    "src/lookalike/progress.py": "writes to the terminal",
-    "src/lookalike/provenance.py": "names commits and digests, which `register` judges; it says so",
-    "src/lookalike/addresses.py": "hides passwords in messages",
-    "src/lookalike/reachable.py": "says what is wrong with the database",
-    "src/lookalike/store.py": "finds the database that `tracking.py` writes to",
-    "src/lookalike/tracking.py": "writes to MLflow, and run.json",
-    "src/lookalike/weights.py": "finds files, and refuses those without the published digest",
+STAGES = {
+    name: spec.get("do", spec) for name, spec in read_yaml(ROOT / "dvc.yaml")["stages"].items()
 }
 
 
-def module(name: str) -> Path | None:
-    """The file of a module of this project; packages have none, their __init__.py has no code."""
-    places = [folder / f"{name.replace('.', '/')}.py" for folder in (ROOT / "src", ROOT)]
-    return next((place for place in places if place.is_file()), None)
+def test_every_stage_depends_on_its_code_and_weights() -> None:
+    assert set(STAGES) == {"code", "weights", *code.STAGES}
+    reading = required_by_stage(Config())
+    for name in code.STAGES:
+        assert f"artifacts/code/{name}" in STAGES[name]["deps"], name
+        assert (f"artifacts/weights/{name}" in STAGES[name]["deps"]) == (name in reading), name
 
 
-def imported(node: ast.AST, file: Path) -> Iterator[Path | None]:
-    """What is imported, wherever but for type checkers, and scripts beside `file` that it names."""
-    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-        return
-    if isinstance(node, ast.Import):
-        yield from (module(alias.name) for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        yield module(f"{node.module}")
-        yield from (module(f"{node.module}.{alias.name}") for alias in node.names)
-    elif isinstance(node, ast.Constant) and str(node.value).endswith(".py"):
-        script = file.parent / str(node.value)
-        yield script if script.is_file() else None
-    for child in ast.iter_child_nodes(node):
-        yield from imported(child, file)
+def test_code_follows_imports_and_stops_at_what_shapes_no_output() -> None:
+    files = {stage: set(files) for stage, files in code.files_by_stage(ROOT).items()}
+    losses, discriminator = (
+        "src/lookalike/reid/losses.py",
+        "src/lookalike/stylegan3/discriminator.py",
+    )
+    assert losses in files["train_reid"] and discriminator in files["train_gan"]
+    assert losses not in files["evaluate"] and discriminator not in files["train_reid"]
+    # Pictures and captions train nothing; the serving model is named by its file, not imported.
+    assert not any("pictures" in name for name in files["train_reid"])
+    assert "src/lookalike/registry/serving_model.py" in files["register"]
+    for stage, names in files.items():
+        assert f"pipelines/{stage}.py" in names and not names & set(code.SHAPE_NO_OUTPUT), stage
+    missing = [name for name in code.SHAPE_NO_OUTPUT if not (ROOT / name).is_file()]
+    assert missing == []
 
 
-def closure(start: Path) -> set[str]:
-    """Files from the root that `start` is made of, itself among them."""
-    found, left = set[str](), [start]
-    while left:
-        file = left.pop()
-        name = file.relative_to(ROOT).as_posix()
-        if name not in found and name not in SHAPE_NO_OUTPUT:
-            found.add(name)
-            left += filter(None, imported(ast.parse(file.read_text()), file))
-    return found
+def test_an_edit_changes_the_lists_of_those_who_run_it(tmp_path: Path) -> None:
+    for folder in ("src", "pipelines"):
+        ignore = shutil.ignore_patterns("__pycache__", "*.safetensors")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
+
+    def lists() -> dict[str, str]:
+        code.main(tmp_path)
+        return {stage: (tmp_path / code.FOLDER / stage).read_text() for stage in code.STAGES}
+
+    before = lists()
+    assert lists() == before
+    with (tmp_path / "src/lookalike/reid/losses.py").open("a") as stream:
+        stream.write("# changed\n")
+    after = lists()
+    assert {stage for stage in code.STAGES if after[stage] != before[stage]} == {"train_reid"}
 
 
-def declared(stage: str) -> set[str]:
-    """The files of code among a stage's dependencies; a folder stands for all in it."""
-    deps = STAGES[stage].get("do", STAGES[stage])["deps"]
-    code = [ROOT / dep for dep in deps if dep.startswith(("pipelines/", "src/"))]
-    files = [file for path in code for file in (path.rglob("*.py") if path.is_dir() else [path])]
-    names = {file.relative_to(ROOT).as_posix() for file in files if file.name != "__init__.py"}
-    return {name for name in names if name.endswith(".py") and name not in SHAPE_NO_OUTPUT}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_code_that_it_runs_and_on_no_other(stage: str) -> None:
-    needed, named = closure(ROOT / "pipelines" / f"{stage}.py"), declared(stage)
-    assert (sorted(needed - named), sorted(named - needed)) == ([], []), "missing, superfluous"
+@pytest.mark.parametrize("stage", code.STAGES)
+def test_a_stage_of_one_kind_is_its_script(stage: str) -> None:
+    assert f"-m pipelines.{stage}" in STAGES[stage]["cmd"]

@@ -1,24 +1,49 @@
+"""Profiles: what differs from the defaults, and how one of them becomes params.yaml."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lookalike.config import load_config
+from lookalike.cli import main
+from lookalike.config import Config, load_config
+from lookalike.errors import UserError
+from lookalike.profiles import compose, names, render
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_profile_is_complete_and_named_after_its_file(path):
-    assert load_config(path).profile == path.resolve().stem  # study is a link
+FOLDER = Path(__file__).parents[2] / "profiles"
 
 
-def test_the_shipped_parameters_are_the_embedded_profile():
-    shipped = (ROOT / "params.yaml").read_bytes()
-    assert shipped == (ROOT / "profiles" / "embedded.yaml").read_bytes()
+def of(name: str) -> Config:
+    return compose(name, FOLDER)
 
 
-def test_market1501_is_the_real_thing():
-    config = load_config(ROOT / "profiles" / "market1501.yaml")
+@pytest.mark.parametrize("name", names(FOLDER))
+def test_every_profile_is_named_after_its_file_and_written_whole(name: str, tmp_path: Path) -> None:
+    config = of(name)
+    assert config.profile == (FOLDER / f"{name}.yaml").resolve().stem  # study is a link
+    path = tmp_path / "params.yaml"
+    path.write_text(render(config))
+    assert load_config(path) == config
+    # DVC sets what is there: `--set-param filter.detector_threshold.value=0.5`.
+    values = config.model_dump(mode="json")
+    for line in ("    value: ", "    max_persons: ", "    triplet: "):
+        assert line in path.read_text()
+    assert all(f"\n{section}:" in path.read_text() for section in values)
+
+
+def test_the_shipped_parameters_are_valid() -> None:
+    load_config(FOLDER.parent / "params.yaml")  # whichever profile has been chosen
+
+
+def test_embedded_is_what_the_defaults_are() -> None:
+    assert of("embedded") == Config()
+
+
+def test_market1501_is_the_real_thing() -> None:
+    config = of("market1501")
     assert config.data.source == "market1501"
     assert (config.gan.height, config.gan.width, config.gan.channel_base) == (256, 128, 16384)
     assert config.gan.distance_features == "inception"
@@ -31,19 +56,18 @@ def test_market1501_is_the_real_thing():
     )
 
 
-def test_study_and_strong_differ_in_the_recipe_only():
-    study, strong = (
-        load_config(ROOT / "profiles" / f"{name}.yaml") for name in ("study", "strong")
-    )
-    assert (ROOT / "profiles" / "study.yaml").readlink() == Path("market1501.yaml")
+def test_study_and_strong_differ_in_the_recipe_only() -> None:
+    study, strong = of("study"), of("strong")
+    assert (FOLDER / "study.yaml").readlink() == Path("market1501.yaml")
     same = {"profile": strong.profile, "reid": strong.reid, "gates": strong.gates}
     assert study.model_copy(update=same) == strong
     assert (study.reid.loss.triplet, study.reid.images_per_person) == (None, None)
 
     recipe = strong.reid  # Luo et al. 2019
     assert (recipe.height, recipe.width, recipe.last_stride, recipe.bnneck) == (256, 128, 1, True)
+    assert recipe.images_per_person == 4
     persons = recipe.batch_size // recipe.images_per_person
-    assert (persons, recipe.images_per_person, recipe.micro_batch) == (16, 4, 64)
+    assert (persons, recipe.micro_batch) == (16, 64)
     assert (recipe.epochs, recipe.schedule.warm_up, recipe.schedule.decay) == (120, 10, (40, 90))
     assert (recipe.optimizer, recipe.learning_rate, recipe.erasing) == ("adam", 3.5e-4, 0.5)
     assert recipe.loss.model_dump() == {
@@ -52,3 +76,82 @@ def test_study_and_strong_differ_in_the_recipe_only():
         "centre": 0.0005,
         "circle": 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("base: nobody\n", "base must be a profile without a base, not nobody"),
+        ("base: b\n", "base must be a profile without a base, not b"),
+        ("reid: {heigth: 3}\n", "reid.heigth"),
+        ("- 1\n", "holds no parameters by name"),
+    ],
+)
+def test_a_wrong_profile_is_named_in_one_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "a.yaml").write_text(content)
+    (tmp_path / "b.yaml").write_text("base: a\n")
+    with pytest.raises(UserError, match=message) as caught:
+        compose("a", tmp_path)
+    assert "\n" not in str(caught.value) and "a.yaml" in str(caught.value)
+    with pytest.raises(UserError, match=r"no profile c in .* \(there is: a, b\)"):
+        compose("c", tmp_path)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs `lookalike profile ...` in a repository; gives the exit status and what was said."""
+    (tmp_path / "profiles").symlink_to(FOLDER)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["lookalike", "profile", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out + said.err
+
+    return run
+
+
+def git_commit() -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", "add", "params.yaml"], check=True)
+    subprocess.run(["git", *identity, "commit", "--quiet", "--message", "x"], check=True)
+
+
+def test_a_profile_is_chosen_and_edits_in_no_commit_are_kept(call) -> None:
+    path = Path("params.yaml")
+    assert call("use", "embedded")[0] == 0
+    assert load_config(path) == Config()
+    status, said = call("use", "strong", "--dry-run")
+    assert status == 0 and "reid.epochs: 8 -> 120" in said and "nothing was written" in said
+    assert load_config(path) == Config()
+
+    path.write_text(path.read_text().replace("epochs: 8", "epochs: 9"))
+    edited = path.read_bytes()
+    status, said = call("use", "strong")
+    assert status == 2 and "in no commit: `git commit params.yaml` keeps them" in said
+    assert path.read_bytes() == edited
+    git_commit()
+    status, said = call("use", "strong")  # nothing is lost: the edit has a commit
+    assert (status, load_config(path)) == (0, of("strong"))
+    assert "git commit -m 'Use profile strong' params.yaml" in said
+    assert call("use", "embedded")[0] == 0  # nor here: the profile can be written again
+
+    path.write_text("seed: 7\n")
+    assert call("use", "strong")[0] == 2
+    assert call("use", "strong", "--force")[0] == 0
+    assert load_config(path) == of("strong")
+
+
+def test_profiles_are_listed_and_shown(call) -> None:
+    assert call("show", "strong") == (0, render(of("strong")))
+    call("use", "market1501")
+    listed = call("list")[1]
+    assert all(name in listed for name in names(FOLDER))
+    assert [line.split("│")[2].strip() for line in listed.splitlines() if "*" in line] == [
+        "market1501",
+        "study",
+    ]
+    assert "no profile none" in call("show", "none")[1]

@@ -10,19 +10,25 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import dump_yaml
 
-from lookalike.config import load_config, read_yaml
+from lookalike.config import Config, load_config, read_yaml
 from lookalike.errors import UserError
+from lookalike.profiles import compose, names, render
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
+PROFILES = ROOT / "profiles"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_parameters_survive(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["params.yaml", *names(PROFILES)])
+def test_parameters_survive(name: str, tmp_path: Path) -> None:
+    """Those that are shipped, and whatever `profile use` writes."""
     copy = tmp_path / "params.yaml"
-    shutil.copy(path, copy)
+    if name == "params.yaml":
+        shutil.copy(ROOT / name, copy)
+    else:
+        copy.write_text(render(compose(name, PROFILES)))
+    before = load_config(copy)
     apply_overrides(copy, ["data.validation_persons=3"])
-    before, after = load_config(path), load_config(copy)
+    after = load_config(copy)
     assert after.data.validation_persons == 3
     data = before.data.model_copy(update={"validation_persons": 3})
     assert after == before.model_copy(update={"data": data})
@@ -44,7 +50,7 @@ def test_words_and_numbers_of_either_version_of_yaml(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("override", ["reid.precision=no", "reid.precision=false"])
 def test_precision_as_older_files_call_it(override: str, tmp_path: Path) -> None:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text(render(Config()))
     apply_overrides(tmp_path / "params.yaml", [override])
     assert load_config(tmp_path / "params.yaml").reid.precision == "fp32"
 

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from lookalike.config import Config, load_config
+from lookalike.profiles import render
 from lookalike.provenance import dvc_digests, git_sha, md5_file, pipeline_digest, uncommitted
 from lookalike.store import connect
 from lookalike.tracking import MlflowTracker, open_run, write_run_json
@@ -33,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("a clone") / "100% real #1"
     (root / "src").mkdir(parents=True)
     (root / "src" / "code.py").write_text("x = 1\n")
-    (root / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    (root / "params.yaml").write_text(render(Config()))
     (root / ".gitignore").write_text("/mlruns/\n/artifacts/\n")
     git(root, "init", "-q")
     git(root, "add", ".")
@@ -181,7 +182,7 @@ def test_a_killed_run_does_not_stay_running(
 def test_three_processes_open_a_fresh_store(tmp_path: Path, config: Config) -> None:
     fresh = tmp_path / "fresh store"
     fresh.mkdir()
-    (fresh / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    (fresh / "params.yaml").write_text(render(Config()))
     script = SCRIPT.replace("time.sleep(120)", "pass")
     processes = [subprocess.Popen([sys.executable, "-c", script], cwd=fresh) for _ in range(3)]
     try:

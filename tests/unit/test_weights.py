@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from lookalike import weights
-from lookalike.config import load_config
+from lookalike.config import Config
 from lookalike.errors import UserError
+from lookalike.profiles import compose
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 NAME = "inception-2015"
@@ -107,9 +108,9 @@ def test_the_registry_is_consistent():
 
 
 def test_what_a_profile_needs(tmp_path):
-    embedded = load_config(PROFILES / "embedded.yaml")
+    embedded = Config()
     assert weights.required_for(embedded) == ["starting-generator"]
-    market = weights.required_for(load_config(PROFILES / "market1501.yaml"))
+    market = weights.required_for(compose("market1501", PROFILES))
     assert market == [
         "resnet50-imagenet",
         "stylegan3-t-ffhqu-256",

@@ -38,8 +38,7 @@ def winner_and_rival(evaluations: Path, arms: Sequence[str]) -> tuple[str, str]:
         path = evaluations / arm / METRICS
         if not path.is_file():
             raise UserError(
-                f"arm {arm} of params.yaml has no {path}: add it to train_reid, evaluate and "
-                "register in dvc.yaml too"
+                f"arm {arm} of params.yaml has no {path}: run `dvc repro evaluate@{arm}`"
             )
         scores[arm] = json.loads(path.read_text())["validation"][CRITERION]
     winner = max(arms, key=scores.__getitem__)

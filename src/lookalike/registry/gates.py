@@ -7,8 +7,9 @@ here reads a file or asks the registry, so each gate can be tested with numbers.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ import pandas as pd
 
 from lookalike.config import GatesConfig
 from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.verdict import Gate
+from lookalike.reid.onnx_export import TOLERANCE as ONNX_TOLERANCE
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95  # one-sided
@@ -27,32 +30,6 @@ TRAIN_AGAIN = "`dvc repro --force --single-item train_reid@ARM`, then `dvc repro
 TRAINED = ("gan", "encoder", "reid")
 KINDS = ("persons", "variations")
 RELATIVE_METRICS = ("rank_1", "mAP")
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One verdict.
-
-    Attributes:
-        name: family and what is judged, say `absolute.rank_1`.
-        value: what was measured; None where it is missing.
-        bound: what was asked for, in words.
-        passed: the verdict.
-        reason: one line for a person.
-    """
-
-    name: str
-    value: float | str | None
-    bound: str
-    passed: bool
-    reason: str
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON; NaN and infinity, which JSON does not know, as text."""
-        fields = asdict(self)
-        if isinstance(self.value, float) and not math.isfinite(self.value):
-            fields["value"] = str(self.value)
-        return fields
 
 
 @dataclass(frozen=True)
@@ -143,9 +120,7 @@ def integrity(evidence: Evidence, loads_safely: bool, rolled_back: bool) -> list
             evidence.git_sha,
             "a commit without changes",
             evidence.git_sha not in ("", "unknown") and not files,
-            f"not committed: {files or 'no git repository'}; commit, then {REGISTER_AGAIN}"
-            if files or evidence.git_sha in ("", "unknown")
-            else "everything is committed",
+            _uncommitted(evidence),
         ),
         _equal(
             "integrity.no_pickle",
@@ -163,6 +138,19 @@ def integrity(evidence: Evidence, loads_safely: bool, rolled_back: bool) -> list
             else "nobody rolled it back, or it is asked for by name",
         ),
     ]
+
+
+def _uncommitted(evidence: Evidence) -> str:
+    """What is not committed, and the commands that mend it."""
+    if evidence.git_sha in ("", "unknown"):
+        return f"there is no commit: `git init`, commit everything, then {REGISTER_AGAIN}"
+    if not evidence.uncommitted:
+        return "everything is committed"
+    files = shlex.join(evidence.uncommitted)
+    return (
+        f"not committed: {', '.join(evidence.uncommitted)}; "
+        f"`git add {files}`, `git commit`, then {REGISTER_AGAIN}"
+    )
 
 
 def leakage(evidence: Evidence) -> list[Gate]:
@@ -245,10 +233,6 @@ def slices(candidate: Measurement, config: GatesConfig) -> list[Gate]:
 
 def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
     """The registered model answers a request, well-formed, in time, and is not too large."""
-    from lookalike.reid.onnx_export import (
-        TOLERANCE,  # PyTorch, which `registry show` has no need of
-    )
-
     embeddings = check.embeddings
     answered = embeddings is not None and embeddings.ndim == 2 and embeddings.size > 0
     finite = bool(answered and embeddings is not None and np.isfinite(embeddings).all())
@@ -267,7 +251,7 @@ def operational(check: ServingCheck, config: GatesConfig) -> list[Gate]:
         _bounded("operational.unit_length_deviation", deviation, high=UNIT_TOLERANCE),
         _bounded("operational.latency_ms", check.latency_ms, 0.0, config.max_latency_ms),
         _bounded("operational.size_mb", check.size_mb, 0.0, config.max_size_mb),
-        _bounded("operational.onnx", check.onnx_difference, 0.0, TOLERANCE),
+        _bounded("operational.onnx", check.onnx_difference, 0.0, ONNX_TOLERANCE),
     ]
 
 
@@ -327,11 +311,6 @@ def bootstrap_lower_bound(
     drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
     means = (drawn @ sums) / (drawn @ counts)
     return float(np.quantile(means, 1 - CONFIDENCE))
-
-
-def failures(gates: Sequence[Gate]) -> dict[str, str]:
-    """Name and reason of each gate that did not pass."""
-    return {gate.name: gate.reason for gate in gates if not gate.passed}
 
 
 def _without_champion(family: str, config: GatesConfig) -> Gate:

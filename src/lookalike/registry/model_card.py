@@ -64,16 +64,19 @@ def model_card(name: str, arm: str, evidence: Evidence, config: Config) -> str:
 def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[str]:
     """What the arm was trained on, and how good its generated images were."""
     real = " and ".join(_data_set(name, config.data) for name in arm.real)
-    if arm.images == "none":
+    if arm.images == ("none",):
         return [f"Trained on the real train images of {real}; no generated ones."]
     own = _data_set("own", config.data)
-    generated = {
+    sources = {
         "persons": f"new persons, each a class of its own, from a generator trained on {own}",
         "variations": f"generated variations of the train images of {own}, labelled as their "
         "source",
-    }[arm.images]
-    rate = evidence.pass_rates.get(arm.images)
-    kept = "not measured" if rate is None else f"{rate:.1%}"
+    }
+    generated = ", and ".join(sources[kind] for kind in arm.images)
+    rates = {kind: evidence.pass_rates.get(kind) for kind in arm.images}
+    kept = ", ".join(
+        f"{'not measured' if r is None else f'{r:.1%}'} of {k}" for k, r in rates.items()
+    )
     frechet = "not measured" if evidence.frechet is None else f"{evidence.frechet:.4g}"
     return [
         f"Trained on the real train images of {real}, and on {generated}.",

@@ -1,33 +1,35 @@
 """The registry: versions with their evidence, and the alias `champion` behind the gates.
 
-MLflow's alias is a plain write: the last one wins, and nothing remembers what was there before. So
-a promotion reads the champion, decides, reads it again and stops if it moved, writes, and reads
-back; the champion that was replaced is recorded on the new one, and every decision is kept.
-
-What packs and tries models is imported when it is needed: it brings PyTorch and the ONNX exporter,
-and most questions to the registry are about tables.
+This brings PyTorch and the ONNX exporter; for questions about tables there is the `Ledger` alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING
 
-from lookalike.config import Config
 from lookalike.errors import UserError
-from lookalike.names import CHAMPION
 from lookalike.progress import say
+from lookalike.registry.decisions import (
+    FORCED,
+    PROMOTED,
+    REFUSED,
+    UNCHANGED,
+    Decision,
+    History,
+)
 from lookalike.registry.evidence import EVIDENCE, METRICS, Evidence, Measurement
-from lookalike.registry.gates import Gate, evaluate_gates, failures
+from lookalike.registry.gates import evaluate_gates
+from lookalike.registry.ledger import Ledger
 from lookalike.registry.model_card import model_card
-from lookalike.store import connect, locked, quoted
+from lookalike.registry.serving import check_serving, save_serving_model
+from lookalike.registry.verdict import failures
+from lookalike.store import locked, quoted
 from lookalike.tracking import MlflowTracker
 
 if TYPE_CHECKING:
@@ -35,73 +37,11 @@ if TYPE_CHECKING:
 
 FOLDER = "candidate"  # the run's artifact folder with evidence and pictures
 PICTURES = "pictures"  # in that folder
-ROLLED_BACK: Final = "rolled back"
 MODEL = "model"  # the packed model, where it is downloaded
-Action = Literal["promoted", "refused", "unchanged", "rolled back"]
 
 
-class ChampionMovedError(UserError):
-    """Somebody else changed the alias between reading and writing."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided about a version, and why; kept for good unless it is a dry run.
-
-    Attributes:
-        action: what happened, or would happen.
-        version: the version that was judged.
-        champion_before, champion_after: the alias' version; None for no champion.
-        gates: every verdict; empty for a rollback.
-        time: UTC, ISO 8601.
-        dry_run: whether nothing was written.
-    """
-
-    action: Action
-    version: int
-    champion_before: int | None
-    champion_after: int | None
-    gates: tuple[Gate, ...]
-    time: str
-    dry_run: bool = False
-
-    @property
-    def key(self) -> str:
-        """Twelve digits that two equal decisions share: times and latencies are left out."""
-        verdicts = [(gate.name, gate.bound, gate.passed) for gate in self.gates]
-        parts = [self.version, self.champion_before, self.champion_after, verdicts]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**vars(self), "key": self.key, "gates": [gate.as_dict() for gate in self.gates]}
-
-
-@dataclass(frozen=True)
-class VersionInfo:
-    """A line of `lookalike registry show`."""
-
-    version: int
-    champion: bool
-    created: str  # UTC, ISO 8601
-    arm: str
-    run_id: str
-    decision: str  # the last one about this version; "" for none
-    predecessor: str  # the version that it replaced as champion; "" for none
-    tags: Mapping[str, str]
-
-
-class Registry:
-    """Versions of one registered model.
-
-    Args:
-        config: names, and the gates' bounds.
-        root: the repository root.
-    """
-
-    def __init__(self, config: Config, root: Path):
-        self.config, self.root, self.name = config, root, config.registry.model
-        self.store = connect(config, root)
+class Registry(Ledger):
+    """Versions of one registered model, their evidence, and the gates on the way to champion."""
 
     def register(
         self,
@@ -156,105 +96,56 @@ class Registry:
         *,
         dry_run: bool = False,
         by_hand: bool = False,
+        force: str = "",
         remeasure: Callable[[Path], Measurement] | None = None,
     ) -> Decision:
         """Judge a version by all gates, and make it champion if every one passes.
 
         The same decision twice writes nothing the second time. A champion is judged against itself
-        and stays what it is.
+        and stays what it is. If the champion changes meanwhile, the version is judged again.
 
         Args:
             version: of the registered model.
             dry_run: decide, and write nothing.
             by_hand: a person asks for this version; a pipeline must not promote again what
                 somebody rolled back.
+            force: a person's reason to promote it although gates fail; goes on record.
             remeasure: measures the champion's weights file on the current evaluation data; used
                 where the champion was measured on other data. Without it such a candidate is
                 refused.
 
         Raises:
-            UserError: there is no such version.
-            ChampionMovedError: the alias changed meanwhile; nothing was written.
+            UserError: there is no such version, or the decision log was tampered with.
         """
-        from lookalike.registry.serving import check_serving
-
-        before = self.champion()
         with self._downloaded(version, model=True) as place:
-            folder = place / FOLDER
-            evidence = Evidence.read(folder)
-            champion = self._champion_evaluation(before, evidence.evaluation, remeasure)
-            pictures = [path.read_bytes() for path in sorted((folder / PICTURES).iterdir())]
+            evidence = Evidence.read(place / FOLDER)
+            pictures = [path.read_bytes() for path in sorted((place / FOLDER / PICTURES).iterdir())]
             check, loads_safely = check_serving(place / MODEL, pictures)
-        tags = self._version(version).tags
-        rolled_back = not by_hand and tags.get("lookalike.decision") == ROLLED_BACK
-        gates = tuple(
-            evaluate_gates(evidence, champion, check, loads_safely, rolled_back, self.config.gates)
-        )
-        passed = not failures(gates)
-        action: Action = "promoted" if passed else "refused"
-        after = version if passed else before
-        if before == version:
-            action, after = "unchanged", before
-        decision = Decision(action, version, before, after, gates, _now(), dry_run)
-        if dry_run or action == "unchanged":
-            return decision
-        if passed:
-            # First the way back, then the change: a crash in between loses nothing.
-            self._compare_and_set(before, version, {"lookalike.predecessor": str(before or "")})
-        elif rolled_back or tags.get("lookalike.decision_key") == decision.key:
-            return decision  # refused again for the same reasons, or still rolled back
-        self._keep(decision)
-        return decision
+        measured: dict[int | None, Measurement | None] = {}  # by champion
 
-    def rollback(self) -> Decision:
-        """Give the alias back to the version that the champion replaced.
-
-        Raises:
-            UserError: there is no champion, or it replaced none.
-            ChampionMovedError: the alias changed meanwhile; nothing was written.
-        """
-        before = self.champion()
-        if before is None:
-            raise UserError(f"{self.name} has no champion to roll back")
-        predecessor = self._version(before).tags.get("lookalike.predecessor", "")
-        if not predecessor:
-            raise UserError(f"{self.name} v{before} replaced no champion; nothing to roll back to")
-        after = int(predecessor)
-        self._version(after)  # it may have been deleted
-        self._compare_and_set(before, after, {})
-        decision = Decision(ROLLED_BACK, before, before, after, (), _now())
-        self._keep(decision)
-        return decision
-
-    def champion(self) -> int | None:
-        """The champion's version; None where there is none."""
-        # Not get_model_version_by_alias: it raises alike for a missing alias and a wrong name.
-        models = self.store.client.search_registered_models(f"name = {quoted(self.name)}")
-        alias = models[0].aliases.get(CHAMPION) if models else None
-        return None if alias is None else int(alias)
-
-    def show(self) -> list[VersionInfo]:
-        """Every version, the newest first."""
-        champion = self.champion()
-        return [
-            VersionInfo(
-                version=int(v.version),
-                champion=int(v.version) == champion,
-                created=datetime.fromtimestamp(v.creation_timestamp / 1000, UTC).isoformat(),
-                arm=v.tags.get("lookalike.arm", ""),
-                run_id=v.run_id or "",
-                decision=v.tags.get("lookalike.decision", ""),
-                predecessor=v.tags.get("lookalike.predecessor", ""),
-                tags=dict(v.tags),
+        def judge(history: History) -> Decision:
+            before = history.champion
+            if before not in measured:
+                measured[before] = self._champion_evaluation(before, evidence.evaluation, remeasure)
+            back = not by_hand and version in history.rolled_back
+            gates = evaluate_gates(
+                evidence, measured[before], check, loads_safely, back, self.config.gates
             )
-            for v in self._versions()
-        ]
+            if before == version:
+                return self.decision(UNCHANGED, version, before, before, tuple(gates))
+            if not failures(gates):
+                return self.decision(PROMOTED, version, before, version, tuple(gates))
+            if force:
+                return self.decision(FORCED, version, before, version, tuple(gates), force)
+            return self.decision(REFUSED, version, before, before, tuple(gates))
 
-    def _versions(self) -> list[ModelVersion]:
-        found = self.store.client.search_model_versions(
-            f"name = {quoted(self.name)}", max_results=10_000
-        )
-        return sorted(found, key=lambda v: -int(v.version))
+        if dry_run:
+            return replace(judge(self.history()), dry_run=True)
+
+        def same(decision: Decision) -> bool:
+            return decision.version == version and decision.action in (PROMOTED, FORCED)
+
+        return self.decide(judge, same)
 
     def _version(self, version: int) -> ModelVersion:
         from mlflow.exceptions import MlflowException
@@ -270,8 +161,6 @@ class Registry:
     ) -> int:
         """Pack the model, keep it as the run's, and make it a version, tags and all at once."""
         from mlflow.models import Model
-
-        from lookalike.registry.serving import save_serving_model
 
         client = self.store.client
         logged = client.create_logged_model(
@@ -333,44 +222,6 @@ class Registry:
                 say(f"the champion, {self.name} v{champion}, cannot be measured again: {error}")
                 return recorded
 
-    def _compare_and_set(self, before: int | None, after: int, tags: Mapping[str, str]) -> None:
-        """Move the alias from `before` to `after`, unless somebody else moved it."""
-        client = self.store.client
-        with locked(self.root):  # other processes of this checkout wait; other machines cannot
-            self._expect(before)
-            for key, value in tags.items():
-                client.set_model_version_tag(self.name, str(after), key, value)
-            client.set_registered_model_alias(self.name, CHAMPION, str(after))
-            self._expect(after)
-
-    def _expect(self, version: int | None) -> None:
-        now = self.champion()
-        if now != version:
-            raise ChampionMovedError(
-                f"the champion of {self.name} is v{now}, not v{version} as a moment ago: "
-                "somebody else changed it; look at `lookalike registry show` and try again"
-            )
-
-    def _keep(self, decision: Decision) -> None:
-        """The decision as version tags, as an artifact of the version's run, and as a file."""
-        client, version = self.store.client, str(decision.version)
-        record = decision.as_dict()
-        stamp = decision.time.replace(":", "").replace("+0000", "Z")
-        name = f"{self.name}-v{version}-{stamp}-{decision.key}.json"
-        failed = ", ".join(failures(decision.gates))
-        for key, value in {
-            "lookalike.decision": decision.action,
-            "lookalike.decision_key": decision.key,
-            "lookalike.decided": decision.time,
-            "lookalike.failed_gates": failed[:5000],
-        }.items():
-            client.set_model_version_tag(self.name, version, key, value)
-        run_id = _run_id(self._version(decision.version))
-        client.log_dict(run_id, record, f"decisions/{name}")
-        path = self.root / "mlruns" / "decisions" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=2) + "\n")
-
 
 def _digest(weights: Path, evidence: Evidence) -> str:
     """Twelve digits for a model and all that gates judge; another commit alone makes no candidate.
@@ -390,7 +241,3 @@ def _run_id(version: ModelVersion) -> str:
     if version.run_id is None:
         raise UserError(f"{version.name} v{version.version} was not registered by lookalike")
     return version.run_id
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -256,14 +256,14 @@ def test_another_data_set_joins_the_arms_that_ask_for_it(
             pd.testing.assert_frame_equal(seen, before)
 
     def rows(*real: str) -> list[str]:
-        return sorted(set(real_rows(manifest, ArmConfig(images="none", real=real))["split"]))
+        return sorted(set(real_rows(manifest, ArmConfig(images=("none",), real=real))["split"]))
 
     assert (rows("own"), rows("town"), rows("own", "town")) == (
         ["train"],
         ["other"],
         ["other", "train"],
     )
-    transfer = real_rows(manifest, ArmConfig(images="none", real=("town",)))
+    transfer = real_rows(manifest, ArmConfig(images=("none",), real=("town",)))
     assert leaked({"reid": transfer}, manifest)["reid"] == ()
     peeking = pd.concat([transfer, manifest[manifest["split"] == "query"].head(1)])
     assert leaked({"reid": peeking}, manifest)["reid"] != ()

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from pipelines import train_gan
 from pipelines.stage import Stage
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from lookalike.config import load_config
+from lookalike.config import Config
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
 from lookalike.metrics.features import (
@@ -21,8 +20,6 @@ from lookalike.metrics.features import (
 from lookalike.tracking import NullTracker
 from lookalike.training.session import Session
 from lookalike.weights import FILES, VARIABLE
-
-PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +65,7 @@ def test_the_gans_stage_takes_inception_where_the_parameters_say_so(
     monkeypatch.setenv(VARIABLE, str(weights.parent))
     made = replace(FILES["inception-2015"], file_name=weights.name, sha256=sha256_file(weights))
     monkeypatch.setitem(FILES, "inception-2015", made)
-    config = load_config(PARAMS)
+    config = Config()
     gan = config.gan.model_copy(update={"distance_features": "inception"})
     stage = Stage("train_gan", config.model_copy(update={"gan": gan}), NullTracker(), tmp_path)
     chosen = train_gan.features(stage, Session(1))

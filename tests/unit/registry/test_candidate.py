@@ -28,7 +28,7 @@ def test_validation_chooses_the_winner_and_the_baseline_is_the_rival(
 
 
 def test_an_arm_that_was_not_evaluated_is_named_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"arm mine of params.yaml has no .*metrics.json: add") as e:
+    with pytest.raises(UserError, match=r"arm mine of params.yaml has no .*metrics.json: run") as e:
         winner_and_rival(tmp_path, ["mine"])
     assert "\n" not in str(e.value)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookalike.config import load_config
+from lookalike.config import Config
 from lookalike.data.manifest import new_manifest
 from lookalike.errors import UserError
 from lookalike.registry.evidence import (
@@ -76,7 +76,7 @@ def test_each_way_to_leak(row: pd.DataFrame, leak: str) -> None:
 
 
 def test_fingerprint_follows_data_and_settings_only() -> None:
-    config = load_config(Path(__file__).parents[3] / "params.yaml")
+    config = Config()
 
     def changed_to(section: str, **values: object) -> str:
         part = getattr(config, section).model_copy(update=values)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lookalike.config import GatesConfig
 from lookalike.registry import gates
 from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.verdict import failures
 
 NAN = float("nan")
 CONFIG = GatesConfig(
@@ -75,7 +76,7 @@ def judge(
     assert all(g.reason and g.bound for g in verdicts)
     assert len({g.name for g in verdicts}) == len(verdicts)
     json.dumps([g.as_dict() for g in verdicts], allow_nan=False)
-    return set(gates.failures(verdicts))
+    return set(failures(verdicts))
 
 
 def with_metrics(**values: float) -> Evidence:
@@ -128,7 +129,7 @@ def test_a_run_of_another_machine_is_not_called_unfinished() -> None:
 
     def reason(status: str | None) -> str:
         verdicts = gates.integrity(evidence(run_status=status), True, False)
-        return gates.failures(verdicts)["integrity.run"]
+        return failures(verdicts)["integrity.run"]
 
     assert reason("KILLED") == "the training run did not finish (is KILLED)"
     assert reason(None).startswith("the training run is not in this MLflow store")

@@ -33,7 +33,7 @@ EVIDENCE = Evidence(
 
 def card(**arm: Any) -> str:
     data = SHIPPED["data"] | {"source": "market1501", "others": {"duke": "dukemtmc"}}
-    arms = {"baseline": {"images": "none"}, "x": arm}
+    arms = {"baseline": {"images": ["none"]}, "x": arm}
     config = Config.model_validate(SHIPPED | {"data": data, "arms": arms})
     return model_card("lookalike-reid", "x", EVIDENCE, config)
 
@@ -47,23 +47,23 @@ def card(**arm: Any) -> str:
     ],
 )
 def test_it_names_the_data_that_the_arm_was_trained_on(real: list[str], trained_on: str) -> None:
-    text = card(images="none", real=real)
+    text = card(images=["none"], real=real)
     assert f"Trained on {trained_on}; no generated ones." in text
     assert "tested on the test persons of `market1501`" in text
     assert "Measured on `market1501` only" in text
     for generated in ("generator", "filter", "Frechet"):
         assert generated not in text
-    assert f"Trained on {trained_on}, and on new persons" in card(images="persons", real=real)
+    assert f"Trained on {trained_on}, and on new persons" in card(images=["persons"], real=real)
 
 
 def test_generated_images_are_of_the_main_data_set() -> None:
-    text = card(images="variations", real=["duke"])
+    text = card(images=["variations"], real=["duke"])
     assert "generated variations of the train images of `market1501`" in text
     assert "that the filter kept: 50.0%" in text and "75.0%" not in text
     assert "Frechet distance in the features of `reid`: 0.125" in text
-    assert "the filter kept: 75.0%" in card(images="persons")
+    assert "the filter kept: 75.0%" in card(images=["persons"])
 
 
 def test_results_are_in_it() -> None:
-    text = card(images="none")
+    text = card(images=["none"])
     assert "| rank_1 | 0.5000 |" in text and "| 1 | 0.5000 |" in text

@@ -16,7 +16,7 @@ from mlflow.pyfunc.model import PythonModelContext
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lookalike.config import load_config
+from lookalike.config import Config
 from lookalike.data.loading import encode_jpeg
 from lookalike.data.population import render_crops
 from lookalike.errors import UserError
@@ -38,7 +38,7 @@ def pictures() -> list[bytes]:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a network at 32x16 whose running statistics are not the initial ones."""
-    reid = load_config(Path(__file__).parents[3] / "params.yaml").reid
+    reid = Config().reid
     reid = reid.model_copy(update={"height": 32, "width": 16})
     torch.manual_seed(0)
     model = new_reid(reid, 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.config import ArmConfig, ReidConfig, load_config
+from lookalike.config import ArmConfig, Config, ReidConfig
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import test_protocol as protocol
 from lookalike.data.population import render_population
@@ -36,13 +36,13 @@ def test_an_arm_of_another_data_set_is_measured_on_the_own_test_persons(
             workers=1,
             progress=False,
         )
-    parameters = load_config(Path(__file__).parents[3] / "params.yaml")
+    parameters = Config()
     data = parameters.data.model_copy(
         update={"validation_persons": 1, "others": {"town": "market1501"}}
     )
     manifest, problems = prepare_manifest(tmp_path / "data", tmp_path, data, seed=1)
     assert problems.empty
-    rows = real_rows(manifest, ArmConfig(images="none", real=("town",)))
+    rows = real_rows(manifest, ArmConfig(images=("none",), real=("town",)))
     assert rows["person_id"].nunique() == 3 and rows["person_id"].str.startswith("town/").all()
 
     model, history = train_reid(

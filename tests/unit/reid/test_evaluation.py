@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lookalike.config import ReidConfig, load_config
+from lookalike.config import Config, ReidConfig
 from lookalike.data.loading import Images, encode_jpeg
 from lookalike.data.population import render_crops
 from lookalike.errors import UserError
@@ -103,7 +103,7 @@ def test_crops_are_embedded_alike_by_evaluation_search_and_server(
     rows = pd.DataFrame(
         {"archive": "", "member": names, "person_id": ["a", "a", "b", "b"], "camera_id": [1, 2] * 2}
     )
-    config = load_config(Path(__file__).parents[3] / "params.yaml")
+    config = Config()
     measured = measure(embedder, (rows, rows), tmp_path, config)
     assert measured.query.images.shape[1:3] == (embedder.model.height, embedder.model.width)
     searched, _ = embed_pictures(tmp_path, names, embedder, {})

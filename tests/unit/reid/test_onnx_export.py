@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lookalike.config import ReidConfig, load_config
+from lookalike.config import ReidConfig
 from lookalike.data.loading import resize_batch
 from lookalike.data.population import render_crops
 from lookalike.errors import UserError
+from lookalike.profiles import compose
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.model import new_reid
 from lookalike.reid.onnx_export import OUTPUT, export_onnx, resize_like_pillow, trace
@@ -88,7 +89,7 @@ def test_equal_to_pytorch_on_pedestrians_at_any_batch_size(
 def test_equal_to_pytorch_at_full_size_with_statistics_as_after_training(
     profile: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
-    config = load_config(Path(__file__).parents[3] / "profiles" / f"{profile}.yaml").reid
+    config = compose(profile, Path(__file__).parents[3] / "profiles").reid
     assert (config.height, config.width) == size
     torch.manual_seed(0)
     model = new_reid(config, 9)

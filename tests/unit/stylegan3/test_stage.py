@@ -10,14 +10,12 @@ import pytest
 from pipelines import train_gan
 from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage
 
-from lookalike.config import GanConfig, load_config
+from lookalike.config import Config, GanConfig
 from lookalike.data.loading import Images, encode_jpeg, load_images
 from lookalike.data.manifest import new_manifest, sha256_file, write_manifest
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.classes import Classes
 from lookalike.tracking import NullTracker
-
-PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 class Means:
@@ -66,7 +64,7 @@ def test_conditions_and_samples(
     write_manifest(manifest, MANIFEST)
     BASELINE.parent.mkdir(parents=True)
     BASELINE.touch()
-    whole = load_config(PARAMS)
+    whole = Config()
     small = whole.generate.model_copy(update={"height": 24, "width": 12})
     gan = config.model_copy(update={"condition": condition, "total_images": 4})
     gan = gan.model_copy(update={"distance_samples": samples})

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookalike.config import GanConfig, load_config
+from lookalike.config import Config, GanConfig
 from lookalike.errors import UserError
+from lookalike.profiles import compose, names
 from lookalike.stylegan3.checkpoint import load_generator, transfer
 from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.starting import PATH, POPULATION_SEED, train_starting_generator
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def embedded() -> GanConfig:
-    return load_config(ROOT / "profiles" / "embedded.yaml").gan
+    return Config().gan
 
 
 def test_the_shipped_one_fits_the_embedded_profile_whole(embedded: GanConfig) -> None:
@@ -42,8 +43,8 @@ def test_the_shipped_one_says_what_it_has_seen_and_nobody_else_sees_its_persons(
     provenance = load_model(PATH, "stylegan3").recipe
     assert provenance["images_seen"] == sum(leg["images"] for leg in provenance["legs"])
     assert provenance["population_seed"] == POPULATION_SEED
-    for profile in sorted((ROOT / "profiles").glob("*.yaml")):
-        rendered = load_config(profile).data.rendered
+    for profile in names(ROOT / "profiles"):
+        rendered = compose(profile, ROOT / "profiles").data.rendered
         assert rendered is None or rendered.seed != POPULATION_SEED
 
 

@@ -17,7 +17,7 @@ def filtered() -> pd.DataFrame:
 
 
 def chosen(frame: pd.DataFrame, **limits: int) -> list[str]:
-    selected = select(frame, ArmConfig(images="persons", **limits))
+    selected = select(frame, ArmConfig(images=("persons",), **limits))
     assert list(selected.index) == list(range(len(selected)))
     return list(selected["image_id"])
 

@@ -9,17 +9,16 @@ import torch
 from PIL import Image
 
 from lookalike.cli import main
-from lookalike.config import GenerateConfig, load_config
+from lookalike.config import Config, GenerateConfig
 from lookalike.data.decoding import decode
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder, save_encoder
+from lookalike.profiles import render
 from lookalike.stylegan3 import checkpoint
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.folder import FolderResult, generate_from_folder
 from lookalike.training.session import Session
-
-PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def test_the_command_takes_the_pipelines_networks(
 ) -> None:
     """`lookalike generate --input FOLDER --output FOLDER` beside what the stages wrote."""
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_bytes(PARAMS.read_bytes())
+    Path("params.yaml").write_text(render(Config()))
     for stage in ("train_gan", "train_encoder"):
         Path("artifacts", stage).mkdir(parents=True)
     generator_file.rename("artifacts/train_gan/generator.safetensors")
@@ -110,7 +109,7 @@ def test_the_command_takes_the_pipelines_networks(
         assert caught.value.code in (0, None)
         return capsys.readouterr().err
 
-    config = load_config(PARAMS)
+    config = Config()
     count = config.generate.variations.images_per_person
     said = call().splitlines()
     assert said[-1] == f"3 images -> {3 * (1 + count)} in out, 2 files skipped"

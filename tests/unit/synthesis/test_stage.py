@@ -10,13 +10,11 @@ from PIL import Image
 from pipelines import generate as stage_module
 from pipelines.stage import GENERATOR, Stage
 
-from lookalike.config import GenerateConfig, load_config
+from lookalike.config import Config, GenerateConfig
 from lookalike.data.loading import Images, load_images
 from lookalike.data.manifest import read_manifest
 from lookalike.report.figures import FRAME, GAP
 from lookalike.tracking import NullTracker
-
-PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 def rows_of(sheet: Path, height: int, width: int) -> list[Images]:
@@ -41,7 +39,7 @@ def test_the_sheet_has_a_row_per_person(
     GENERATOR.parent.mkdir(parents=True)
     generator_file.rename(GENERATOR)
     persons = generate.persons.model_copy(update={"images_per_person": images})
-    config = load_config(PARAMS).model_copy(
+    config = Config().model_copy(
         update={"generate": generate.model_copy(update={"persons": persons})}
     )
     stage = Stage("generate@persons", config, NullTracker())

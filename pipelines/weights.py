@@ -1,0 +1,35 @@
+"""Stage weights: which files of weights each stage reads, with their digests.
+
+A stage depends on its own list, so it runs again when a file behind `gan.start` or in `weights/` is
+replaced. What is missing is listed too, and stops the stage that reads it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lookalike.config import load_config
+from lookalike.errors import UserError
+from lookalike.names import PARAMS
+from lookalike.progress import say
+from lookalike.weights import required_by_stage, status
+
+FOLDER = Path("artifacts/weights")
+
+
+def main() -> None:
+    """Write `artifacts/weights/STAGE`: a digest, or what is the matter, and a name per line."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for stage, names in required_by_stage(load_config(PARAMS)).items():
+        found = status(names, Path())
+        lines = (f"{entry.found or entry.state}  {entry.file.name}\n" for entry in found)
+        (FOLDER / stage).write_text("".join(lines))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        say(f"weights: {error}")
+        sys.exit(2)

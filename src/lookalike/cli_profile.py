@@ -1,0 +1,62 @@
+"""`lookalike profile`: which parameters `params.yaml` holds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lookalike.names import PARAMS
+
+app = typer.Typer(no_args_is_help=True, help="Sets of parameters under a name: list, show, use.")
+Name = Annotated[str, typer.Argument(help="See `lookalike profile list`.")]
+
+
+@app.command("list")
+def profile_list() -> None:
+    """The profiles; a * marks what params.yaml holds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lookalike.profiles import current, summary
+
+    table = Table("", "profile", "what it is")
+    for name, held in current().items():
+        table.add_row("*" if held else "", name, summary(name))
+    Console().print(table)
+
+
+@app.command("show")
+def profile_show(name: Name) -> None:
+    """Print a profile whole, as `use` would write it."""
+    from lookalike.profiles import compose, render
+
+    typer.echo(render(compose(name)), nl=False)
+
+
+@app.command("use")
+def profile_use(
+    name: Name,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Drop changes of params.yaml.")] = False,
+) -> None:
+    """Write a profile to params.yaml, whole; refuses to lose changes that are in no commit."""
+    from lookalike.config import load_config
+    from lookalike.errors import UserError
+    from lookalike.profiles import compose, difference, use
+    from lookalike.progress import say
+
+    config = compose(name)
+    try:
+        changes = difference(load_config(PARAMS), config)
+    except UserError as error:
+        say(f"now: {error}")
+        changes = ["everything"]
+    if dry_run:
+        for line in changes:
+            say(line)
+        say(f"{len(changes)} parameters differ (dry run: nothing was written)")
+        return
+    use(config, force=force)
+    say(f"{PARAMS} is the profile {name} now, {len(changes)} parameters changed")
+    say(f"before a run that is to be promoted: git commit -m 'Use profile {name}' {PARAMS}")

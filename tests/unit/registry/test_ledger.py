@@ -1,0 +1,315 @@
+"""Decisions in a real MLflow database: killed at every write, made by twenty processes at once."""
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mlflow.store.model_registry.sqlalchemy_store  # once here, not in each fork
+import mlflow.store.tracking.sqlalchemy_store
+import mlflow.tracking
+import pytest
+
+from lookalike.config import load_config
+from lookalike.errors import UserError
+from lookalike.registry.decisions import PROMOTED, REFUSED, UNCHANGED, Decision, History
+from lookalike.registry.ledger import Ledger
+from lookalike.registry.verdict import Gate
+
+FORK = multiprocessing.get_context("fork")
+WRITES = (
+    (mlflow.tracking.MlflowClient, "create_registered_model"),
+    (mlflow.tracking.MlflowClient, "create_model_version"),
+    (mlflow.tracking.MlflowClient, "set_registered_model_alias"),
+    (mlflow.tracking.MlflowClient, "delete_registered_model_alias"),
+    (mlflow.tracking.MlflowClient, "set_registered_model_tag"),
+    (mlflow.tracking.MlflowClient, "set_model_version_tag"),
+    (mlflow.tracking.MlflowClient, "delete_model_version_tag"),
+    (Path, "write_text"),
+    (Path, "replace"),
+)
+KILLED = 9
+T = TypeVar("T")
+
+
+def start(work: Callable[[], T]) -> Callable[[], T]:
+    """Begin `work` in a process of its own; the answer waits for its result.
+
+    The test's own process never opens a test's database: a fork would share its connection.
+    """
+    receive, send = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=lambda: send.send(work()))
+    process.start()
+    send.close()
+
+    def result() -> T:
+        try:
+            value: T = receive.recv()
+        except EOFError:
+            process.join()
+            raise ChildProcessError(process.exitcode) from None
+        process.join()
+        return value
+
+    return result
+
+
+def run(work: Callable[[], T]) -> T:
+    return start(work)()
+
+
+def opened(root: Path) -> Ledger:
+    return Ledger(load_config(Path(__file__).parents[3] / "params.yaml"), root)
+
+
+@pytest.fixture(scope="module")
+def three_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with versions 1 to 3 of the model, which tests copy.
+
+    Made in this process, so that what MLflow prepares at its first use is there in every fork.
+    """
+    root = tmp_path_factory.mktemp("ledger")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        ledger = opened(root)
+        client, name = ledger.store.client, ledger.name
+        client.create_registered_model(name)
+        for _ in range(3):
+            client.create_model_version(name, "test:nothing")
+        seen(root)
+    return root
+
+
+@pytest.fixture
+def root(three_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(three_versions / "mlruns", tmp_path / "mlruns")
+    return tmp_path
+
+
+def promote(ledger: Ledger, version: int, *, passed: bool = True) -> Decision:
+    """As `Registry.promote` does, with a verdict that is given."""
+    gate = Gate("absolute.mAP", 0.5, ">= 0.3", passed, "a reason")
+
+    def judge(history: History) -> Decision:
+        before = history.champion
+        if before == version:
+            return ledger.decision(UNCHANGED, version, before, before, (gate,))
+        if passed and version not in history.rolled_back:
+            return ledger.decision(PROMOTED, version, before, version, (gate,))
+        return ledger.decision(REFUSED, version, before, before, (gate,))
+
+    def same(decision: Decision) -> bool:
+        return decision.version == version and decision.action == PROMOTED
+
+    return ledger.decide(judge, same)
+
+
+def promote_all(root: Path, *versions: int) -> Ledger:
+    ledger = opened(root)
+    for version in versions:
+        promote(ledger, version)
+    return ledger
+
+
+def seen(root: Path) -> dict[str, Any]:
+    """What anybody can see, with MLflow alone where it is MLflow's."""
+    ledger = opened(root)
+    history, problems = ledger.verify()
+    (model,) = ledger.store.client.search_registered_models(f"name = '{ledger.name}'")
+    return {
+        "decisions": [(e.decision.action, e.decision.version) for e in history.entries],
+        "times": [e.decision.time for e in history.entries],
+        "problems": problems,
+        "applied": history.applied,
+        "champion": ledger.champion(),
+        "aliases": dict(model.aliases),
+        "tags": {v.version: v.tags.get("lookalike.decision") for v in ledger.show()},
+        "copies": [
+            (record["action"], record["version"])
+            for path in sorted(ledger.copies.glob("*.json"))
+            for record in [json.loads(path.read_text())]
+        ],
+    }
+
+
+def die_before_write(number: int, patch: pytest.MonkeyPatch) -> None:
+    """This process ends before its `number`th write to MLflow or to disk, from 1."""
+    count = 0
+
+    def counted(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == number:
+            os._exit(KILLED)
+        return original(*args, **kwargs)
+
+    for owner, name in WRITES:
+        original = getattr(owner, name)
+
+        def wrapped(*args: Any, original: Any = original, **kwargs: Any) -> Any:
+            return counted(original, *args, **kwargs)
+
+        patch.setattr(owner, name, wrapped)
+
+
+def killed_everywhere(
+    root: Path, act: Callable[[Ledger], object], then: Callable[[Ledger], object]
+) -> list[dict[str, Any]]:
+    """What is to be seen after `then`, when `act` died before each of its writes in turn."""
+    states: list[dict[str, Any]] = []
+    prepared = root / "prepared"
+    (root / "mlruns").rename(prepared)
+    while True:
+        shutil.rmtree(root / "mlruns", ignore_errors=True)
+        shutil.copytree(prepared, root / "mlruns")
+
+        def die() -> None:
+            ledger = opened(root)
+            with pytest.MonkeyPatch.context() as patch:
+                die_before_write(len(states) + 1, patch)
+                act(ledger)
+
+        def go_on() -> dict[str, Any]:
+            then(opened(root))
+            state = seen(root)
+            times = state.pop("times")
+            assert len(set(times)) == len(times)
+            return state
+
+        try:
+            run(die)
+        except ChildProcessError as error:
+            assert error.args == (KILLED,)
+            states.append(run(go_on))
+        else:
+            break
+    assert len(states) > 7, "a decision has that many writes, and each was a place to die"
+    return states
+
+
+def test_killed_at_any_write_a_promotion_is_made_once_and_whole(root: Path) -> None:
+    run(lambda: promote_all(root, 1).name)
+    act = partial(promote, version=3)
+    for state in killed_everywhere(root, act, then=act):
+        assert state == {
+            "decisions": [("promoted", 1), ("promoted", 3)],
+            "problems": [],
+            "applied": True,
+            "champion": 3,
+            "aliases": {"champion": 3, "previous": 1},
+            "tags": {3: "promoted", 2: None, 1: "promoted"},
+            "copies": [("promoted", 1), ("promoted", 3)],
+        }
+
+
+def test_killed_at_any_write_a_rollback_is_made_once_and_whole(root: Path) -> None:
+    run(lambda: promote_all(root, 1, 2, 3).name)
+    for state in killed_everywhere(root, Ledger.rollback, then=Ledger.rollback):
+        assert state["decisions"][3:] == state["copies"][3:] == [("rolled back", 3)]
+        assert state["champion"] == 2 and state["aliases"] == {"champion": 2, "previous": 1}
+        assert state["tags"][3] == "rolled back"
+        assert state["problems"] == [] and state["applied"]
+
+
+def test_no_pipeline_brings_back_what_a_killed_process_rolled_back(root: Path) -> None:
+    run(lambda: promote_all(root, 1, 2).name)
+    pipeline = partial(promote, version=2)
+    champions = []
+    for state in killed_everywhere(root, Ledger.rollback, then=pipeline):
+        decided = ("rolled back", 2) in state["decisions"]
+        assert state["champion"] == state["aliases"]["champion"] == (1 if decided else 2)
+        champions.append(state["champion"])
+    assert sorted(champions, reverse=True) == champions and champions[-3:] == [1, 1, 1]
+
+
+def test_nobody_is_left(root: Path) -> None:
+    """After 1, 2, 3, 2 it goes to 3, then to 1, and says when there is nobody left."""
+
+    def story() -> list[object]:
+        ledger = promote_all(root, 1, 2, 3, 2)
+        return [back(ledger) for _ in range(4)]
+
+    def back(ledger: Ledger) -> object:
+        try:
+            return ledger.rollback().champion_after
+        except UserError as error:
+            return str(error)
+
+    third, first, *nobody = run(story)
+    assert (third, first) == (3, 1)
+    assert len(set(nobody)) == 1 and "nobody is left to roll lookalike-reid back to" in str(nobody)
+
+
+def test_an_alias_that_somebody_moved_is_respected_and_put_on_record(root: Path) -> None:
+    def story() -> tuple[list[str], dict[str, Any], int | None]:
+        ledger = opened(root)
+        client = ledger.store.client
+        client.set_registered_model_alias(ledger.name, "champion", "1")  # before there was a log
+        promote(ledger, 2)
+        client.set_registered_model_alias(ledger.name, "champion", "3")
+        problems, champion = ledger.verify()[1], ledger.champion()
+        promote(ledger, 2, passed=False)
+        return problems, seen(root), champion
+
+    problems, state, champion = run(story)
+    assert champion == 3
+    assert len(problems) == 1 and "somebody moved it outside of lookalike" in problems[0]
+    moved = "moved by hand"
+    assert state["decisions"] == [(moved, 1), ("promoted", 2), (moved, 3), ("refused", 2)]
+    assert state["aliases"] == {"champion": 3, "previous": 2} and state["problems"] == []
+
+
+def test_deleted_versions_are_passed_over(root: Path) -> None:
+    def story() -> tuple[Decision, dict[str, Any]]:
+        ledger = promote_all(root, 1, 2, 3)
+        ledger.store.client.delete_model_version(ledger.name, "2")
+        return ledger.rollback(), seen(root)
+
+    decision, state = run(story)
+    assert decision.champion_after == 1 and state["aliases"] == {"champion": 1}
+    assert state["problems"] == []
+
+
+def test_a_log_that_was_tampered_with_stops_decisions(root: Path) -> None:
+    def story() -> tuple[str, dict[str, Any]]:
+        ledger = promote_all(root, 1, 2, 3)
+        ledger.store.client.delete_model_version(ledger.log, "2")
+        with pytest.raises(UserError, match=r"taken out.*delete that registered model") as caught:
+            ledger.rollback()
+        # The advice works: a new log begins with the present champion.
+        ledger.store.client.delete_registered_model(ledger.log)
+        promote(ledger, 1)
+        return str(caught.value), seen(root)
+
+    message, state = run(story)
+    assert "\n" not in message
+    assert state["decisions"] == [("moved by hand", 3), ("promoted", 1)]
+    assert len(state["problems"]) == 3 and "not in the log" in state["problems"][0]
+
+
+def test_twenty_processes_at_once_lose_no_decision(root: Path) -> None:
+    """Promotions of three versions and rollbacks, begun together on one database."""
+
+    def decide(number: int) -> tuple[str, int] | str:
+        ledger = opened(root)
+        try:
+            made = ledger.rollback() if number % 4 == 3 else promote(ledger, number % 4 + 1)
+        except UserError as error:
+            return str(error)
+        return made.action, made.version
+
+    answers = [answer() for answer in [start(partial(decide, n)) for n in range(20)]]
+    state = run(partial(seen, root))
+    made = [answer for answer in answers if not isinstance(answer, str)]
+    errors = {answer for answer in answers if isinstance(answer, str)}
+    assert all("no champion" in e or "nobody is left" in e for e in errors), errors
+    on_record = [answer for answer in made if answer[0] != UNCHANGED]
+    assert Counter(state["decisions"]) == Counter(on_record)
+    assert state["problems"] == [] and state["applied"]
+    assert state["champion"] == state["aliases"]["champion"]
