@@ -13,7 +13,13 @@ from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.names import PARAMS
 from lookalike.progress import say
-from lookalike.registry.evidence import TOP_MATCHES, evaluation_fingerprint, per_query_frame
+from lookalike.registry.evidence import (
+    PER_QUERY,
+    TOP_MATCHES,
+    VALIDATION,
+    evaluation_fingerprint,
+    per_query_frame,
+)
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure
 from lookalike.reid.pictures.evaluation import draw_evaluation, top_matches_frame
@@ -55,8 +61,10 @@ def work(stage: Stage, arm: str) -> None:
         "fingerprint": evaluation_fingerprint(manifest, config),
     }
     (stage.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    per_query = per_query_frame(test.query.rows, test.ranking.ap, test.ranking.first_match_rank)
-    per_query.to_parquet(stage.folder / "per_query.parquet", index=False)
+    for measured, name in ((chosen_by, VALIDATION), (test, PER_QUERY)):
+        ranking = measured.ranking
+        per_query = per_query_frame(measured.query.rows, ranking.ap, ranking.first_match_rank)
+        per_query.to_parquet(stage.folder / name, index=False)
     cmc = test.ranking.cmc
     pd.DataFrame({"rank": np.arange(1, len(cmc) + 1), "cmc": cmc}).to_csv(
         stage.folder / "cmc.csv", index=False

@@ -11,8 +11,9 @@ import pandas as pd
 from lookalike.data.loading import read_bytes
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.progress import say
-from lookalike.registry.candidate import collect, spread, winner_and_rival
+from lookalike.registry.candidate import choose, collect, spread
 from lookalike.registry.gates import REGISTER_AGAIN
+from lookalike.registry.paired import CONFIDENCE
 from lookalike.registry.promotion import Registry
 from lookalike.registry.remeasure import remeasure
 from lookalike.registry.side_by_side import draw_side_by_side
@@ -34,7 +35,15 @@ def work(stage: Stage) -> None:
         for folder in stage_folder.iterdir():
             if folder.name not in arms:
                 shutil.rmtree(folder)
-    arm, rival = winner_and_rival(evaluations, arms)
+    choice = choose(evaluations, arms, config.gates.baseline_margin)
+    arm = choice.winner
+    for name, standing in choice.standings.items():
+        if not standing.eligible:
+            say(
+                f"register: {name} is not shown to beat the baseline: mAP {standing.mAP:.1%} on "
+                f"validation persons, with {CONFIDENCE:.0%} confidence {100 * standing.lower:+.1f} "
+                f"points or more, above {100 * config.gates.baseline_margin:+g} is asked for"
+            )
     assert isinstance(stage.tracker, MlflowTracker)
     evidence = collect(ARTIFACTS, arm, stage.root, config, stage.tracker.status_of)
     query, gallery = test_protocol(read_manifest(MANIFEST))
@@ -54,6 +63,7 @@ def work(stage: Stage) -> None:
         reason = f"passed as experiment {experiment()}, not promoted"
     record = {
         "winner": arm,
+        "validation": {name: vars(standing) for name, standing in choice.standings.items()},
         "model": registry.name,
         "version": version,
         "promoted": decision.action == "promoted" and not held_back,
@@ -65,7 +75,7 @@ def work(stage: Stage) -> None:
     curves = {name: pd.read_csv(evaluations / name / "cmc.csv")["cmc"].to_numpy() for name in arms}
     cmc_curves(curves, stage.folder / "cmc.png")
     size = config.generate.height, config.generate.width
-    compared, sheet = (rival, arm), stage.folder / "side_by_side.png"
+    compared, sheet = (choice.rival, arm), stage.folder / "side_by_side.png"
     draw_side_by_side(evaluations, compared, (query, gallery), stage.root, size, sheet)
     for name in ("verdict.json", "cmc.png", "side_by_side.png"):
         stage.tracker.artifact(stage.folder / name)

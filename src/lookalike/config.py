@@ -353,6 +353,8 @@ class GatesConfig(Section):
     max_frechet: Rate = 2.0
     pass_rate: tuple[Fraction, Fraction] = (0.2, 0.999)  # band of the filter's pass rate
     min_camera_rank1: Fraction = 0.02
+    # Better than the baseline arm by this to be chosen, not worse by it to be promoted.
+    baseline_margin: Weight = 0.02
     champion_margin: Weight = 0.01  # how much worse than the champion rank-1 and mAP may be
     max_latency_ms: Rate = 500  # one image through the serving model
     max_size_mb: Rate = 200

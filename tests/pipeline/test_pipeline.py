@@ -51,7 +51,7 @@ def small_parameters() -> dict:
     params["filter"]["duplicate_similarity"] = 1.0
     params["gates"] |= {
         "min_rank1": 0, "min_map": 0, "min_camera_rank1": 0, "pass_rate": [0, 1],
-        "max_frechet": 10, "max_latency_ms": 60_000,
+        "max_frechet": 10, "max_latency_ms": 60_000, "baseline_margin": 1,
     }  # fmt: skip
     return params
 

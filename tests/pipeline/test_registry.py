@@ -101,6 +101,7 @@ def evidence(root: Path, quality: float, fingerprint: str = "test-set-1") -> Evi
         leaks={"gan": (), "encoder": (), "reid": ()},
         frechet=1.0,
         pass_rates={"persons": 0.6, "variations": 0.7},
+        baseline=evaluation(quality, fingerprint),
     )
 
 

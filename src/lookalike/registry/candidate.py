@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +15,86 @@ from lookalike.config import Config
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.provenance import git_sha, locked_digests, md5_file, uncommitted
-from lookalike.registry.evidence import METRICS, Evidence, Measurement, leaked
+from lookalike.registry.evidence import (
+    BASELINE,
+    METRICS,
+    VALIDATION,
+    Evidence,
+    Measurement,
+    leaked,
+)
+from lookalike.registry.paired import lower_bound
 from lookalike.reid.ranking import CRITERION
 
-YARDSTICK = "baseline"  # the arm that others are compared with
+
+@dataclass(frozen=True)
+class Standing:
+    """How an arm does on validation persons.
+
+    Attributes:
+        mAP: a fraction of 1.
+        lower: lower confidence bound of how much better it is than the baseline; 0 for that.
+        eligible: whether it may be the winner.
+    """
+
+    mAP: float  # noqa: N815 # the field's own spelling
+    lower: float
+    eligible: bool
 
 
-def winner_and_rival(evaluations: Path, arms: Sequence[str]) -> tuple[str, str]:
-    """The arm with the best validation mAP, the first of equals, and whom to compare it with.
+@dataclass(frozen=True)
+class Choice:
+    """The arm that is registered.
 
-    That is the baseline; the best of the other arms where the baseline has won; and the winner
-    itself where there is no other.
+    Attributes:
+        winner: its name.
+        rival: whom to compare it with: the baseline, or the best of the others where that has won;
+            the winner itself where there is no other.
+        standings: of every arm.
+    """
+
+    winner: str
+    rival: str
+    standings: Mapping[str, Standing]
+
+
+def choose(evaluations: Path, arms: Sequence[str], margin: float) -> Choice:
+    """The winner on validation persons.
+
+    The best of a few arms is better by chance alone: on a few dozen persons the mAP of equal arms
+    differs by several points. So another arm wins only where it is shown to be better than the
+    baseline by more than the margin (paired bootstrap over persons); of those, and else the
+    baseline, the one with the best validation mAP, the first of equals.
 
     Args:
         evaluations: the folder with a folder per arm, as `evaluate` wrote them.
-        arms: those of `params.yaml`, in order.
+        arms: those of `params.yaml`, in order, the baseline among them.
+        margin: `gates.baseline_margin`.
 
     Raises:
         UserError: an arm was not evaluated.
     """
-    scores = {}
+    standings = {}
+    baseline = _validation(evaluations, BASELINE)[1]
     for arm in arms:
-        path = evaluations / arm / METRICS
-        if not path.is_file():
-            raise UserError(
-                f"arm {arm} of params.yaml has no {path}: run `dvc repro evaluate@{arm}`"
-            )
-        scores[arm] = json.loads(path.read_text())["validation"][CRITERION]
-    winner = max(arms, key=scores.__getitem__)
+        score, per_query = _validation(evaluations, arm)
+        lower = lower_bound(per_query, baseline, "ap")
+        standings[arm] = Standing(score, lower, arm == BASELINE or lower > margin)
+    winner = max((a for a in arms if standings[a].eligible), key=lambda a: standings[a].mAP)
     others = [arm for arm in arms if arm != winner]
-    if YARDSTICK in others:
-        return winner, YARDSTICK
-    return winner, max(others, key=scores.__getitem__, default=winner)
+    best = max(others, key=lambda arm: standings[arm].mAP, default=winner)
+    return Choice(winner, BASELINE if BASELINE in others else best, standings)
+
+
+def _validation(evaluations: Path, arm: str) -> tuple[float, pd.DataFrame]:
+    """An arm's mAP on validation persons, and the results per query."""
+    metrics, per_query = evaluations / arm / METRICS, evaluations / arm / VALIDATION
+    if not (metrics.is_file() and per_query.is_file()):
+        raise UserError(
+            f"arm {arm} of params.yaml has no {metrics if per_query.is_file() else per_query}: run "
+            f"`dvc repro evaluate@{arm}`"
+        )
+    return _json(metrics)["validation"][CRITERION], pd.read_parquet(per_query)
 
 
 def spread(queries: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -76,6 +125,7 @@ def collect(
     distance = {"reid": "frechet_reid", "inception": "fid"}[config.gan.distance_features]
     return Evidence(
         evaluation=Measurement.read(artifacts / "evaluate" / arm),
+        baseline=Measurement.read(artifacts / "evaluate" / BASELINE),
         weights_md5=md5_file(weights),
         locked_md5=locked_digests(root).get(weights.as_posix()),
         run_status=status_of(_json(weights.with_name("run.json"))["run_id"]),

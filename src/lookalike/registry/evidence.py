@@ -17,6 +17,8 @@ from lookalike.data.manifest import test_protocol
 from lookalike.errors import UserError
 
 METRICS, PER_QUERY, EVIDENCE = "metrics.json", "per_query.parquet", "evidence.json"
+VALIDATION = "validation.parquet"  # the same as `PER_QUERY` of validation persons
+BASELINE = "baseline"  # the arm that others are compared with, and its folder in the evidence
 TOP_MATCHES = "top_matches.parquet"  # of every query, for pictures
 PER_QUERY_COLUMNS = ("image_id", "person_id", "camera_id", "ap", "rank_1")
 
@@ -72,6 +74,7 @@ class Evidence:
 
     Attributes:
         evaluation: on the test persons.
+        baseline: the same of the baseline arm; None in evidence that an older version recorded.
         weights_md5, locked_md5: of the weights file, and what dvc.lock says it should be.
         run_status: of the MLflow run that trained the model.
         data_valid: the verdict of `validate`.
@@ -91,11 +94,15 @@ class Evidence:
     leaks: Mapping[str, tuple[str, ...]]
     frechet: float | None
     pass_rates: Mapping[str, float] = field(default_factory=dict)
+    baseline: Measurement | None = None
 
     def write(self, folder: Path) -> None:
-        """Write `evidence.json` and the evaluation's files."""
+        """Write `evidence.json`, the evaluation's files, and the baseline's in `baseline/`."""
         self.evaluation.write(folder)
-        record = {key: value for key, value in vars(self).items() if key != "evaluation"}
+        if self.baseline is not None:
+            self.baseline.write(folder / BASELINE)
+        measured = ("evaluation", "baseline")
+        record = {key: value for key, value in vars(self).items() if key not in measured}
         (folder / EVIDENCE).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
     @classmethod
@@ -110,7 +117,9 @@ class Evidence:
             record["uncommitted"] = tuple(record["uncommitted"])
             record["leaks"] = {k: tuple(v) for k, v in record["leaks"].items()}
             known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
-            return cls(evaluation=Measurement.read(folder), **known)
+            place = folder / BASELINE
+            baseline = Measurement.read(place) if place.is_dir() else None
+            return cls(evaluation=Measurement.read(folder), baseline=baseline, **known)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder} holds no evidence of lookalike: {error}") from error
 

@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from lookalike.config import GatesConfig
 from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.paired import lower_bound
 from lookalike.registry.verdict import Gate
 from lookalike.reid.onnx_export import TOLERANCE as ONNX_TOLERANCE
 
-RESAMPLES = 2000
-CONFIDENCE = 0.95  # one-sided
-BOOTSTRAP_SEED = 20
 UNIT_TOLERANCE = 1e-3  # of an embedding's length; JSON rounds little, bf16 more
 REGISTER_AGAIN = "`dvc repro --force --single-item register`"
 TRAIN_AGAIN = "`dvc repro --force --single-item train_reid@ARM`, then `dvc repro`"
 TRAINED = ("gan", "encoder", "reid")
 KINDS = ("persons", "variations")
-RELATIVE_METRICS = ("rank_1", "mAP")
+COLUMNS = {"rank_1": "rank_1", "mAP": "ap"}  # metrics that are compared, and theirs per query
 
 
 @dataclass(frozen=True)
@@ -185,6 +181,25 @@ def absolute(evidence: Evidence, config: GatesConfig) -> list[Gate]:
     ]
 
 
+def baseline(evidence: Evidence, config: GatesConfig) -> list[Gate]:
+    """Shown not to be worse than the baseline arm of the same run by more than the margin.
+
+    The lower confidence bound of the paired difference on the test persons, as for the champion.
+    The baseline itself differs by nothing from itself, and passes.
+    """
+    gates = []
+    for name, column in COLUMNS.items():
+        bound, other = f">= {-config.baseline_margin:g}", evidence.baseline
+        if other is None:
+            reason = f"the baseline arm's evaluation was not recorded; {REGISTER_AGAIN}"
+            gate = Gate(f"baseline.{name}", None, bound, False, reason)
+        else:
+            lower = lower_bound(evidence.evaluation.per_query, other.per_query, column)
+            gate = _bounded(f"baseline.{name}", lower, low=-config.baseline_margin)
+        gates.append(gate)
+    return gates
+
+
 def relative(
     candidate: Measurement, champion: Measurement | None, config: GatesConfig
 ) -> list[Gate]:
@@ -192,7 +207,7 @@ def relative(
     if champion is None:
         return [_without_champion("relative", config)]
     gates = []
-    for name in RELATIVE_METRICS:
+    for name in COLUMNS:
         gate = _comparable(f"relative.{name}", candidate, champion)
         if gate.passed:
             # An unknown champion's value must not open the gate: NaN as a bound fails.
@@ -210,11 +225,10 @@ def statistical(
         return [_without_champion("statistical", config)]
     gates = []
     margin = config.champion_margin
-    for name, column in (("rank_1", "rank_1"), ("mAP", "ap")):
+    for name, column in COLUMNS.items():
         gate = _comparable(f"statistical.{name}", candidate, champion)
         if gate.passed:
-            pairs = paired(candidate.per_query, champion.per_query, column)
-            lower = bootstrap_lower_bound(pairs["difference"], pairs["person_id"])
+            lower = lower_bound(candidate.per_query, champion.per_query, column)
             gate = _bounded(f"statistical.{name}", lower, low=-margin)
         gates.append(gate)
     return gates
@@ -269,48 +283,12 @@ def evaluate_gates(
         *integrity(evidence, loads_safely, rolled_back),
         *leakage(evidence),
         *absolute(evidence, config),
+        *baseline(evidence, config),
         *relative(candidate, champion, config),
         *statistical(candidate, champion, config),
         *slices(candidate, config),
         *operational(check, config),
     ]
-
-
-def paired(candidate: pd.DataFrame, champion: pd.DataFrame, column: str) -> pd.DataFrame:
-    """`person_id` and `difference` (candidate minus champion) per query; NaN in neither.
-
-    Queries that are invalid (no match in the gallery) are so for both models and drop out. A query
-    that only one of them has stays as NaN, so that the bound becomes NaN and the gate fails.
-    """
-    both = candidate.merge(
-        champion[["image_id", "ap", "rank_1"]], on="image_id", how="outer", suffixes=("", "_old")
-    )
-    both["difference"] = both[column] - both[f"{column}_old"]
-    invalid = both[column].isna() & both[f"{column}_old"].isna()
-    return both.loc[~invalid, ["person_id", "difference"]]
-
-
-def bootstrap_lower_bound(
-    differences: Sequence[float] | pd.Series[float], persons: Sequence[str] | pd.Series[str]
-) -> float:
-    """Lower confidence bound of the mean difference per query, persons resampled.
-
-    Queries of one person are alike, so persons are drawn, each with all its queries (the cluster
-    bootstrap; Davison and Hinkley 1997, 3.8). Seeded: the same numbers give the same bound.
-
-    Returns:
-        The (1 - `CONFIDENCE`) quantile of `RESAMPLES` resampled means; NaN for no queries or NaN.
-    """
-    frame = pd.DataFrame({"d": np.asarray(differences, float), "p": np.asarray(persons, object)})
-    if frame.empty or frame["d"].isna().any():
-        return float("nan")
-    groups = frame.groupby("p", sort=True)["d"]
-    sums, counts = groups.sum().to_numpy(), groups.count().to_numpy()
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    # How often each person is drawn: [RESAMPLES, persons].
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
-    means = (drawn @ sums) / (drawn @ counts)
-    return float(np.quantile(means, 1 - CONFIDENCE))
 
 
 def _without_champion(family: str, config: GatesConfig) -> Gate:

@@ -23,7 +23,7 @@ from lookalike.registry.decisions import (
     Decision,
     History,
 )
-from lookalike.registry.evidence import EVIDENCE, METRICS, Evidence, Measurement
+from lookalike.registry.evidence import BASELINE, EVIDENCE, METRICS, Evidence, Measurement
 from lookalike.registry.gates import evaluate_gates
 from lookalike.registry.ledger import Ledger
 from lookalike.registry.model_card import model_card
@@ -232,8 +232,9 @@ def _digest(weights: Path, evidence: Evidence) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         replace(evidence, git_sha="").write(Path(scratch))
         digest = hashlib.sha256(weights.read_bytes())
-        for name in (EVIDENCE, METRICS):
-            digest.update((Path(scratch) / name).read_bytes())
+        for name in (EVIDENCE, METRICS, f"{BASELINE}/{METRICS}"):
+            path = Path(scratch) / name
+            digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()[:12]
 
 

@@ -45,8 +45,8 @@ pre { background: #f6f6f6; padding: 1em; overflow-x: auto; }
 <p>$outcome</p>
 $missing
 <h2>Arms</h2>
-<p>Rates in percent. The validation columns choose the winner (*); the others are measured on the
-test queries.</p>
+<p>Rates in percent. The validation columns choose the winner (*): the baseline, unless another arm
+is shown to be better there. The others are measured on the test queries.</p>
 $problems$arms
 <h2>Cameras</h2>
 $cameras

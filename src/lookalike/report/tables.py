@@ -75,8 +75,8 @@ def _html_class(value: str, numeric: bool) -> str:
 def arms_table(metrics: Mapping[str, Mapping[str, Any]], winner: str | None = None) -> Table:
     """Arms x metrics; rates in percent.
 
-    The validation columns choose the winner (marked with *), the others are measured on the test
-    queries.
+    The validation columns choose the winner (marked with *): the baseline, unless another arm is
+    shown to be better. The others are measured on the test queries.
 
     Args:
         metrics: arm -> the content of its `metrics.json` (fractions of 1).

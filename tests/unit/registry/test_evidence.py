@@ -1,6 +1,7 @@
 """Evidence survives a round trip, and leaks are found wherever they hide."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,18 +110,22 @@ def test_round_trip(tmp_path: Path) -> None:
         leaks={"gan": ("person 0003",)},
         frechet=None,
         pass_rates={"persons": 0.5},
+        baseline=Measurement("abc", {"mAP": 0.25}, frame.assign(ap=0.25)),
     )
     evidence.write(tmp_path)
     again = Evidence.read(tmp_path)
     pd.testing.assert_frame_equal(again.evaluation.per_query, frame)
-    assert {k: v for k, v in vars(again).items() if k != "evaluation"} == {
-        k: v for k, v in vars(evidence).items() if k != "evaluation"
-    }
+    assert again.baseline is not None and again.baseline.metrics == {"mAP": 0.25}
+    assert again.baseline.per_query["ap"].tolist() == [0.25, 0.25]
+    measured = {"evaluation": None, "baseline": None}
+    assert {**vars(again), **measured} == {**vars(evidence), **measured}
     assert again.evaluation.metrics == {"rank_1": 0.0, "mAP": 0.5}
     # What a later version knows beside is no reason to refuse.
     record = json.loads((tmp_path / EVIDENCE).read_text())
     (tmp_path / EVIDENCE).write_text(json.dumps(record | {"weather": "fine"}))
     assert Evidence.read(tmp_path).weights_md5 == "m"
+    shutil.rmtree(tmp_path / "baseline")  # as it was before there was a gate about it
+    assert Evidence.read(tmp_path).baseline is None
 
 
 def test_no_evidence_is_a_clear_error(tmp_path: Path) -> None:

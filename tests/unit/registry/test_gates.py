@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lookalike.config import GatesConfig
 from lookalike.registry import gates
@@ -21,6 +19,7 @@ CONFIG = GatesConfig(
     max_frechet=2.0,
     pass_rate=(0.2, 0.9),
     min_camera_rank1=0.4,
+    baseline_margin=0.01,
     champion_margin=0.01,
     max_latency_ms=500,
     max_size_mb=200,
@@ -40,8 +39,11 @@ def evaluation(shift: float = 0.0, fingerprint: str = "same", persons: int = 20)
 
 
 def evidence(**changes: object) -> Evidence:
+    """Of the baseline arm itself, unless it is told otherwise."""
+    own = changes.get("evaluation", evaluation())
+    assert isinstance(own, Measurement)
     good = Evidence(
-        evaluation=evaluation(),
+        evaluation=own,
         weights_md5="abc",
         locked_md5="abc",
         run_status="FINISHED",
@@ -51,6 +53,7 @@ def evidence(**changes: object) -> Evidence:
         leaks={"gan": (), "encoder": (), "reid": ()},
         frechet=1.0,
         pass_rates={"persons": 0.5, "variations": 0.6},
+        baseline=own,
     )
     return dataclasses.replace(good, **changes)
 
@@ -185,6 +188,28 @@ def test_first_champion_policy() -> None:
     assert judge(champion=evaluation(), config=never) == set()
 
 
+def test_an_arm_that_is_worse_than_the_baseline_fails() -> None:
+    """Its own mAP and the champion's say nothing about that: the generated images must help."""
+    worse = evidence(baseline=evaluation(shift=0.016))
+    assert judge(worse) == judge(worse, champion=evaluation(-0.1)) == {"baseline.mAP"}
+    assert judge(evidence(baseline=evaluation(shift=0.009))) == set()
+    assert judge(evidence(baseline=evaluation(shift=-0.05))) == set()
+
+
+def test_an_arm_whose_gain_hangs_on_a_few_persons_fails() -> None:
+    new = evidence(evaluation=lucky(evaluation()), baseline=evaluation())
+    assert new.evaluation.metrics["mAP"] > evaluation().metrics["mAP"]
+    assert judge(new) == {"baseline.mAP"}
+
+
+def test_a_baseline_that_is_missing_or_measured_otherwise_fails() -> None:
+    both = {"baseline.rank_1", "baseline.mAP"}
+    assert judge(evidence(baseline=None)) == both
+    assert "dvc repro" in failures(gates.baseline(evidence(baseline=None), CONFIG))["baseline.mAP"]
+    short = dataclasses.replace(evaluation(), per_query=evaluation().per_query.iloc[1:])
+    assert judge(evidence(baseline=short)) == both
+
+
 def test_worse_than_the_champion_fails_relative_and_statistical() -> None:
     assert judge(champion=evaluation(shift=0.05)) == {"relative.mAP", "statistical.mAP"}
     assert judge(champion=evaluation(shift=-0.05)) == set()
@@ -221,16 +246,19 @@ def test_queries_invalid_for_both_drop_out() -> None:
     assert judge(evidence(evaluation=both), champion=both) == set()
 
 
-def test_noise_that_the_mean_hides_fails_the_statistical_gate() -> None:
-    """A tiny mean gain that hangs on a few persons is not significant."""
-    old = evaluation()
+def lucky(old: Measurement) -> Measurement:
+    """Better in the mean, thanks to two persons; worse for the others."""
     frame = old.per_query.copy()
     frame["ap"] -= 0.03
-    lucky = frame["person_id"].isin(["0000", "0001"])
-    frame.loc[lucky, "ap"] += 0.32
-    new = dataclasses.replace(
-        old, per_query=frame, metrics={**old.metrics, "mAP": float(frame["ap"].mean())}
-    )
+    few = frame["person_id"].isin(["0000", "0001"])
+    frame.loc[few, "ap"] += 0.32
+    metrics = {**old.metrics, "mAP": float(frame["ap"].mean())}
+    return dataclasses.replace(old, per_query=frame, metrics=metrics)
+
+
+def test_noise_that_the_mean_hides_fails_the_statistical_gate() -> None:
+    """A tiny mean gain that hangs on a few persons is not significant."""
+    old, new = evaluation(), lucky(evaluation())
     assert new.metrics["mAP"] > old.metrics["mAP"]
     assert judge(evidence(evaluation=new), champion=old) == {"statistical.mAP"}
 
@@ -248,35 +276,3 @@ def test_a_blind_camera_fails_its_slice() -> None:
     }
     empty = dataclasses.replace(base, per_query=base.per_query.iloc[:0])
     assert "slices.rank_1" in judge(evidence(evaluation=empty))
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    st.lists(st.floats(-1, 1), min_size=1, max_size=30),
-    st.integers(1, 5),
-    st.floats(-1, 1),
-)
-def test_bootstrap_bound(differences: list[float], persons: int, shift: float) -> None:
-    """Within the range of the persons' means, moves with a shift, is a number for numbers."""
-    labels = [str(i % persons) for i in range(len(differences))]
-    bound = gates.bootstrap_lower_bound(differences, labels)
-    means = pd.Series(differences).groupby(labels).mean()
-    assert means.min() - 1e-9 <= bound <= means.max() + 1e-9
-    shifted = gates.bootstrap_lower_bound([d + shift for d in differences], labels)
-    assert shifted == pytest.approx(bound + shift, abs=1e-9)
-
-
-def test_bootstrap_covers_the_true_mean() -> None:
-    """The bound lies under the true mean about 95 times in 100."""
-    rng = np.random.default_rng(0)
-    under = 0
-    for _ in range(100):
-        person = np.repeat(np.arange(60), 3)
-        d = rng.normal(0.1, 0.2, 60)[person] + rng.normal(0, 0.05, 180)
-        under += gates.bootstrap_lower_bound(d, person.astype(str)) < 0.1
-    assert 88 <= under <= 100
-
-
-def test_bootstrap_of_nothing_or_nan_is_nan() -> None:
-    assert np.isnan(gates.bootstrap_lower_bound([], []))
-    assert np.isnan(gates.bootstrap_lower_bound([0.1, NAN], ["a", "b"]))
