@@ -143,11 +143,19 @@ def data_import(
     if dry_run:
         say("dry run: nothing was written")
         return
-    say("DVC reads every file of data/ into its cache ...")
-    _run(_program("dvc"), "add", "data")
     setting = f"data.others: {{{name}: {layout}}}" if name else f"data.source: {layout}"
     if any_counts and not name:
         setting += ", data.as_published: false"
+    if Path("data").is_symlink():
+        say(
+            "data/ is a link, behind which DVC keeps no versions: `dvc repro` works and records "
+            "the digest, `dvc push` sends no picture. To keep versions on a larger disk, remove "
+            "the link, run `dvc cache dir --local FOLDER` with a folder of that disk, import again"
+        )
+        say(f"set {setting} in params.yaml, run `dvc repro`")
+        return
+    say("DVC reads every file of data/ into its cache ...")
+    _run(_program("dvc"), "add", "data")
     say(f"data/ is versioned: commit data.dvc, set {setting} in params.yaml, run `dvc repro`")
 
 

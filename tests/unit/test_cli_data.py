@@ -66,6 +66,19 @@ def test_data_sets_are_imported_side_by_side_and_versioned(
     assert "no layout 'duke'" in capsys.readouterr().err
 
 
+def test_behind_a_link_nothing_is_versioned_and_it_is_said(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository.parent / "disk").mkdir()
+    Path("data").symlink_to(repository.parent / "disk")
+    assert run(monkeypatch, "data", "import", "../laid", "--any-counts") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "data/ is a link, behind which DVC keeps no versions" in said
+    assert "set data.source: market1501, data.as_published: false" in said
+    assert not Path("data.dvc").exists()
+    assert list((repository.parent / "disk").rglob("*.jpg"))
+
+
 def test_rendered_data_is_checked_against_its_digest(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

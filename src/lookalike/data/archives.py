@@ -27,22 +27,25 @@ CHUNK = 1 << 20
 TAR_OVERHEAD = 4096  # bytes of headers and padding per member that a sane tar stays under
 DRIVE = re.compile(r"[A-Za-z]:")
 GZIP_MAGIC = b"\x1f\x8b"
+UTF8_FLAG = 0x800  # of a zip's member; without it, zipfile takes the name for code page 437
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
 
 
 def member_path(name: str) -> PurePosixPath:
     """The member's path if it stays inside the folder that it is extracted to.
 
+    A backslash separates folders, as in archives and tables that Windows wrote.
+
     Raises:
-        ValueError: an absolute path, a `..`, a backslash, a drive or a NUL; says which.
+        ValueError: an absolute path, a `..`, a drive or a NUL; says which.
     """
-    path = PurePosixPath(name)
+    path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or DRIVE.match(name):
         raise ValueError("its path is absolute")
     if ".." in path.parts:
         raise ValueError("its path leaves the folder with ..")
-    if "\\" in name or "\0" in name:
-        raise ValueError("its name has a backslash or a NUL")
+    if "\0" in name:
+        raise ValueError("its name has a NUL")
     return path
 
 
@@ -61,7 +64,8 @@ def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, data in members:
-                member_path(name)
+                if member_path(name).as_posix() != name:
+                    raise ValueError(f"{path}: {name!r} is no plain path")
                 if name in names:
                     raise ValueError(f"{path}: {name} is given twice")
                 names.add(name)
@@ -230,10 +234,22 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                 refusal = "it is a link or a device"
             elif info.flag_bits & 0x1:
                 refusal = "it is encrypted"
+            name = _zip_name(info)
             yield _Member(
-                name=info.orig_filename,  # before zipfile cuts it at a NUL
-                is_folder=info.is_dir(),
+                name=name,
+                is_folder=name.endswith(("/", "\\")),
                 refusal=refusal,
                 open=lambda info=info: file.open(info),  # type: ignore[misc]
                 position=info.header_offset,
             )
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """A member's name, in UTF-8 even where the zip does not say so, as those of macOS do not."""
+    name = info.orig_filename  # before zipfile cuts it at a NUL
+    if info.flag_bits & UTF8_FLAG:
+        return name
+    try:
+        return name.encode("cp437").decode()
+    except UnicodeError:
+        return name

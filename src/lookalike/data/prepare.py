@@ -14,6 +14,7 @@ import pandas as pd
 
 from lookalike.config import DataConfig, Source
 from lookalike.data.decoding import decode
+from lookalike.data.files import files_below, is_utf8, printable
 from lookalike.data.layouts.layout import OTHERS, Found, Problem
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import new_manifest
@@ -53,7 +54,8 @@ def prepare_manifest(
         UserError: not the layout, no query or gallery, or too few persons to hold out; names files
             that have problems.
     """
-    prefix = data_root.resolve().relative_to(root.resolve()).as_posix()
+    # Not resolved: data/ may be a link to a larger disk.
+    prefix = data_root.absolute().relative_to(root.absolute()).as_posix()
     crops = config.as_published
     rows, problems = _read(data_root, prefix, config.source, crops)
     for name, source in sorted(config.others.items()):
@@ -104,10 +106,19 @@ def _read(
     """
     layout = SOURCES[source]
     found, listed = layout.scan(folder)
+    listed += [
+        Problem(image.path.relative_to(folder).as_posix(), "bad name", "not UTF-8; rename it")
+        for image in found
+        if not is_utf8(image.path)
+    ]
+    found = [image for image in found if is_utf8(image.path)]
     known = {image.path.relative_to(folder).as_posix() for image in found}
     known |= {problem.file for problem in listed} | set(layout.marks)
     _say_what_is_left_out(folder, place, known)
-    problems = [problem._replace(file=f"{place}/{problem.file}") for problem in listed]
+    problems = [
+        Problem(printable(f"{place}/{problem.file}"), problem.problem, printable(problem.detail))
+        for problem in listed
+    ]
     if other:
         found = [image for image in found if image.split == "train"]
     crop = layout.crop if as_published else None
@@ -148,7 +159,7 @@ def _read(
 
 def _say_what_is_left_out(folder: Path, place: str, known: set[str]) -> None:
     """One line for files that are neither images of the layout nor its lists."""
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    files = (path.relative_to(folder) for path in files_below(folder))
     left_out = sorted(
         file.as_posix()
         for file in files
@@ -157,7 +168,7 @@ def _say_what_is_left_out(folder: Path, place: str, known: set[str]) -> None:
     if left_out:
         say(
             f"{place}: left out {len(left_out):,} files that are no images of the layout, "
-            f"such as {left_out[0]}"
+            f"such as {printable(left_out[0])}"
         )
 
 

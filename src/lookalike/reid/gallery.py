@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.data.decoding import decode
+from lookalike.data.files import files_below
 from lookalike.data.loading import Images, resize
 from lookalike.errors import UserError
 from lookalike.progress import Progress
@@ -133,7 +134,7 @@ def embed_folder(
 
 
 def pictures_in(folder: Path) -> list[str]:
-    """The pictures of a folder and the folders in it, sorted, with forward slashes.
+    """The pictures of a folder and the folders in it, sorted, with forward slashes; links followed.
 
     Raises:
         UserError: no such folder.
@@ -142,8 +143,8 @@ def pictures_in(folder: Path) -> list[str]:
         raise UserError(f"no folder at {folder}")
     return sorted(
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
+        for path in files_below(folder)
+        if path.suffix.lower() in SUFFIXES
     )
 
 

@@ -14,6 +14,7 @@ import torch
 
 from lookalike.config import GenerateConfig
 from lookalike.data.decoding import decode
+from lookalike.data.files import is_utf8, printable
 from lookalike.data.manifest import new_manifest, sha256_file, write_manifest
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
@@ -157,7 +158,13 @@ def _scan(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows for `variations.pixels_of`, and the files that are left out with the reason."""
     rows: dict[str, dict[str, str]] = {}
     skipped: dict[str, str] = {}
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+    for path in sorted(folder.iterdir()):
+        # A link to nothing is named below, like whatever cannot be read.
+        if path.name.startswith(".") or path.is_dir() or not (path.is_file() or path.is_symlink()):
+            continue
+        if not is_utf8(path.name):
+            skipped[printable(path.name)] = "its name is not UTF-8; rename it"
+            continue
         if path.stem in rows:
             skipped[path.name] = f"{rows[path.stem]['member']} has the same name"
             continue

@@ -1,5 +1,7 @@
+import os
 import shutil
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -117,3 +119,147 @@ def test_a_dry_run_counts_and_writes_nothing(rendered: Path, tmp_path: Path) -> 
 def test_an_unknown_layout_is_one_line() -> None:
     with pytest.raises(UserError, match="give --as market1501, dukemtmc, msmt17, csv, folders"):
         layout_named("rendered")
+
+
+def test_links_to_a_larger_disk_are_followed(rendered: Path, tmp_path: Path) -> None:
+    """A split folder that is a link, and single images that are; what is counted arrives."""
+    laid, disk = tmp_path / "laid", tmp_path / "disk"
+    shutil.copytree(rendered, laid)
+    shutil.move(laid / "bounding_box_train", disk / "train")
+    (laid / "bounding_box_train").symlink_to(disk / "train")
+    image = min((laid / "query").iterdir())
+    shutil.move(image, disk / "one")
+    image.symlink_to(disk / "one")
+    (disk / "train" / "up").symlink_to(disk)  # a loop
+    counts = import_dataset(laid, tmp_path / "data", MARKET1501, any_counts=True)
+    assert tree(tmp_path / "data") == tree(rendered)
+    arrived = list((tmp_path / "data").rglob("*.jpg"))
+    assert sum(split.images for split in counts.values()) == len(arrived)
+    assert not any(path.is_symlink() for path in arrived)
+    import_dataset(laid, tmp_path / "data", MARKET1501, any_counts=True)  # the same: nothing to do
+
+
+@pytest.mark.parametrize("layout", ["market1501", "csv", "folders", "msmt17"])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_would_not_arrive_is_refused(
+    rendered: Path, tmp_path: Path, layout: str, dry_run: bool
+) -> None:
+    laid = relay(rendered, layout, tmp_path / "laid")
+    image = min(path for path in laid.rglob("*.jpg"))
+    data = tmp_path / "repo" / "data"
+
+    def refused(message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            import_dataset(laid, data, layout_named(layout), any_counts=True, dry_run=dry_run)
+        assert list((tmp_path / "repo").iterdir()) == []
+
+    image.unlink()
+    image.symlink_to("/gone/image.jpg")
+    refused(f"{image.name}: links to nothing")
+    image.unlink()
+    image.parent.joinpath(os.fsdecode(b"J\xfcrgen.jpg")).touch()
+    refused(r"J\\xfcrgen\.jpg: names that are not UTF-8; rename them")
+
+
+def test_a_folder_called_like_an_image_is_not_counted(rendered: Path, tmp_path: Path) -> None:
+    shutil.copytree(rendered, tmp_path / "laid")
+    image = min((tmp_path / "laid" / "query").iterdir())
+    image.unlink()
+    image.mkdir()
+    with pytest.raises(UserError, match=f"query/{image.name}: no files"):
+        import_dataset(tmp_path / "laid", tmp_path / "data", MARKET1501, any_counts=True)
+
+
+def test_data_may_be_a_link_to_a_larger_disk(rendered: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk" / "people").mkdir(parents=True)
+    (tmp_path / "repo").mkdir()
+    data = tmp_path / "repo" / "data"
+    data.symlink_to(tmp_path / "disk" / "people")
+    for name in ("", "town"):
+        import_dataset(rendered, data, MARKET1501, name=name, any_counts=True)
+    assert data.is_symlink()
+    found = tree(tmp_path / "disk" / "people")
+    assert len(found) == 2 * len(tree(rendered)) and any(
+        n.startswith("others/town/") for n in found
+    )
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["people"]
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write beside"):
+        import_dataset(rendered, tmp_path / "file" / "data", MARKET1501, any_counts=True)
+
+
+@pytest.mark.parametrize("layout", ["market1501", "csv", "folders"])
+def test_packed_by_others(rendered: Path, tmp_path: Path, layout: str) -> None:
+    """By Windows (backslashes), one folder deeper than expected, with macOS's own folder."""
+    laid = relay(rendered, layout, tmp_path / "laid")
+    archive = tmp_path / "it.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("Sent to me\\", b"")
+        for name, data in tree(laid).items():
+            windows = f"Sent to me/Download v2/{name}".replace("/", "\\")
+            file.writestr(windows, data)
+            file.writestr(f"__MACOSX/Download v2/{name}", b"Mac OS X")
+    import_dataset(archive, tmp_path / "data", layout_named(layout), any_counts=True)
+    assert tree(tmp_path / "data") == tree(laid)
+    shutil.move(laid, tmp_path / "sent" / "download" / "laid")
+    shutil.copytree(tmp_path / "sent" / "download", tmp_path / "sent" / "__MACOSX")
+    import_dataset(tmp_path / "sent", tmp_path / "again", layout_named(layout), any_counts=True)
+    assert tree(tmp_path / "again") == tree(tmp_path / "data")
+
+
+def test_names_of_macos_are_found_by_a_table(rendered: Path, tmp_path: Path) -> None:
+    """Letters in two parts, and a zip that does not say that its names are UTF-8."""
+    laid = relay(rendered, "csv", tmp_path / "laid")
+    table = (laid / "images.csv").read_text(encoding="utf-8-sig")
+    assert "\u00fc" in unicodedata.normalize("NFC", table)
+    counts = import_dataset(
+        repack(laid, tmp_path / "it.zip"), tmp_path / "data", layout_named("csv")
+    )
+    assert counts == import_dataset(laid, tmp_path / "plain", layout_named("csv"))
+
+
+def repack(laid: Path, archive: Path) -> Path:
+    """A zip with names in two parts, UTF-8 without the flag that says so."""
+
+    class Unsaid(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802
+            return unicodedata.normalize("NFD", self.filename).encode(), self.flag_bits
+
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, data in tree(laid).items():
+            file.writestr(Unsaid(name), data)
+    return archive
+
+
+def test_a_suffix_given_twice_is_one(rendered: Path, tmp_path: Path) -> None:
+    laid = tmp_path / "laid"
+    shutil.copytree(rendered, laid)
+    for path in list(laid.rglob("*.jpg")):
+        path.rename(path.with_name(f"{path.name}.jpg"))
+    plain, _ = MARKET1501.scan(rendered)
+    found, problems = MARKET1501.scan(laid)
+    assert problems == []
+    assert [image._replace(path=Path()) for image in found] == [
+        image._replace(path=Path()) for image in plain
+    ]
+
+
+def test_several_data_sets_are_ambiguous(rendered: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(rendered, tmp_path / "both" / name)
+    with pytest.raises(UserError, match="has several data sets, one, two; give one"):
+        import_dataset(tmp_path / "both", tmp_path / "data", MARKET1501, any_counts=True)
+
+
+def test_what_was_found_instead_is_said(rendered: Path, tmp_path: Path) -> None:
+    laid = relay(rendered, "csv", tmp_path / "laid")
+    archive = zip_folder(laid, tmp_path / "it.zip", "Cameras/")
+    for source in (laid, archive):
+        with pytest.raises(UserError, match=r"it looks like a data set with images.csv \(--as csv"):
+            import_dataset(source, tmp_path / "data", MARKET1501)
+    (tmp_path / "other" / "holiday").mkdir(parents=True)
+    (tmp_path / "other" / "holiday" / "a.jpg").touch()
+    archive = zip_folder(tmp_path / "other", tmp_path / "other.zip", "")
+    for source in (tmp_path / "other", archive):
+        with pytest.raises(UserError, match=r"has no images.csv: found holiday, holiday/a.jpg; is"):
+            import_dataset(source, tmp_path / "data", layout_named("csv"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ import pytest
 from lookalike.config import ArmConfig, DataConfig
 from lookalike.data import manifest as manifests
 from lookalike.data.expectations import validate_manifest
+from lookalike.data.files import is_utf8
 from lookalike.data.layouts.layout import Count, number_cameras, path_id
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import SPLITS
@@ -23,6 +25,7 @@ from lookalike.synthesis.arms import real_rows
 from .relaid import relay
 
 LAYOUTS = ("dukemtmc", "msmt17", "csv", "folders")
+LINE = "images.csv line"
 HEADER = "file,person,camera,split\n"
 
 
@@ -147,6 +150,78 @@ def test_a_table_with_every_fault_names_each(tmp_path: Path) -> None:
         ("a.jpg", "one", "train"),
         ("g.jpg", "0000", "distractor"),
     ]
+
+
+def test_a_table_names_files_as_another_system_does(tmp_path: Path) -> None:
+    data = table(
+        tmp_path / "data",
+        "hall\\\\a.jpg,one,1,train",
+        "Hall/B.JPG,one,2,train",
+        "M\u00fcller/c.jpg,one,3,train",
+        "hall/d.jpg,one,4,train",
+        "hall/e.jpg,two,1,train",
+        "hall/gone.jpg,two,2,train",
+        "nowhere/gone.jpg,two,2,train",
+        "hall/a.JPG,two,2,train",
+        "hall/f.tif,two,2,train",
+        "..\\\\secret.jpg,two,2,train",
+    )
+    files = ["a.jpg", "b.jpg", "../Mu\u0308ller/c.jpg", "d.jpg.jpg", "E.jpg", "e.JPG", "f.tif"]
+    for name in files:
+        (data / "hall" / name).parent.mkdir(exist_ok=True, parents=True)
+    for name in files:
+        (data / "hall" / name).touch()
+    found, problems = SOURCES["csv"].scan(data)
+    assert [image.path.name for image in found] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg.jpg"]
+    assert problems == [
+        ("hall/e.jpg", "missing", f"{LINE} 6 names it; it may be any of hall/E.jpg, hall/e.JPG"),
+        (
+            "hall/gone.jpg",
+            "missing",
+            f"{LINE} 7 names it; there is hall/, and it holds E.jpg, a.jpg, b.jpg, d.jpg.jpg "
+            "and 2 more",
+        ),
+        (
+            "nowhere/gone.jpg",
+            "missing",
+            f"{LINE} 8 names it; there is ./, and it holds Mu\u0308ller/, hall/, images.csv",
+        ),
+        ("hall/a.jpg", "listed twice", f"again in {LINE} 9"),
+        ("hall/f.tif", "bad path", "hidden, or not .bmp, .jpeg, .jpg, .png, .webp"),
+        (f"{LINE} 11", "bad path", "'..\\\\\\\\secret.jpg': its path leaves the folder with .."),
+    ]
+
+
+def test_names_that_are_not_utf8_are_a_problem_like_others(
+    rendered: Path, tmp_path: Path, data_config: DataConfig
+) -> None:
+    data = relay(rendered, "folders", tmp_path / "data")
+    image = min(data.glob("train/*/*/*"))
+    image.rename(image.with_name(os.fsdecode(b"J\xfcrgen.jpg")))
+    manifest, problems = prepare(tmp_path, data_config, source="folders")
+    place = image.parent.relative_to(tmp_path).as_posix()
+    assert problems == [(rf"{place}/J\xfcrgen.jpg", "bad name", "not UTF-8; rename it")]
+    pd.DataFrame(problems).to_csv(tmp_path / "problems.csv", encoding="utf-8")
+    assert len(manifest) == len(list(data.rglob("*.jpg"))) - 1
+    person = next(path for path in data.glob("query/*"))
+    person.rename(person.with_name(os.fsdecode(b"J\xfcrgen")))
+    _, problems = prepare(tmp_path, data_config, source="folders")
+    assert all(name.isprintable() and is_utf8(name) for name, _, _ in problems)
+    assert len([p for p in problems if p[1] in ("bad name", "bad person")]) > 1
+
+
+def test_what_was_found_instead_of_images_is_said(tmp_path: Path) -> None:
+    (tmp_path / "train" / "Ada").mkdir(parents=True)
+    (tmp_path / "train" / "Ada" / "1.jpg").touch()
+    with pytest.raises(UserError, match=r"PERSON/CAMERA/IMAGE: found train/Ada/1.jpg$"):
+        SOURCES["folders"].scan(tmp_path)
+    for layout, message in (
+        ("csv", "images.csv: No such file or directory; its folder: it holds train/"),
+        ("market1501", "no folder bounding_box_train: it holds train/"),
+        ("msmt17", "list_train.txt: No such file or directory; its folder: it holds train/"),
+    ):
+        with pytest.raises(UserError, match=message):
+            SOURCES[layout].scan(tmp_path)
 
 
 @pytest.mark.parametrize(

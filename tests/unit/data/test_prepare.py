@@ -33,6 +33,27 @@ def test_the_manifest_of_sound_data(repository: Path, data_config: DataConfig) -
         assert str(row.member).endswith(f"/{row.image_id}.jpg")
 
 
+def test_data_may_be_a_link_and_so_may_a_split(
+    repository: Path, data_config: DataConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, _ = prepare(repository, data_config)
+    (repository / "data").rename(tmp_path / "disk")
+    (repository / "data").symlink_to(tmp_path / "disk")
+    train = tmp_path / "disk" / "bounding_box_train"
+    train.rename(tmp_path / "elsewhere")
+    train.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "notes.txt").touch()
+    linked, problems = prepare(repository, data_config)
+    pd.testing.assert_frame_equal(linked, manifest)
+    assert problems == []
+    assert "left out 1 files" in capsys.readouterr().err
+    image = first(repository, "query")
+    image.unlink()
+    image.symlink_to("nowhere")
+    _, problems = prepare(repository, data_config)
+    assert [p[:2] for p in problems] == [(f"data/query/{image.name}", "unreadable")]
+
+
 def test_validation_persons_follow_the_seed(repository: Path, data_config: DataConfig) -> None:
     draws = []
     for seed in (1, 1, 2, 3, 4):

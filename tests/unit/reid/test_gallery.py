@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def test_bad_pictures_are_named_and_left_out(embedder: Embedder, folder: Path) -
         embed_folder(folder, embedder, MODEL)
     with pytest.raises(UserError, match="no folder"):
         embed_folder(folder / "nowhere", embedder, MODEL)
+
+
+def test_links_are_followed_and_those_to_nothing_named(
+    embedder: Embedder, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    shutil.copy(folder / "0.jpg", tmp_path / "disk" / "a.jpg")
+    (folder / "more").symlink_to(tmp_path / "disk")
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    gallery, bad = embed_folder(folder, embedder, MODEL)
+    assert "more/a.jpg" in gallery.files
+    assert "No such file" in bad["gone.jpg"]
 
 
 def test_a_diverged_model_makes_no_gallery(embedder: Embedder, folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -63,6 +64,16 @@ def test_images_of_one_name_are_not_mixed_up(
     Image.new("RGB", (10, 20)).save(folder / "anna.webp")
     result = run(folder, folder.parent / "out", encoder, generate)
     assert result.skipped["anna.webp"] == "anna.png has the same name"
+
+
+def test_names_that_no_table_can_hold_are_skipped(
+    folder: Path, encoder: Encoder, generate: GenerateConfig
+) -> None:
+    (folder / "anna.png").rename(folder / os.fsdecode(b"J\xfcrgen.png"))
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    result = run(folder, folder.parent / "out", encoder, generate)
+    assert result.skipped[r"J\xfcrgen.png"] == "its name is not UTF-8; rename it"
+    assert "No such file" in result.skipped["gone.jpg"]
 
 
 def test_bad_folders(

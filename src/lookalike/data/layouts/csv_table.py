@@ -11,6 +11,7 @@ import io
 from pathlib import Path, PurePosixPath
 
 from lookalike.data.layouts.layout import (
+    IMAGE_SUFFIXES,
     OTHERS,
     SPLITS,
     Found,
@@ -48,6 +49,10 @@ def scan(root: Path) -> Scan:
             problems.append(path)
             continue
         file = PurePosixPath(path.relative_to(root).as_posix())
+        if not belongs(file):
+            detail = f"hidden, or not {', '.join(sorted(IMAGE_SUFFIXES))}"
+            problems.append(Problem(file.as_posix(), "bad path", detail))
+            continue
         split = row["split"].strip()
         if split not in SPLITS:
             detail = f"{split!r} is not one of {', '.join(SPLITS)}"

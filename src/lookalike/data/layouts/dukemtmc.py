@@ -13,7 +13,7 @@ from pathlib import Path
 from lookalike.data.layouts import market1501
 from lookalike.data.layouts.layout import Count, Found, Layout, Problem, Scan
 
-NAME = re.compile(r"(?P<person>\d{4})_c(?P<camera>\d{1,9})_f(?P<frame>\d+)\.jpg")
+NAME = re.compile(r"(?P<person>\d{4})_c(?P<camera>\d{1,9})_f(?P<frame>\d+)" + market1501.JPG)
 
 PUBLISHED_COUNTS: Mapping[str, Count] = {
     "train": Count(16_522, 702),
@@ -33,7 +33,8 @@ def scan(root: Path) -> Scan:
     for path, split in market1501.images_below(root, market1501.FOLDERS, "DukeMTMC-reID's"):
         match = NAME.fullmatch(path.name)
         if match:
-            found.append(Found(path, split, match["person"], int(match["camera"]), path.stem))
+            image_id, _, _ = path.name.partition(".")
+            found.append(Found(path, split, match["person"], int(match["camera"]), image_id))
         else:
             file = path.relative_to(root).as_posix()
             detail = "a name like 0002_c1_f0044158.jpg is expected"

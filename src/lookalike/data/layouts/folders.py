@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from lookalike.data.files import files_below, some, what_is_in
 from lookalike.data.layouts.layout import (
     SPLITS,
     Found,
@@ -34,7 +35,10 @@ def scan(root: Path) -> Scan:
     ]
     images = [(path, file) for path, file in files if belongs(file)]
     if not images:
-        raise UserError(f"{root} has no images at {'|'.join(SPLITS)}/PERSON/CAMERA/IMAGE")
+        elsewhere = [p.relative_to(root).as_posix() for p in files_below(root) if is_image(p)]
+        instead = f"found {some(elsewhere)}" if elsewhere else what_is_in(root)
+        form = f"{'|'.join(SPLITS)}/PERSON/CAMERA/IMAGE"
+        raise UserError(f"{root} has no images at {form}: {instead}")
     cameras = number_cameras(plain(file.parts[2]) for _, file in images)
     found = []
     for path, file in images:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from lookalike.data.archives import member_path
+from lookalike.data.files import alike, files_below, some, what_is_in
 from lookalike.errors import UserError
 
 DISTRACTOR, JUNK = "0000", "-1"  # persons of the splits distractor and junk, in every manifest
@@ -110,7 +111,7 @@ def path_id(path: PurePosixPath) -> str:
     Stems may repeat in folders of different persons, and a recipe (`with=<image_id>`) ends at a
     blank, a colon or a comma.
     """
-    return quote(path.with_suffix("").as_posix(), safe="/")
+    return quote(path.with_suffix("").as_posix(), safe="/", errors="surrogateescape")
 
 
 def plain(text: str) -> str:
@@ -170,11 +171,16 @@ def settle(found: Iterable[Found], root: Path) -> Scan:
 
 
 class Listed:
-    """Images that a list names: each once, in the folder, and there."""
+    """Images that a list names: each once, in the folder, and there.
+
+    A name that only another system would take for the file's (`files.alike`) is enough where there
+    is one such file.
+    """
 
     def __init__(self, root: Path):
         self._root = root
         self._seen: set[str] = set()
+        self._alike: dict[str, list[Path]] | None = None  # made when a name is not there as it is
 
     def find(self, text: str, line: str) -> Path | Problem:
         """The image at `text` (relative to the root), or what is wrong; `line` names the line."""
@@ -187,14 +193,38 @@ class Listed:
             return Problem(line, "bad path", "no file is named")
         if path.parts[0] == OTHERS:
             return Problem(line, "bad path", f"{file}: {OTHERS}/ is for other data sets")
+        place = self._root / path
+        try:
+            there = place.is_file()
+        except OSError as error:  # say, a name that is too long
+            return Problem(line, "bad path", f"{file[:80]!r}: {error.strerror}")
+        if not there:
+            others = self._others(file)
+            if len(others) > 1:
+                names = some(other.relative_to(self._root).as_posix() for other in others)
+                return Problem(file, "missing", f"{line} names it; it may be any of {names}")
+            if not others:
+                folder = place.parent
+                while not folder.is_dir():
+                    folder = folder.parent
+                inside = folder.relative_to(self._root).as_posix()
+                detail = f"{line} names it; there is {inside}/, and {what_is_in(folder)}"
+                return Problem(file, "missing", detail)
+            place = others[0]
+            file = place.relative_to(self._root).as_posix()
         if file in self._seen:
             return Problem(file, "listed twice", f"again in {line}")
         self._seen.add(file)
-        try:
-            there = (self._root / path).is_file()
-        except OSError as error:  # say, a name that is too long
-            return Problem(line, "bad path", f"{file[:80]!r}: {error.strerror}")
-        return self._root / path if there else Problem(file, "missing", f"{line} names it")
+        return place
+
+    def _others(self, file: str) -> list[Path]:
+        if self._alike is None:
+            self._alike = {}
+            for path in files_below(self._root):
+                name = path.relative_to(self._root).as_posix()
+                if path.is_file() and not name.startswith(f"{OTHERS}/"):
+                    self._alike.setdefault(alike(name), []).append(path)
+        return self._alike.get(alike(file), [])
 
 
 def read_text(path: Path) -> str:
@@ -206,6 +236,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        found = what_is_in(path.parent)
+        raise UserError(f"cannot read {path}: {error.strerror}; its folder: {found}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error

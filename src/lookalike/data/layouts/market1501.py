@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from lookalike.data.files import what_is_in
 from lookalike.data.layouts.layout import (
     DISTRACTOR,
     JUNK,
@@ -27,11 +28,13 @@ from lookalike.errors import UserError
 FOLDERS = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
 CROP_WIDTH, CROP_HEIGHT = 64, 128  # pixels
 
+JPG = r"(?:\.(?i:jpg))+"  # .JPG and .jpg.jpg, too: Windows hides suffixes until there are two
+
 # A person is any label without an underscore (other data sets have their own) except those of
 # synthetic persons. The camera may be missing, so that its absence can be told from a foreign name.
 NAME = re.compile(
     r"(?P<person>-1|(?!syn-)[A-Za-z0-9][A-Za-z0-9-]*)"
-    r"_(?:c(?P<camera>\d{1,9}))?s(?P<sequence>\d+)_(?P<frame>\d+)_(?P<box>\d+)\.jpg"
+    r"_(?:c(?P<camera>\d{1,9}))?s(?P<sequence>\d+)_(?P<frame>\d+)_(?P<box>\d+)" + JPG
 )
 
 
@@ -93,7 +96,7 @@ def scan(root: Path) -> Scan:
             form = ImageName("0001", 1, 1, 1051, 0)
             problems.append(Problem(file, "foreign name", f"a name like {form} is expected"))
             continue
-        image = Found(path, split, name.person, name.camera, path.stem)
+        image = Found(path, split, name.person, name.camera, path.name.partition(".")[0])
         if name.person not in (DISTRACTOR, JUNK):
             found.append(image)
         elif split == "gallery":
@@ -113,10 +116,14 @@ def images_below(root: Path, folders: Mapping[str, str], whose: str) -> Iterator
     """
     for folder, split in folders.items():
         if not (root / folder).is_dir():
-            raise UserError(f"{root} has no folder {folder}; is it {whose} layout?")
+            raise UserError(
+                f"{root} has no folder {folder}: {what_is_in(root)}; is it {whose} layout?"
+            )
         paths = sorted(path for path in (root / folder).iterdir() if is_image(path))
         if not paths:
-            raise UserError(f"{root / folder} has no images; is the data complete?")
+            raise UserError(
+                f"{root / folder} has no images: {what_is_in(root / folder)}; is the data complete?"
+            )
         for path in paths:
             yield path, split
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from lookalike.data.files import what_is_in
 from lookalike.data.layouts.layout import (
     Count,
     Found,
@@ -55,7 +56,8 @@ def scan(root: Path) -> Scan:
     for name, (side, split) in LISTS.items():
         folder = next((one for one in FOLDERS[side] if (root / one).is_dir()), None)
         if folder is None:
-            raise UserError(f"{root} has no folder {' or '.join(FOLDERS[side])}; is it MSMT17's?")
+            either = " or ".join(FOLDERS[side])
+            raise UserError(f"{root} has no folder {either}: {what_is_in(root)}; is it MSMT17's?")
         lines = read_text(root / name).splitlines()
         if not any(line.strip() for line in lines):
             raise UserError(f"{root / name} is empty; is the data complete?")

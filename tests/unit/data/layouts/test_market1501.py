@@ -43,7 +43,7 @@ def test_names_as_published() -> None:
         "holiday.jpg",
         "0001_c1s1_001051.jpg",
         "0001_c1s1_001051_00.png",
-        "0001_c1s1_001051_00.jpg.jpg",
+        "0001_c1s1_001051_00.jpg.png",
         "0001_c_s1_001051_00.jpg",
         "-2_c1s1_001051_00.jpg",
         "syn-000001_c1s1_000001_00.jpg",
