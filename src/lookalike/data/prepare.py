@@ -47,8 +47,8 @@ def prepare_manifest(
     Returns:
         The manifest, sorted by `member`, and the problems with columns `file`, `problem` and
         `detail`, sorted. Leaving out the files in it mends all of them. Its kinds: those of the
-        layouts (`foreign name`, `missing`, ...) and `unreadable`, which are not in the manifest;
-        `wrong size`, `no camera`, `person in two splits`, `duplicate`, `no match`.
+        layouts (`foreign name`, `missing`, ...), `bad name` and `unreadable`, which are not in the
+        manifest; `wrong size`, `no camera`, `person in two splits`, `duplicate`, `no match`.
 
     Raises:
         UserError: not the layout, no query or gallery, or too few persons to hold out; names files
