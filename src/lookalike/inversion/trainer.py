@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
 
 from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor
-from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder, new_encoder
 from lookalike.inversion.losses import Features, InversionLoss
-from lookalike.progress import Progress
 from lookalike.stylegan3.generator import Generator
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
+from lookalike.training.curves import Curves
+from lookalike.training.loop import Loop
 from lookalike.training.sampler import ShuffledSampler
-from lookalike.training.session import Session, crossed, derive_seed, steps_for
+from lookalike.training.session import Session, Stateful, derive_seed, steps_for
 
-CURVE_POINTS = 50  # per training run
+POINTS = 50  # of each curve
 
 
 def train_encoder(
@@ -51,7 +48,8 @@ def train_encoder(
         identity: re-ID features of images in [-1, 1], see `reid.model`.
         session: process, device and seed.
         resume: where the state is kept between checkpoints.
-        tracker: gets the mean of each term of the last refinement step, and `loss` over all steps.
+        tracker: gets the mean of each term of the last refinement step, `loss` over all of them,
+            and `gradient_norm`; see `training.loop`.
 
     Raises:
         ValueError: the images have another size than the generator's canvas.
@@ -62,110 +60,103 @@ def train_encoder(
         raise ValueError(f"images are {images.shape[1:3]}, the generator draws {canvas}; resize")
     torch.manual_seed(derive_seed(session.seed, "encoder"))
     encoder = new_encoder(config, generator.to(session.device))
-    network = encoder.network.train()
-    session.broadcast(network)
+    session.broadcast(encoder.network.train())
     perceptual.to(session.device)
+    steps = steps_for(config.total_images, config.batch_size)
+    loop = Loop(
+        "train encoder",
+        images=config.total_images,
+        batch_size=config.batch_size,
+        session=session,
+        resume=resume,
+        tracker=tracker,
+        point_steps=max(steps // POINTS, 1),
+        checkpoint_images=config.checkpoint_images,
+        shown=("loss",),
+        remedy="lower encoder.learning_rate (with encoder.precision fp16, try bf16 or fp32)",
+    )
     loss = InversionLoss(config, encoder.w_avg, perceptual, identity)
-    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate)
-    scaler = session.loss_scaler()
-    sampler = ShuffledSampler(len(images), session.seed)
-    shard = session.shard(config.batch_size, config.micro_batch)
-
-    seen = 0
-    if state := resume.load():
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
-        seen = int(state["images_seen"])
-
-    total = steps_for(config.total_images, config.batch_size) * config.batch_size
-    curve = _Curve(tracker, max(total // CURVE_POINTS, 1))
-    with Progress("train encoder", total, start=seen, visible=session.is_main) as progress:
-        while seen < total:
-            batch = sampler.indices(seen, config.batch_size).reshape(-1, config.micro_batch)
-            optimizer.zero_grad(set_to_none=True)
-            losses = []
-            for micro in shard:
-                session.seed_step(seen, micro, "mirror")
-                real = to_tensor(_mirrored(images[batch[micro]]), session.device)
-                terms = _accumulate(encoder, loss, real, session, scaler)
-                curve.add(terms)
-                losses.append(terms["loss"])
-            session.average_gradients(network.parameters(), len(shard), scaled=scaler.is_enabled())
-            scaler.step(optimizer)
-            scaler.update()
-
-            seen += config.batch_size
-            mean = float(session.mean({"loss": torch.stack(losses).mean()})["loss"])
-            if not math.isfinite(mean):  # before anything is saved
-                raise UserError(
-                    f"the encoder's loss is no longer finite at {seen} images; lower "
-                    "encoder.learning_rate (with encoder.precision fp16, try bf16 or no)"
-                )
-            progress.advance(config.batch_size, f"loss {mean:.3f}")
-            curve.write(seen, session)
-            if seen == total or crossed(seen, config.batch_size, config.checkpoint_images):
-                session.check_replicas(encoder=network, optimizer=optimizer, scaler=scaler)
-                if session.is_main:
-                    resume.save(
-                        {
-                            "network": network.state_dict(),
-                            "optimizer": optimizer.state_dict(),
-                            "scaler": scaler.state_dict(),
-                            "images_seen": seen,
-                        }
-                    )
-                session.wait()
-    network.eval()
+    training = EncoderTraining(config, encoder, loss, images, session=session, curves=loop.curves)
+    loop.register(training.parts())
+    loop.run(training.step, training.read)
+    encoder.network.eval()
     return encoder
 
 
-def _accumulate(
-    encoder: Encoder,
-    loss: InversionLoss,
-    real: Tensor,
-    session: Session,
-    scaler: GradScaler,
-) -> dict[str, Tensor]:
-    """Add one micro-batch's gradient; the terms of the last step and the mean `loss`."""
-    with session.autocast():
-        target = loss.target(real)
-    losses = []
-    terms: dict[str, Tensor] = {}
-    steps = encoder.refinements(real)
-    for _ in range(encoder.steps):
-        with session.autocast():
-            ws, reconstructions = next(steps)
-            terms = loss(real, target, reconstructions, ws)
-        scaler.scale(terms["loss"] / encoder.steps).backward()  # type: ignore[no-untyped-call]
-        losses.append(terms["loss"].detach())
-    return {name: value.detach() for name, value in terms.items()} | {
-        "loss": torch.stack(losses).mean()
-    }
+class EncoderTraining:
+    """A training step of the encoder.
+
+    Args:
+        config: sizes and rates.
+        encoder: on the device.
+        loss: of reconstructions.
+        images: as of `train_encoder`.
+        session: this process.
+        curves: get what a step measures.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        encoder: Encoder,
+        loss: InversionLoss,
+        images: Images,
+        *,
+        session: Session,
+        curves: Curves,
+    ):
+        self.config, self.encoder, self.loss, self.images = config, encoder, loss, images
+        self.session, self.curves = session, curves
+        self.optimizer = torch.optim.Adam(encoder.network.parameters(), config.learning_rate)
+        self.scaler = session.loss_scaler()
+        self.sampler = ShuffledSampler(len(images), session.seed)
+        self.shard = session.shard(config.batch_size, config.micro_batch)
+
+    def parts(self) -> dict[str, Stateful]:
+        """What a checkpoint holds."""
+        return {
+            "encoder": self.encoder.network,
+            "optimizer": self.optimizer,
+            "scaler": self.scaler,
+        }
+
+    def read(self, start: int) -> list[Images]:
+        """This process' micro-batches of the batch that starts at image `start`."""
+        batch = self.sampler.indices(start, self.config.batch_size)
+        numbers = batch.reshape(-1, self.config.micro_batch)
+        return [self.images[numbers[m]] for m in self.shard]
+
+    def step(self, batch: list[Images], images_seen: int) -> None:
+        """All refinement steps on one batch, then one of the optimiser."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for micro, images in zip(self.shard, batch, strict=True):
+            self.session.seed_step(images_seen, micro, "mirror")
+            self.refine(to_tensor(_mirrored(images), self.session.device))
+        parameters = list(self.encoder.network.parameters())
+        scaled = self.scaler.is_enabled()
+        self.session.average_gradients(parameters, len(self.shard), scaled=scaled)
+        self.curves.add_gradient_norm(parameters, scaler=self.scaler)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def refine(self, real: Tensor) -> None:
+        """Add one micro-batch's gradient; the curves get the last refinement's terms."""
+        with self.session.autocast():
+            target = self.loss.target(real)
+        losses = []
+        terms: dict[str, Tensor] = {}
+        refinements = self.encoder.refinements(real)
+        for _ in range(self.encoder.steps):
+            with self.session.autocast():
+                ws, reconstructions = next(refinements)
+                terms = self.loss(real, target, reconstructions, ws)
+            scaled = self.scaler.scale(terms["loss"] / self.encoder.steps)
+            scaled.backward()  # type: ignore[no-untyped-call]
+            losses.append(terms["loss"].detach())
+        self.curves.add(**terms | {"loss": torch.stack(losses).mean()})
 
 
 def _mirrored(images: Images) -> Images:
     """Flip each image left to right with probability one half (ReStyle's only augmentation)."""
     flip = torch.rand(len(images)).lt(0.5).numpy()
     return np.where(flip[:, None, None, None], images[:, :, ::-1], images)
-
-
-class _Curve:
-    """Averages terms over a stretch of images and hands them to the tracker."""
-
-    def __init__(self, tracker: Tracker, interval: int):
-        self.tracker, self.interval = tracker, interval
-        self.terms: list[dict[str, Tensor]] = []
-        self.since = 0
-
-    def add(self, terms: dict[str, Tensor]) -> None:
-        self.terms.append(terms)
-
-    def write(self, seen: int, session: Session) -> None:
-        if seen - self.since < self.interval:
-            return
-        mean = {key: torch.stack([t[key] for t in self.terms]).mean() for key in self.terms[0]}
-        mean = session.mean(mean)
-        if session.is_main:
-            self.tracker.metrics({key: float(value) for key, value in mean.items()}, step=seen)
-        self.terms, self.since = [], seen

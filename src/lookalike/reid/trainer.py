@@ -7,26 +7,28 @@ and each micro-batch's randomness depends on nothing else, so that a killed run 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from lookalike.config import ReidConfig, ReidScheduleConfig
 from lookalike.data.loading import Images
 from lookalike.errors import UserError
-from lookalike.progress import Progress, say
+from lookalike.progress import say
 from lookalike.reid.losses import ReidLosses
 from lookalike.reid.model import IMAGENET_MEAN, ReidNet, load_imagenet, new_reid
 from lookalike.reid.ranking import CRITERION
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
-from lookalike.training.prefetch import Prefetch
+from lookalike.training.curves import Curves
+from lookalike.training.loop import History, Loop, rows
+from lookalike.training.prefetch import pinned
 from lookalike.training.sampler import PKSampler, ShuffledSampler
-from lookalike.training.session import Session, crossed, derive_seed, steps_for
+from lookalike.training.session import Session, Stateful, derive_seed, steps_for
 from lookalike.training.statistics import with_one_update
 
 POINTS = 60  # of each curve
@@ -36,8 +38,7 @@ ERASED_ASPECT = (0.3, 1 / 0.3)  # height to width
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 Validate = Callable[[ReidNet], dict[str, float]]
-History = list[dict[str, float]]
-MicroBatch = tuple[Tensor, Tensor]  # uint8 [N, H, W, 3] and labels [N]
+MicroBatches = list[list[Tensor]]  # of each uint8 [N, H, W, 3] and labels [N]
 
 
 def train_reid(
@@ -63,10 +64,8 @@ def train_reid(
         persons: the person id of each image; the sorted ids are the classes.
         session: process, device and seed.
         resume: where the state is kept; the caller discards it after writing the model.
-        tracker: gets `loss` and its terms, `accuracy`, `learning_rate`, `images_per_second` and
-            `data_wait` (share of the time spent waiting for images), and what `validate` returns
-            as `validation_...`, with the images seen as step. Points are handed over right after
-            a checkpoint, so that a resumed run repeats none.
+        tracker: gets `loss` and its terms, `accuracy`, `gradient_norm`, `learning_rate`, and what
+            `validate` returns as `validation_...`; see `training.loop`.
         initial: torchvision's ResNet50 state dict, or None to start from scratch.
         validate: called on the main process with the network in evaluation mode; among others it
             returns `mAP`. None: no validation, and the last weights are kept.
@@ -74,9 +73,10 @@ def train_reid(
     Returns:
         The network in evaluation mode with the weights of the best validation (of the last among
         equals), the same on every process; and on the main process the history. Its rows say what
-        the tracker got, without what depends on the clock: `images` seen, `loss` and its terms,
-        `accuracy`, `learning_rate`, and `validation_...` in the rows of a validation. It is part of
-        the resume state: a killed run returns that of an uninterrupted one.
+        the tracker got, without what depends on the machine: `images` seen, `loss` and its terms,
+        `accuracy`, `gradient_norm`, `learning_rate`, and `validation_...` in the rows of a
+        validation. It is part of the resume state: a killed run returns that of an uninterrupted
+        one.
 
     Raises:
         ValueError: images and persons do not fit together or have another size than `config`'s.
@@ -102,155 +102,166 @@ def train_reid(
             say(report)
     model.to(session.device)
     session.broadcast(model)
-    losses = ReidLosses(config.loss, len(classes), model.embedding_dim).to(session.device)
-    optimizer = OPTIMIZERS[config.optimizer](
-        model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    scaler = session.loss_scaler()
-    seed = derive_seed(session.seed, "reid")
-    sampler: ShuffledSampler | PKSampler = ShuffledSampler(len(images), seed)
-    if k := config.images_per_person:
-        sampler = PKSampler(labels, config.batch_size // k, k, seed)
-    shard = session.shard(config.batch_size, config.micro_batch)
+
     steps = steps_for(config.epochs * len(images), config.batch_size)
-    total = steps * config.batch_size
+    loop = Loop(
+        "train re-ID",
+        images=config.epochs * len(images),
+        batch_size=config.batch_size,
+        session=session,
+        resume=resume,
+        tracker=tracker,
+        point_steps=math.ceil(steps / POINTS),
+        checkpoint_images=config.checkpoint_images,
+        shown=("loss", "accuracy"),
+        remedy="lower reid.learning_rate (with reid.precision fp16, try bf16 or fp32)",
+        same={"persons": classes},
+    )
+    training = ReidTraining(config, model, images, labels, session=session, curves=loop.curves)
+    best = Best()
+    loop.register(training.parts())
+    loop.register({"best": best}, replicated=False)  # only the main process validates
 
-    seen = 0
-    sums: Tensor | float = 0.0  # of the losses' terms, accuracy and 1, since the last point
-    best: dict[str, Any] | None = None  # the weights that did best on validation persons
-    history: History = []
-    if state := resume.load():
-        if state.get("classes", classes) != classes:
-            raise UserError(
-                f"{resume.path} is of a training on other persons; delete it to start afresh"
-            )
-        model.load_state_dict(state["model"])
-        losses.load_state_dict(state["losses"])
-        optimizer.load_state_dict(state["optimizer"])
-        sums, best, seen = state["sums"], state["best"], int(state["images_seen"])
-        history = state["history"]
-        if isinstance(sums, Tensor):
-            sums = sums.to(session.device)
-        scaler.load_state_dict(state["scaler"])
+    def measure(images_seen: int) -> dict[str, float]:
+        if validate is None or not session.is_main:
+            return {}
+        scores = validate(model.eval())
+        best.consider(scores[CRITERION], images_seen, model)
+        return {f"validation_{name}": float(value) for name, value in scores.items()}
 
-    def read(start: int) -> list[MicroBatch]:
-        """This process' share of the batch that starts at image `start`."""
-        batch = sampler.indices(start, config.batch_size).reshape(-1, config.micro_batch)
-        return [pinned(images[batch[m]], labels[batch[m]], session.device) for m in shard]
-
-    between = math.ceil(steps / validations(config.epochs))
-    points: list[tuple[dict[str, float], int]] = []
-    clock, clock_seen, note = time.monotonic(), seen, ""
-    with (
-        Prefetch(read, range(seen, total, config.batch_size)) as batches,
-        Progress("train re-ID", total, start=seen, visible=session.is_main) as progress,
-    ):
-        for batch in batches:
-            epoch = seen / len(images)
-            frozen = epoch < config.schedule.freeze
-            model.train()
-            model.backbone.train(not frozen).requires_grad_(not frozen)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * schedule(epoch, config.epochs, config.schedule)
-            optimizer.zero_grad(set_to_none=True)
-            for micro, (pixels, people) in with_one_update(
-                model, list(zip(shard, batch, strict=True))
-            ):
-                session.seed_step(seen, micro)
-                x, y = (t.to(session.device, non_blocking=True) for t in (pixels, people))
-                x = augment(x.permute(0, 3, 1, 2)).float().div_(127.5).sub_(1.0)
-                if config.erasing:
-                    x = erase(x, config.erasing)
-                with session.autocast():
-                    embedding = model.before_norm(x)
-                    logits = model.classify(embedding).float()
-                terms = losses(logits, embedding.float(), y)
-                loss = torch.stack(list(terms.values())).sum()
-                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-                hits = (logits.argmax(dim=1) == y).float().mean()
-                sums = sums + torch.stack([*terms.values(), hits, torch.ones_like(hits)]).detach()
-            trained = [*model.parameters(), *losses.parameters()]
-            session.average_gradients(trained, len(shard), scaled=scaler.is_enabled())
-            losses.step(scaler.get_scale())
-            scaler.step(optimizer)
-            scaler.update()
-
-            seen += config.batch_size
-            step = seen // config.batch_size
-            done = seen == total
-            if done or step % math.ceil(steps / POINTS) == 0:
-                assert isinstance(sums, Tensor)
-                sums = session.mean({"sums": sums})["sums"]
-                *means, accuracy = (sums[:-1] / sums[-1]).tolist()
-                if not math.isfinite(sum(means)):
-                    raise UserError(
-                        f"the re-ID loss is no longer finite at {seen} images; "
-                        "lower reid.learning_rate (with reid.precision fp16, try bf16 or no)"
-                    )
-                seconds = time.monotonic() - clock
-                curve = {
-                    "loss": sum(means),
-                    "accuracy": accuracy,
-                    "learning_rate": optimizer.param_groups[0]["lr"],
-                }
-                if len(means) > 1:
-                    curve |= dict(zip(terms, means, strict=True))
-                history.append({"images": float(seen), **curve})
-                rates = {
-                    "images_per_second": (seen - clock_seen) / seconds,
-                    "data_wait": batches.waited / seconds,
-                }
-                points.append((curve | rates, seen))
-                sums, clock, clock_seen, batches.waited = 0.0, time.monotonic(), seen, 0.0
-                note = f"loss {curve['loss']:.3f}, accuracy {curve['accuracy']:.2f}"
-            progress.advance(config.batch_size, note)
-
-            began = time.monotonic()
-            if validate and (done or step % between == 0):
-                session.average_buffers(model)
-                if session.is_main:
-                    scores = validate(model.eval())
-                    measured = {f"validation_{k}": float(v) for k, v in scores.items()}
-                    points.append((measured, seen))
-                    if not history or history[-1]["images"] != seen:
-                        history.append({"images": float(seen)})
-                    history[-1] |= measured
-                    if best is None or not scores[CRITERION] < best["score"]:
-                        weights = model.state_dict()
-                        copy = {k: t.detach().to("cpu", copy=True) for k, t in weights.items()}
-                        best = {"score": scores[CRITERION], "images_seen": seen, "model": copy}
-                session.wait()
-            if done or crossed(seen, config.batch_size, config.checkpoint_images):
-                session.average_buffers(model)
-                session.check_replicas(
-                    model=model, losses=losses, optimizer=optimizer, scaler=scaler
-                )
-                if isinstance(sums, Tensor):
-                    sums = session.mean({"sums": sums})["sums"]
-                if session.is_main:
-                    resume.save(
-                        {
-                            "classes": classes,
-                            "model": model.state_dict(),
-                            "losses": losses.state_dict(),
-                            "optimizer": optimizer.state_dict(),
-                            "scaler": scaler.state_dict(),
-                            "sums": sums,
-                            "best": best,
-                            "history": history,
-                            "images_seen": seen,
-                        }
-                    )
-                    for values, at in points:
-                        tracker.metrics(values, step=at)
-                points.clear()
-                session.wait()
-            clock += time.monotonic() - began  # the rate is that of training alone
-    if best and session.is_main:
-        say(f"kept the weights at {best['images_seen']} images: {CRITERION} {best['score']:.4f}")
-        model.load_state_dict(best["model"])
+    between = math.ceil(steps / validations(config.epochs)) * config.batch_size
+    loop.run(
+        training.step,
+        training.read,
+        measure=measure if validate else None,
+        due=lambda seen: seen > 0 and seen % between == 0,
+        settle=lambda: session.average_buffers(model),
+    )
+    if best.weights and session.is_main:
+        say(f"kept the weights at {best.images_seen} images: {CRITERION} {best.score:.4f}")
+        model.load_state_dict(best.weights)
     session.broadcast(model)
-    return model.eval(), history
+    return model.eval(), rows(loop.points, loop.measurements)
+
+
+class ReidTraining:
+    """A training step of the network by a recipe.
+
+    Args:
+        config: the recipe.
+        model: on the device.
+        images, labels: to train on, labels as numbers of classes [N].
+        session: this process.
+        curves: get what a step measures.
+    """
+
+    def __init__(
+        self,
+        config: ReidConfig,
+        model: ReidNet,
+        images: Images,
+        labels: npt.NDArray[np.int64],
+        *,
+        session: Session,
+        curves: Curves,
+    ):
+        self.config, self.model, self.session, self.curves = config, model, session, curves
+        self.images, self.labels = images, labels
+        classes, width = int(labels.max()) + 1, model.embedding_dim
+        self.losses = ReidLosses(config.loss, classes, width).to(session.device)
+        self.optimizer = OPTIMIZERS[config.optimizer](
+            model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.scaler = session.loss_scaler()
+        seed = derive_seed(session.seed, "reid")
+        self.sampler: ShuffledSampler | PKSampler = ShuffledSampler(len(images), seed)
+        if k := config.images_per_person:
+            self.sampler = PKSampler(labels, config.batch_size // k, k, seed)
+        self.shard = session.shard(config.batch_size, config.micro_batch)
+
+    def parts(self) -> dict[str, Stateful]:
+        """What a checkpoint holds."""
+        return {
+            "model": self.model,
+            "losses": self.losses,
+            "optimizer": self.optimizer,
+            "scaler": self.scaler,
+        }
+
+    def read(self, start: int) -> MicroBatches:
+        """This process' share of the batch that starts at image `start`."""
+        batch = self.sampler.indices(start, self.config.batch_size)
+        numbers = batch.reshape(-1, self.config.micro_batch)
+        return [
+            pinned(self.session.device, self.images[numbers[m]], self.labels[numbers[m]])
+            for m in self.shard
+        ]
+
+    def step(self, batch: MicroBatches, images_seen: int) -> None:
+        """Lower the recipe's losses on one batch."""
+        self.prepare(images_seen / len(self.images))
+        self.optimizer.zero_grad(set_to_none=True)
+        numbered = list(zip(self.shard, batch, strict=True))
+        for micro, tensors in with_one_update(self.model, numbered):
+            self.session.seed_step(images_seen, micro)
+            x, y = (t.to(self.session.device, non_blocking=True) for t in tensors)
+            x = augment(x.permute(0, 3, 1, 2)).float().div_(127.5).sub_(1.0)
+            if self.config.erasing:
+                x = erase(x, self.config.erasing)
+            with self.session.autocast():
+                embedding = self.model.before_norm(x)
+                logits = self.model.classify(embedding).float()
+            terms = self.losses(logits, embedding.float(), y)
+            loss = torch.stack(list(terms.values())).sum()
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            hits = (logits.argmax(dim=1) == y).float().mean()
+            self.curves.add(loss=loss, accuracy=hits, **(terms if len(terms) > 1 else {}))
+        trained = [*self.model.parameters(), *self.losses.parameters()]
+        scaled = self.scaler.is_enabled()
+        self.session.average_gradients(trained, len(self.shard), scaled=scaled)
+        self.curves.add_gradient_norm(self.model.parameters(), scaler=self.scaler)
+        self.losses.step(self.scaler.get_scale())
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def prepare(self, epoch: float) -> None:
+        """What the schedule says of this moment: frozen layers and the learning rate."""
+        frozen = epoch < self.config.schedule.freeze
+        self.model.train()
+        self.model.backbone.train(not frozen).requires_grad_(not frozen)
+        factor = schedule(epoch, self.config.epochs, self.config.schedule)
+        rate = self.config.learning_rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.curves.noted["learning_rate"] = rate
+
+
+class Best:
+    """The weights that did best on validation persons.
+
+    Attributes:
+        weights: their state dict, on the CPU; None before the first validation.
+        score, images_seen: how good they were, and when.
+    """
+
+    def __init__(self) -> None:
+        self.weights: dict[str, Tensor] | None = None
+        self.score, self.images_seen = math.nan, 0
+
+    def consider(self, score: float, images_seen: int, model: ReidNet) -> None:
+        """Keep the model's weights unless what is kept was better."""
+        if self.weights is None or not score < self.score:
+            self.score, self.images_seen = score, images_seen
+            state = model.state_dict()
+            self.weights = {k: t.detach().to("cpu", copy=True) for k, t in state.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        vars(self).update(state)
 
 
 def validations(epochs: int) -> int:
@@ -272,12 +283,6 @@ def schedule(epoch: float, epochs: int, config: ReidScheduleConfig) -> float:
         share = min(1.0, (epoch - config.warm_up) / (epochs - config.warm_up))
         return 0.5 * (1 + math.cos(math.pi * share))
     return float(0.1 ** sum(epoch >= at for at in config.decay))
-
-
-def pinned(images: Images, labels: np.ndarray[Any, Any], device: torch.device) -> MicroBatch:
-    """As tensors, for CUDA in pinned memory, from which the copy to the device does not block."""
-    tensors = torch.from_numpy(images), torch.from_numpy(labels)
-    return (tensors[0].pin_memory(), tensors[1].pin_memory()) if device.type == "cuda" else tensors
 
 
 def augment(x: Tensor) -> Tensor:

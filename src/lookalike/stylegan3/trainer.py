@@ -82,7 +82,7 @@ def train_gan(
         checkpoint_images=config.checkpoint_images,
         shown=("loss_generator", "loss_discriminator"),
         remedy="lower gan.generator_lr and gan.discriminator_lr (with gan.precision bf16 or fp16, "
-        "try no)",
+        "try fp32)",
     )
     for network in (gan.generator, gan.discriminator, gan.average):
         session.broadcast(network.to(session.device).requires_grad_(False))

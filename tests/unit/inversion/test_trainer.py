@@ -99,7 +99,9 @@ def test_killed_run_ends_with_the_same_weights(
 ) -> None:
     curve = Recorder()
     whole = train(config, images, generator, ResumeState(tmp_path / "a", "e", "x"), curve)
-    assert set(curve.points[0][1]) == {"loss", "l2", "lpips_random", "identity", "latent_norm"}
+    terms = {"loss", "l2", "lpips_random", "identity", "latent_norm", "gradient_norm"}
+    assert set(curve.points[0][1]) == terms | {"images_per_second", "data_wait", "memory_gib"}
+    assert curve.points[0][1]["gradient_norm"] > 0
     with pytest.raises(KeyboardInterrupt):
         train(config, images, generator, KilledAfter(tmp_path / "b", checkpoints=2))
     rest = Recorder()
