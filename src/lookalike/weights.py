@@ -15,6 +15,7 @@ from typing import Literal
 from lookalike.config import Config
 from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.kinds import kind_of_file
 from lookalike.workspace import workspace
 
 VARIABLE = "LOOKALIKE_WEIGHTS"
@@ -96,8 +97,8 @@ class WeightsStatus:
                 f"SHA-256 {published}; licence: {file.licence}"
             )
         return (
-            f"{self.path} is damaged or another file: its SHA-256 is {self.found}, "
-            f"published is {published}; fetch it again from {file.address}"
+            f"{self.path} is damaged or another file ({kind_of_file(self.path)}): its SHA-256 is "
+            f"{self.found}, published is {published}; fetch it again from {file.address}"
         )
 
 

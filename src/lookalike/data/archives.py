@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from lookalike.errors import UserError
+from lookalike.kinds import kind_of_file
 from lookalike.progress import Progress
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
@@ -129,9 +130,28 @@ def extract_archive(
             raise UserError(f"{archive}: refused {name!r}: it is there twice") from error
         except ValueError as error:
             raise UserError(f"{archive}: refused {name!r}: {error}") from error
-        except (*DAMAGED, OSError, RuntimeError) as error:
+        except DAMAGED as error:
+            if not name:
+                raise UserError(f"{archive} is {_what_it_is(archive)}") from error
+            reason = f"not readable at {name!r}: {error}"
+            raise UserError(f"{archive}: {reason}; damaged or cut short: get it again") from error
+        except (OSError, RuntimeError) as error:
             where = f"at {name!r}" if name else "from the start"
             raise UserError(f"{archive}: not readable {where}: {error}") from error
+
+
+def _what_it_is(archive: Path) -> str:
+    """What a file is that opens neither as a zip nor as a tar, and what to do."""
+    kind = kind_of_file(archive)
+    if kind in ("a zip archive", "a tar archive"):
+        return f"the beginning of {kind}, damaged or cut short: get it again"
+    if kind == "a gzip file":
+        return "a gzip file of something else than a tar, or cut short: get it again"
+    if kind.endswith(("archive", "bzip2 file", "xz file", "Zstandard file")):
+        return f"{kind}, which is not read here: unpack it, and give the folder"
+    if kind == "an HTML page":
+        return "an HTML page, perhaps one that asks to log in: download the archive itself"
+    return f"{kind}, not an archive (zip, tar, tar.gz)"
 
 
 @contextmanager
@@ -189,14 +209,14 @@ class _BoundedReader:
     Needed besides `_Budget`, as tarfile reads extended headers and skipped members by itself.
     """
 
-    def __init__(self, stream: IO[bytes], limit: int):
-        self._stream, self._left = stream, limit
+    def __init__(self, stream: IO[bytes], limit: int, archive: Path):
+        self._stream, self._left, self._archive = stream, limit, archive
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(min(size, self._left + 1))
         self._left -= len(data)
         if self._left < 0:
-            raise tarfile.ReadError("unpacks to more than is allowed")
+            raise UserError(f"{self._archive}: refused: unpacks to more than is allowed")
         return data
 
 
@@ -211,7 +231,7 @@ def _members(archive: Path, budget: _Budget) -> Iterator[_Member]:
         raw.seek(0)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if compressed else raw
         # "r|": a stream without seeking, so that nothing escapes the count.
-        bounded = cast(IO[bytes], _BoundedReader(stream, limit))
+        bounded = cast(IO[bytes], _BoundedReader(stream, limit, archive))
         with tarfile.open(fileobj=bounded, mode="r|") as tar:
             for info in tar:
                 allowed = info.isreg() or info.isdir()

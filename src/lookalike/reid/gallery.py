@@ -18,6 +18,7 @@ from lookalike.data.decoding import decode
 from lookalike.data.files import files_below
 from lookalike.data.loading import Images, resize
 from lookalike.errors import UserError
+from lookalike.kinds import kind_of_file
 from lookalike.progress import Progress
 from lookalike.reid.embedder import SHOW_PROGRESS_FROM, Embedder
 from lookalike.reid.ranking import top_matches
@@ -79,7 +80,8 @@ class Gallery:
         except FileNotFoundError as error:
             raise UserError(f"no gallery at {path}; make one with `lookalike embed`") from error
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            reason = " ".join(str(error).split())[:200]
+            kind = kind_of_file(path)
+            reason = " ".join(str(error).split())[:200] if "zip" in kind else f"it is {kind}"
             raise UserError(f"{path} is no gallery: {reason}; make it anew") from error
 
     def check_model(self, model: Mapping[str, str], path: Path) -> None:

@@ -5,6 +5,9 @@ averaged generator and the discriminator are taken over tensor by tensor, layers
 Filters are computed, not copied. A tensor or a setting without counterpart is an error, never
 dropped. Of the two generators the averaged one (G_ema) is taken, G is not. The classes of
 conditional networks have numbers only: they are called 0, 1 and so on.
+
+Networks that NVIDIA's trainer made with `--fp32` have no clamp (`conv_clamp` None). Here
+activations are clamped to +-256 as in all others, so values beyond it differ; the import says so.
 """
 
 from __future__ import annotations
@@ -63,6 +66,8 @@ class NvidiaCheckpoint:
     generator: Generator
     discriminator: Discriminator
     discriminator_config: DiscriminatorConfig
+    clamped: bool
+    """False: made with `--fp32`, without the clamp that is built in here."""
 
     def __str__(self) -> str:
         config = self.generator.config
@@ -72,6 +77,7 @@ class NvidiaCheckpoint:
             f"{config.num_layers} layers, channel_base {config.channel_base}, "
             f"channel_max {config.channel_max}; discriminator "
             f"{self.discriminator_config.channel_base}, {self.discriminator_config.channel_max}"
+            + ("" if self.clamped else "; made with --fp32: here activations beyond 256 are cut")
         )
 
 
@@ -106,6 +112,7 @@ def import_checkpoint(source: Path, output: Path, licence: str) -> NvidiaCheckpo
         "sha256": sha256_file(output),
         **provenance,
         "taken": "G_ema (the averaged generator) and D; G was left out",
+        "clamped": checkpoint.clamped,
         "generator": generator_settings(checkpoint.generator.config),
         "discriminator": asdict(checkpoint.discriminator_config),
         "tensors": {
@@ -148,13 +155,15 @@ def read_checkpoint(path: Path) -> NvidiaCheckpoint:
         content = read_pickle(pickled)
         if type(content) is not dict or not {"G_ema", "D"} <= content.keys():
             raise RefusedError("it holds no networks called G_ema and D")
-        generator = _generator(*_unfold(content["G_ema"]))
-        discriminator, config, size = _discriminator(*_unfold(content["D"]))
+        networks = _unfold(content["G_ema"]), _unfold(content["D"])
+        generator = _generator(*networks[0])
+        discriminator, config, size = _discriminator(*networks[1])
         if size != (generator.config.height, generator.config.c_dim):
             raise RefusedError("G_ema and D are for different sizes, or numbers of classes")
     except RefusedError as error:
         raise UserError(f"{path} is refused, and nothing in it was run: {error}") from error
-    return NvidiaCheckpoint(generator, discriminator, config)
+    clamped = all(settings.get("conv_clamp", 256) is not None for _, settings in networks)
+    return NvidiaCheckpoint(generator, discriminator, config, clamped)
 
 
 def generator_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -304,6 +313,8 @@ def _check(settings: Any, role: str, known: set[str], fixed: Mapping[str, object
         if type(name) is not str or name not in known | fixed.keys():
             raise RefusedError(f"{role} was made with {printable(str(name))}, unknown here")
         values = value if type(value) is list else [value]
+        if name == "conv_clamp" and value is None:  # --fp32
+            continue
         plain = all(type(v) in (int, float, str) for v in values)
         if name in fixed and not (plain and value == fixed[name]):
             shown = printable(str(value)) if plain else "another value"

@@ -29,6 +29,8 @@ from typing import Any, ClassVar, NoReturn
 import torch
 from torch import Tensor
 
+from lookalike.kinds import kind_of
+
 MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save before the zip format
 TENSORFLOW = "dnnlib.tflib."  # modules of StyleGAN and StyleGAN2 for TensorFlow
 
@@ -78,7 +80,7 @@ def read_pickle(content: bytes) -> Any:
             truncated, damaged or no pickle.
     """
     if content[:1] != pickle.PROTO:
-        raise RefusedError("it is no pickle of protocol 2 or later")
+        raise RefusedError(f"it is {kind_of(content)}, no pickle")
     return _load(_Stream(content), NAMES)
 
 

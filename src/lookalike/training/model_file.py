@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lookalike.errors import UserError
+from lookalike.kinds import kind_of_file
 from lookalike.training.checkpoint import replacing
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -190,7 +191,9 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 raise ValueError("its metadata are no table")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is not a weights file of lookalike: {error}") from error
+        kind = kind_of_file(path)
+        reason = error if kind == "a safetensors file" else f"it is {kind}"
+        raise UserError(f"{path} is not a weights file of lookalike: {reason}") from error
 
 
 def _of_version_1(old: dict[str, Any]) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import gzip
 import io
 import stat
 import struct
@@ -173,8 +174,33 @@ def test_damaged_archives_are_named(tmp_path: Path) -> None:
     whole = tar_of(tmp_path / "a.tgz", (tarfile.TarInfo("x"), bytes(range(256)) * 99)).read_bytes()
     cut = tmp_path / "cut.tgz"
     cut.write_bytes(whole[: len(whole) // 2])
-    refused(cut, tmp_path / "out", "not readable")
-    text = tmp_path / "text.zip"
-    text.write_text("no archive at all")
-    refused(text, tmp_path / "out", "not readable")
+    refused(cut, tmp_path / "out", "not readable at 'x'", "damaged or cut short: get it again")
     refused(tmp_path / "missing.zip", tmp_path / "out", "no archive")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is an empty file, not an archive (zip, tar, tar.gz)"),
+        (b"no archive at all", "is a text file, not an archive"),
+        (b"<!DOCTYPE html>\n<html>Please sign in</html>", "is an HTML page, perhaps one that asks"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(600), "is a 7z archive, which is not read here: unpack it"),
+        (b"Rar!\x1a\x07\x00" + bytes(600), "is a RAR archive, which is not read here: unpack it"),
+        (b"BZh9" + bytes(600), "is a bzip2 file, which is not read here: unpack it"),
+        (gzip.compress(b"text" * 999), "is a gzip file of something else than a tar, or cut short"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(600), "is a PNG picture, not an archive"),
+    ],
+)
+def test_another_kind_of_file_is_called_by_its_name(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "download.zip").write_bytes(content)
+    refused(tmp_path / "download.zip", tmp_path / "out", words)
+
+
+def test_half_a_zip_is_one(tmp_path: Path) -> None:
+    whole = zip_of(tmp_path / "a.zip", ("x.jpg", bytes(range(256)) * 99)).read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole[: len(whole) // 2])
+    refused(
+        tmp_path / "a.zip", tmp_path / "out", "is the beginning of a zip archive", "get it again"
+    )

@@ -121,6 +121,14 @@ def test_what_is_damaged_or_changed_is_refused(
     np.savez(path, files=parts["files"])
     with pytest.raises(UserError, match="is no gallery"):
         Gallery.load(path)
+    for content, kind in (
+        (b"", "an empty file"),
+        (b"<html>", "an HTML page"),
+        (b"x", "a text file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"is no gallery: it is {kind}; make it anew"):
+            Gallery.load(path)
     path.write_bytes(whole)
     assert Gallery.load(path).files == gallery.files
 

@@ -175,6 +175,23 @@ def test_source_code_in_the_file_is_not_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+def test_networks_of_fp32_are_taken_and_it_is_said(tmp_path: Path) -> None:
+    """NVIDIA's `--fp32` sets these two; the weights are the same kind of weights."""
+    published, output = tmp_path / "published.pkl", tmp_path / "ours.safetensors"
+    content = snapshot()
+    published.write_bytes(dump(content))
+    plain = read_checkpoint(published)
+    for role in ("G_ema", "D"):
+        settings(role, conv_clamp=None, num_fp16_res=0)(content)
+    published.write_bytes(dump(content))
+    checkpoint = import_checkpoint(published, output, "theirs")
+    assert str(checkpoint).endswith("; made with --fp32: here activations beyond 256 are cut")
+    assert json.loads(output.with_suffix(".json").read_text())["clamped"] is False
+    assert "fp32" not in str(plain)
+    z = torch.randn(2, SMALL.z_dim)
+    assert torch.equal(checkpoint.generator(z), plain.generator(z))
+
+
 def test_the_command_puts_it_where_gan_start_finds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,7 +269,9 @@ def stylegan2(content: dict[str, Any]) -> None:
         (settings("D", mapping_kwargs={"num_layers": 2}), "num_layers is 2, here it is 8"),
         (settings("D", mapping_kwargs=[1]), "D.mapping: settings of unknown form"),
         (settings("D", c_dim=-1), "c_dim is -1, expected 0 to"),
-        (settings("G_ema", conv_clamp=None), "conv_clamp is another value, here it is 256"),
+        (settings("G_ema", conv_clamp="x"), "conv_clamp is x, here it is 256"),
+        (settings("D", conv_clamp=128), "conv_clamp is 128, here it is 256"),
+        (settings("D", architecture=None), "architecture is another value, here it is resnet"),
         (settings("G_ema", colour="blue"), "G_ema was made with colour, unknown here"),
         (settings("G_ema", use_radial_filters=True), "neither config T nor config R"),
         (settings("G_ema", mapping_kwargs={"lr_multiplier": 1}), "lr_multiplier is 1, here"),
