@@ -130,6 +130,10 @@ def extract_archive(
             raise UserError(f"{archive}: refused {name!r}: it is there twice") from error
         except ValueError as error:
             raise UserError(f"{archive}: refused {name!r}: {error}") from error
+        except _TooLargeError as error:
+            raise UserError(
+                f"{archive}: refused {name!r}: unpacks to more than is allowed"
+            ) from error
         except DAMAGED as error:
             if not name:
                 raise UserError(f"{archive} is {_what_it_is(archive)}") from error
@@ -203,20 +207,24 @@ class _Budget:
             raise UserError(f"{self.archive}: refused {name!r}: more files than are allowed")
 
 
+class _TooLargeError(Exception):
+    """Of `_BoundedReader`."""
+
+
 class _BoundedReader:
     """A tar's decompressed stream, which ends in an error after `limit` bytes.
 
     Needed besides `_Budget`, as tarfile reads extended headers and skipped members by itself.
     """
 
-    def __init__(self, stream: IO[bytes], limit: int, archive: Path):
-        self._stream, self._left, self._archive = stream, limit, archive
+    def __init__(self, stream: IO[bytes], limit: int):
+        self._stream, self._left = stream, limit
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(min(size, self._left + 1))
         self._left -= len(data)
         if self._left < 0:
-            raise UserError(f"{self._archive}: refused: unpacks to more than is allowed")
+            raise _TooLargeError
         return data
 
 
@@ -231,7 +239,7 @@ def _members(archive: Path, budget: _Budget) -> Iterator[_Member]:
         raw.seek(0)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if compressed else raw
         # "r|": a stream without seeking, so that nothing escapes the count.
-        bounded = cast(IO[bytes], _BoundedReader(stream, limit, archive))
+        bounded = cast(IO[bytes], _BoundedReader(stream, limit))
         with tarfile.open(fileobj=bounded, mode="r|") as tar:
             for info in tar:
                 allowed = info.isreg() or info.isdir()
