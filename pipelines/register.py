@@ -8,21 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookalike.data.loading import read_bytes
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.progress import say
-from lookalike.registry.candidate import choose, collect, spread
 from lookalike.registry.gates import REGISTER_AGAIN
-from lookalike.registry.paired import CONFIDENCE
-from lookalike.registry.promotion import Registry
-from lookalike.registry.remeasure import remeasure
 from lookalike.registry.side_by_side import draw_side_by_side
+from lookalike.registry.winner import judge_winner
 from lookalike.report.curves import cmc_curves
 from lookalike.tracking import MlflowTracker
 from lookalike.workspace import experiment
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, run
-
-PICTURES = 4  # test images that the serving gate sends
 
 
 def work(stage: Stage) -> None:
@@ -35,37 +29,18 @@ def work(stage: Stage) -> None:
         for folder in stage_folder.iterdir():
             if folder.name not in arms:
                 shutil.rmtree(folder)
-    choice = choose(evaluations, arms, config.gates.baseline_margin)
-    arm = choice.winner
-    for name, standing in choice.standings.items():
-        if not standing.eligible:
-            say(
-                f"register: {name} is not shown to beat the baseline: mAP {standing.mAP:.1%} on "
-                f"validation persons, with {CONFIDENCE:.0%} confidence {100 * standing.lower:+.1f} "
-                f"points or more, above {100 * config.gates.baseline_margin:+g} is asked for"
-            )
     assert isinstance(stage.tracker, MlflowTracker)
-    evidence = collect(ARTIFACTS, arm, stage.root, config, stage.tracker.status_of)
-    query, gallery = test_protocol(read_manifest(MANIFEST))
-    pictures = list(read_bytes(spread(query, PICTURES), stage.root))
-    registry = Registry(config, Path.cwd())
-    weights = ARTIFACTS / "train_reid" / arm / "model.safetensors"
-    version = registry.register(stage.tracker, arm, weights, evidence, pictures)
     # An experiment is judged and changes nothing that others use, unless its parameters say so.
     held_back = bool(experiment()) and not config.registry.promote_experiments
-    decision = registry.promote(
-        version, dry_run=held_back, remeasure=remeasure(config, MANIFEST, Path.cwd())
-    )
-
-    failed = [gate for gate in decision.gates if not gate.passed]
-    reason = decision.action if not failed else f"failed: {', '.join(g.name for g in failed)}"
+    judged = judge_winner(ARTIFACTS, Path.cwd(), config, stage.tracker, dry_run=held_back)
+    choice, decision, reason = judged.choice, judged.decision, judged.reason
     if held_back and decision.action == "promoted":
         reason = f"passed as experiment {experiment()}, not promoted"
     record = {
-        "winner": arm,
+        "winner": choice.winner,
         "validation": {name: vars(standing) for name, standing in choice.standings.items()},
-        "model": registry.name,
-        "version": version,
+        "model": judged.model,
+        "version": judged.version,
         "promoted": decision.action == "promoted" and not held_back,
         "champion": decision.champion_before if held_back else decision.champion_after,
         "gates": [gate.as_dict() for gate in decision.gates],
@@ -75,15 +50,16 @@ def work(stage: Stage) -> None:
     curves = {name: pd.read_csv(evaluations / name / "cmc.csv")["cmc"].to_numpy() for name in arms}
     cmc_curves(curves, stage.folder / "cmc.png")
     size = config.generate.height, config.generate.width
-    compared, sheet = (choice.rival, arm), stage.folder / "side_by_side.png"
+    query, gallery = test_protocol(read_manifest(MANIFEST))
+    compared, sheet = (choice.rival, choice.winner), stage.folder / "side_by_side.png"
     draw_side_by_side(evaluations, compared, (query, gallery), stage.root, size, sheet)
     for name in ("verdict.json", "cmc.png", "side_by_side.png"):
         stage.tracker.artifact(stage.folder / name)
-    stage.tracker.params({"gates": config.gates.model_dump(), "winner": arm})
-    stage.tracker.metrics(evidence.evaluation.metrics)
+    stage.tracker.params({"gates": config.gates.model_dump(), "winner": choice.winner})
+    stage.tracker.metrics(judged.evidence.evaluation.metrics)
     stage.dataset(query, "query")
-    say(f"register: {registry.name} v{version} ({arm}): {reason}")
-    for gate in failed:
+    say(f"register: {judged.model} v{judged.version} ({choice.winner}): {reason}")
+    for gate in judged.failed:
         say(f"register: {gate.name}: {gate.reason}")
     if held_back:
         say(

@@ -200,17 +200,48 @@ def registry_show() -> None:
     from rich.table import Table
 
     from lookalike.config import load_config
+    from lookalike.progress import say
     from lookalike.registry.ledger import Ledger
 
     ledger = Ledger(load_config(PARAMS), Path.cwd())
+    versions = ledger.show()
     columns = ("version", "arm", "rank-1", "mAP", "registered", "decision", "replaced")
     table = Table(*columns, title=ledger.name)
-    for info in ledger.show():
+    for info in versions:
         rates = [f"{float(info.tags.get(f'lookalike.{m}', 'nan')):.1%}" for m in ("rank_1", "mAP")]
         name = " ".join([str(info.version), *(f"[green]{alias}[/]" for alias in info.aliases)])
         created = info.created[:16].replace("T", " ")
         table.add_row(name, info.arm, *rates, created, info.decision, str(info.replaced or ""))
-    Console().print(table)
+    if versions:
+        Console().print(table)
+    if ledger.champion() is None:
+        say(ledger.without_champion())
+
+
+@registry_app.command("restore")
+def registry_restore() -> None:
+    """In a clone whose results came by `dvc pull`: register and judge what dvc.lock proves."""
+    import json
+
+    from lookalike.config import load_config
+    from lookalike.programs import run_program
+    from lookalike.progress import say
+    from lookalike.registry.winner import judge_winner
+    from lookalike.tracking import open_run
+
+    config = load_config(PARAMS)
+    say("DVC compares this checkout with dvc.lock ...")
+    changed = json.loads(run_program("dvc", "status", "--json", "--with-deps", "register"))
+    if changed:
+        shown = ", ".join(sorted(changed)[:5]) + (", ..." if len(changed) > 5 else "")
+        raise UserError(
+            f"not as dvc.lock says: {shown}; run `dvc pull` if the results are in a DVC remote, "
+            "else `dvc repro`"
+        )
+    with open_run("register", config, Path.cwd()) as tracker:
+        judged = judge_winner(Path("artifacts"), Path.cwd(), config, tracker)
+    say(f"{judged.model} v{judged.version} ({judged.choice.winner}): {judged.reason}")
+    raise typer.Exit(int(judged.decision.action == "refused"))
 
 
 @registry_app.command("verify")

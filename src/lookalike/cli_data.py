@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +9,7 @@ import typer
 
 from lookalike.errors import UserError
 from lookalike.names import PARAMS
+from lookalike.programs import run_program
 
 app = typer.Typer(no_args_is_help=True, help="Pedestrians: render them, or import data sets.")
 
@@ -83,7 +81,7 @@ def _difference_from_versioned() -> list[str]:
     from lookalike.progress import say
 
     say(f"DVC compares data/ with {DATA_FILE} ...")
-    status = json.loads(_run(_program("dvc"), "status", "--json", str(DATA_FILE)))
+    status = json.loads(run_program("dvc", "status", "--json", str(DATA_FILE)))
     return [
         change
         for entry in status.get(str(DATA_FILE), [])
@@ -107,7 +105,7 @@ def _check_versioned(folder: Path) -> None:
             f"`dvc add {folder}`"
         )
     say(f"DVC reads every file of {folder}/ into its cache ...")
-    _run(_program("dvc"), "commit", "--force", str(DATA_FILE))
+    run_program("dvc", "commit", "--force", str(DATA_FILE))
     say(f"{folder} is what {DATA_FILE} describes")
 
 
@@ -155,23 +153,5 @@ def data_import(
         say(f"set {setting} in params.yaml, run `dvc repro`")
         return
     say("DVC reads every file of data/ into its cache ...")
-    _run(_program("dvc"), "add", "data")
+    run_program("dvc", "add", "data")
     say(f"data/ is versioned: commit data.dvc, set {setting} in params.yaml, run `dvc repro`")
-
-
-def _program(name: str) -> str:
-    """A command of this environment, else of the PATH."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise UserError(f"{name} is not installed here; run `make install`")
-    return found
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        said = lines[-1] if lines else f"exit status {done.returncode}"
-        raise UserError(f"`{Path(command[0]).name} {' '.join(command[1:])}` failed: {said}")
-    return done.stdout

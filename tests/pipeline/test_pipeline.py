@@ -289,3 +289,30 @@ def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
     assert "resuming at" in output
     assert repository.sha256(weights) == uninterrupted
     assert repository.files(others) == written
+
+
+def test_a_clone_gets_a_champion_from_what_dvc_lock_proves(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """A second person: git clone, dvc pull. The run database stays with the first."""
+    repository.run("git", "add", "dvc.lock")
+    repository.run("git", "commit", "--quiet", "--message", "results")
+    clone = Repository(tmp_path / "Zoë's clone")
+    repository.run("git", "clone", "--quiet", ".", str(clone.folder))
+    picture = next((repository.folder / "data" / "query").glob("*.jpg"))
+    embed = ("lookalike", "embed", str(picture.parent), "--output", str(tmp_path / "gallery.npz"))
+    assert "`dvc pull` and then `lookalike registry restore`" in clone.run(*embed, status=2)
+    assert "run `dvc pull`" in clone.run("lookalike", "registry", "restore", status=2)
+
+    remote = str(tmp_path / "a remote")
+    for repo in (repository, clone):
+        repo.run("dvc", "remote", "add", "--local", "--default", "storage", remote)
+    repository.run("dvc", "push", "--quiet")
+    clone.run("dvc", "pull", "--quiet")
+    assert "Running stage" not in clone.run("dvc", "repro")
+    assert "`lookalike registry restore` registers" in clone.run("lookalike", "registry", "show")
+    said = clone.run("lookalike", "registry", "restore")
+    assert "lookalike-reid v1" in said and "promoted" in said
+    assert "embedded with lookalike-reid v1" in clone.run(*embed)
+    assert clone.run("git", "status", "--porcelain") == ""
+    assert "Running stage" not in clone.run("dvc", "repro")

@@ -544,7 +544,7 @@ def test_commands_take_the_champion_unless_told_otherwise(served: Registry) -> N
         with pytest.raises(UserError):
             choose_model(served.config, served.root, wrong)
     names = served.config.registry.model_copy(update={"model": "nobody's"})
-    with pytest.raises(UserError, match="no champion yet"):
+    with pytest.raises(UserError, match="no version yet; run `dvc repro`"):
         choose_model(served.config.model_copy(update={"registry": names}), served.root)
 
 

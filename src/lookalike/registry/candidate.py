@@ -17,6 +17,7 @@ from lookalike.errors import UserError
 from lookalike.provenance import git_sha, locked_digests, md5_file, uncommitted
 from lookalike.registry.evidence import (
     BASELINE,
+    LOCKED,
     METRICS,
     VALIDATION,
     Evidence,
@@ -113,9 +114,11 @@ def collect(
         arm: the candidate.
         root: the repository, with `dvc.lock`.
         config: `gan.distance_features`, which say what the generator's distance is called.
-        status_of: the status of a tracked run.
+        status_of: the status of a tracked run; None where the store has none of that id.
     """
     weights = artifacts / "train_reid" / arm / "model.safetensors"
+    run_file, locked = weights.with_name("run.json"), locked_digests(root)
+    proven = all(locked.get(f.as_posix()) == md5_file(f) for f in (weights, run_file))
     training = {
         "gan": read_manifest(artifacts / "train_gan" / "trained_on.parquet"),
         "encoder": read_manifest(artifacts / "train_encoder" / "trained_on.parquet"),
@@ -127,8 +130,8 @@ def collect(
         evaluation=Measurement.read(artifacts / "evaluate" / arm),
         baseline=Measurement.read(artifacts / "evaluate" / BASELINE),
         weights_md5=md5_file(weights),
-        locked_md5=locked_digests(root).get(weights.as_posix()),
-        run_status=status_of(_json(weights.with_name("run.json"))["run_id"]),
+        locked_md5=locked.get(weights.as_posix()),
+        run_status=status_of(_json(run_file)["run_id"]) or (LOCKED if proven else None),
         data_valid=_json(artifacts / "validate" / "verdict.json")["success"],
         git_sha=git_sha(root),
         uncommitted=tuple(uncommitted(root)),

@@ -64,10 +64,7 @@ def choose_model(
     registry = Registry(config, root)
     version = registry.champion() if choice == THE_CHAMPION else int(choice)
     if version is None:
-        raise UserError(
-            f"{registry.name} has no champion yet; run `dvc repro`, or give --model a version "
-            "or a file of weights"
-        )
+        raise UserError(f"{registry.without_champion()}; or give --model a file of weights")
     with _packed(registry, version) as (weights, flip):
         embedder = Embedder.load(weights, config.evaluate.batch_size, flip, device)
         return ChosenModel(embedder, f"{registry.name} v{version}", sha256_file(weights))

@@ -20,6 +20,7 @@ METRICS, PER_QUERY, EVIDENCE = "metrics.json", "per_query.parquet", "evidence.js
 VALIDATION = "validation.parquet"  # the same as `PER_QUERY` of validation persons
 BASELINE = "baseline"  # the arm that others are compared with, and its folder in the evidence
 TOP_MATCHES = "top_matches.parquet"  # of every query, for pictures
+FINISHED, LOCKED = "FINISHED", "LOCKED"  # of the run that trained the model
 PER_QUERY_COLUMNS = ("image_id", "person_id", "camera_id", "ap", "rank_1")
 
 
@@ -76,7 +77,9 @@ class Evidence:
         evaluation: on the test persons.
         baseline: the same of the baseline arm; None in evidence that an older version recorded.
         weights_md5, locked_md5: of the weights file, and what dvc.lock says it should be.
-        run_status: of the MLflow run that trained the model.
+        run_status: of the MLflow run that trained the model; LOCKED where this store has no such
+            run, and `dvc.lock` holds the model and its run.json as outputs of one stage. DVC locks
+            what a stage wrote only after it ended well.
         data_valid: the verdict of `validate`.
         git_sha, uncommitted: the commit, and what differed from it.
         leaks: held-out persons and images that each network (gan, encoder, reid) saw.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.config import GatesConfig
-from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.evidence import FINISHED, LOCKED, Evidence, Measurement
 from lookalike.registry.paired import lower_bound
 from lookalike.registry.verdict import Gate
 from lookalike.reid.onnx_export import TOLERANCE as ONNX_TOLERANCE
@@ -72,12 +72,10 @@ def _bounded(
     return Gate(name, None if value is None else number, bound, passed, reason)
 
 
-def _equal(name: str, value: str | None, bound: str, otherwise: str, missing: str = "") -> Gate:
-    """`otherwise` says why another value fails; `missing`, if given, why none at all does."""
+def _equal(name: str, value: str | None, bound: str, otherwise: str) -> Gate:
+    """`otherwise` says why another value fails."""
     passed = bool(value) and value == bound
     reason = f"is {value}" if passed else f"{otherwise} (is {value or 'missing'})"
-    if not value and missing:
-        reason = missing
     return Gate(name, value, bound, passed, reason)
 
 
@@ -97,14 +95,7 @@ def integrity(evidence: Evidence, loads_safely: bool, rolled_back: bool) -> list
             evidence.locked_md5 or "an MD5 in dvc.lock",
             "the weights are not what dvc.lock names; run `dvc repro`",
         ),
-        _equal(
-            "integrity.run",
-            evidence.run_status,
-            "FINISHED",
-            "the training run did not finish",
-            "the training run is not in this MLflow store (mlruns/ stays on its machine); set "
-            f"MLFLOW_TRACKING_URI to one that has it, or train here: {TRAIN_AGAIN}",
-        ),
+        _trained(evidence.run_status),
         _equal(
             "integrity.data",
             None if evidence.data_valid is None else str(evidence.data_valid).lower(),
@@ -147,6 +138,23 @@ def _uncommitted(evidence: Evidence) -> str:
         f"not committed: {', '.join(evidence.uncommitted)}; "
         f"`git add {files}`, `git commit`, then {REGISTER_AGAIN}"
     )
+
+
+def _trained(status: str | None) -> Gate:
+    """The stage that trained the model ended well: as MLflow knows, or else as DVC does."""
+    if status == LOCKED:
+        reason = "the run is in another MLflow store; dvc.lock has the finished stage"
+    elif status == FINISHED:
+        reason = f"is {status}"
+    elif status:
+        reason = f"the training run did not finish (is {status})"
+    else:
+        reason = (
+            "the training run is not in this MLflow store, and dvc.lock does not name model and "
+            f"run.json as they are; run `dvc pull`, or train here: {TRAIN_AGAIN}"
+        )
+    bound = f"{FINISHED} or {LOCKED}"
+    return Gate("integrity.run", status, bound, status in (FINISHED, LOCKED), reason)
 
 
 def leakage(evidence: Evidence) -> list[Gate]:

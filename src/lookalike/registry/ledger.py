@@ -82,6 +82,23 @@ class Ledger:
         """The champion's version; None where there is none."""
         return self.history().champion
 
+    def without_champion(self) -> str:
+        """Why there is no champion, and the command that gets one, in one line."""
+        if self._versions():
+            return (
+                f"no version of {self.name} is champion; `lookalike promote VERSION --dry-run` "
+                "says what speaks against one"
+            )
+        if (self.root / "artifacts" / "register" / "verdict.json").is_file():
+            return (
+                f"{self.name} has no version in this MLflow store, but the pipeline's results are "
+                "here; `lookalike registry restore` registers and judges them"
+            )
+        return (
+            f"{self.name} has no version yet; run `dvc repro`, or, if the results are in a DVC "
+            "remote, `dvc pull` and then `lookalike registry restore`"
+        )
+
     def history(self) -> History:
         """What was decided; the champion is the alias', should somebody have moved it."""
         history = self._read()

@@ -262,9 +262,7 @@ def main(model: str, host: str, port: str) -> None:
         # Run as a script, because this package must not be imported.
         hidden = runpy.run_path(str(Path(__file__).parents[1] / "addresses.py"))["hidden"]
         reason = " ".join(hidden(str(error)).split())[:300]
-        sys.exit(
-            f"error: cannot load {model}: {reason}; `lookalike registry show` lists what there is"
-        )
+        sys.exit(f"error: cannot load {model}: {reason}; `lookalike registry show` says what to do")
     app = Guard(scoring_server.init(loaded))
     uvicorn.run(app, host=host, port=int(port), limit_concurrency=CONNECTIONS, access_log=False)
 

@@ -68,6 +68,6 @@ def outcome(results: Results, champion: int | None) -> str:
     elif verdict["promoted"]:
         holder += (
             " The results came without their registry (mlruns/ stays on its machine); "
-            "`dvc repro --force --single-item register` registers them here."
+            "`lookalike registry restore` registers and judges them here."
         )
     return f"{candidate}: {verdict['reason']}; {passed} of {len(gates)} gates passed. {holder}"

@@ -127,16 +127,17 @@ def test_each_piece_of_evidence_fails_its_own_gate(
     assert judge(evidence(**changes)) == {failing}
 
 
-def test_a_run_of_another_machine_is_not_called_unfinished() -> None:
+def test_a_run_of_another_machine_is_judged_by_dvcs_lock() -> None:
     """After `dvc pull` the weights are here, and the run that made them is not."""
 
-    def reason(status: str | None) -> str:
+    def verdict(status: str | None) -> str | None:
         verdicts = gates.integrity(evidence(run_status=status), True, False)
-        return failures(verdicts)["integrity.run"]
+        return failures(verdicts).get("integrity.run")
 
-    assert reason("KILLED") == "the training run did not finish (is KILLED)"
-    assert reason(None).startswith("the training run is not in this MLflow store")
-    assert "finish" not in reason(None) and "MLFLOW_TRACKING_URI" in reason(None)
+    assert verdict("LOCKED") is None
+    assert verdict("KILLED") == "the training run did not finish (is KILLED)"
+    unknown = verdict(None)
+    assert unknown is not None and "finish" not in unknown and "`dvc pull`" in unknown
 
 
 @pytest.mark.parametrize("value", [0.1, NAN, float("inf")])

@@ -37,7 +37,7 @@ def test_summary_says_where_a_registry_is_that_did_not_come_along(
     promoted = verdict | {"promoted": True}
     (artifacts / "register" / "verdict.json").write_text(json.dumps(promoted))
     text = " ".join(summarise(artifacts, ["baseline"], champion=None).split())
-    assert "`dvc repro --force --single-item register` registers them here" in text
+    assert "`lookalike registry restore` registers and judges them here" in text
 
 
 def test_summary_names_what_is_missing(artifacts: Path) -> None:

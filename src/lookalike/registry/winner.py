@@ -1,0 +1,83 @@
+"""The winner of a pipeline becomes a version and is judged: in stage register, or in a clone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookalike.config import Config
+from lookalike.data.loading import read_bytes
+from lookalike.data.manifest import read_manifest, test_protocol
+from lookalike.progress import say
+from lookalike.registry.candidate import Choice, choose, collect, spread
+from lookalike.registry.decisions import Decision
+from lookalike.registry.evidence import Evidence
+from lookalike.registry.paired import CONFIDENCE
+from lookalike.registry.promotion import Registry
+from lookalike.registry.remeasure import remeasure
+from lookalike.registry.verdict import Gate
+from lookalike.tracking import MlflowTracker
+
+PICTURES = 4  # test images that the serving gate sends
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came of it.
+
+    Attributes:
+        choice: the winner on validation persons, and how the other arms did.
+        model, version: what it was registered as.
+        evidence, decision: what is known about it, and what the gates made of that.
+    """
+
+    choice: Choice
+    model: str
+    version: int
+    evidence: Evidence
+    decision: Decision
+
+    @property
+    def failed(self) -> list[Gate]:
+        """The gates that speak against it."""
+        return [gate for gate in self.decision.gates if not gate.passed]
+
+    @property
+    def reason(self) -> str:
+        """In words: what was done, or the gates that failed."""
+        names = ", ".join(gate.name for gate in self.failed)
+        return f"failed: {names}" if names else self.decision.action
+
+
+def judge_winner(
+    artifacts: Path, root: Path, config: Config, tracker: MlflowTracker, *, dry_run: bool = False
+) -> Judgement:
+    """Register the winner, run every gate, and promote it if all pass.
+
+    Args:
+        artifacts: the folder that the stages write to, as `dvc.lock` names it.
+        root: the repository, with `dvc.lock`; the working directory.
+        config: the arms, and the gates' bounds.
+        tracker: the run that registers.
+        dry_run: register, judge, and promote nothing.
+    """
+    manifest = artifacts / "validate" / "manifest.parquet"
+    margin = config.gates.baseline_margin
+    choice = choose(artifacts / "evaluate", list(config.arms), margin)
+    for name, standing in choice.standings.items():
+        if not standing.eligible:
+            say(
+                f"register: {name} is not shown to beat the baseline: mAP {standing.mAP:.1%} on "
+                f"validation persons, with {CONFIDENCE:.0%} confidence {100 * standing.lower:+.1f} "
+                f"points or more, above {100 * margin:+g} is asked for"
+            )
+    arm = choice.winner
+    evidence = collect(artifacts, arm, root, config, tracker.status_of)
+    query, _ = test_protocol(read_manifest(manifest))
+    pictures = list(read_bytes(spread(query, PICTURES), root))
+    registry = Registry(config, root)
+    weights = artifacts / "train_reid" / arm / "model.safetensors"
+    version = registry.register(tracker, arm, weights, evidence, pictures)
+    measure = remeasure(config, manifest, root)
+    decision = registry.promote(version, dry_run=dry_run, remeasure=measure)
+    return Judgement(choice, registry.name, version, evidence, decision)
