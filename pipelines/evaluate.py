@@ -38,7 +38,7 @@ def work(stage: Stage, arm: str) -> None:
         session.device,
     )
     manifest = read_manifest(MANIFEST)
-    ranks = config.evaluate.ranks
+    ranks = config.evaluate.measured_ranks
     chosen_by = measure(embedder, validation_protocol(manifest), stage.root, config, session)
     validation = chosen_by.summary(ranks)
     test = measure(embedder, test_protocol(manifest), stage.root, config, session)

@@ -8,7 +8,7 @@ is a DVC parameter of that stage, so a change re-runs what it concerns and no mo
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -25,11 +25,15 @@ from ruamel.yaml.error import YAMLError
 
 from lookalike.errors import UserError
 
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
+# Bounds are those of what works, not of what makes sense.
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Pixels = Annotated[int, Field(ge=8, le=4096)]  # a side of an image
+Channels = Annotated[int, Field(gt=0, le=2**17)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Rate = Annotated[float, Field(gt=0, le=1e9)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]*$", max_length=100)]
 Group = Literal["coarse", "medium", "fine"]
 Source = Literal["rendered", "market1501", "dukemtmc", "msmt17", "csv", "folders"]
 ARM_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a folder, and of DVC's stages
@@ -46,7 +50,17 @@ Precision = Annotated[
 class Section(BaseModel):
     """A strict, frozen block of parameters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, values: Any) -> Any:
+        """Refuse `epochs: true`, which would otherwise be 1."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field and field.annotation in (int, float):
+                raise ValueError(f"{name} is a number, not {str(value).lower()}")
+        return values
 
 
 class RenderedConfig(Section):
@@ -55,7 +69,7 @@ class RenderedConfig(Section):
     seed: Count = 1
     train_persons: Positive = 120
     test_persons: Positive = 50
-    images_per_person: Positive = 10  # mean over persons
+    images_per_person: Annotated[Positive, Field(ge=4)] = 10  # mean over persons
     distractors: Count = 60
     junk: Count = 60
 
@@ -97,12 +111,12 @@ class ReidScheduleConfig(Section):
 class ReidConfig(Section):
     """ResNet50 with a batch-normalised embedding and one output per person; its training."""
 
-    height: Positive = 48
-    width: Positive = 24
+    height: Pixels = 48
+    width: Pixels = 24
     weights: Literal["none", "resnet50-imagenet"] = "none"
-    embedding_dim: Positive | None = 256  # of the fc layer; null: no such layer, ResNet50's 2048
+    embedding_dim: Channels | None = 256  # of the fc layer; null: no such layer, ResNet50's 2048
     bnneck: bool = False  # batch norm without shift, classifier without bias (Luo et al. 2019)
-    dropout: Fraction = 0.2
+    dropout: Annotated[Fraction, Field(lt=1)] = 0.2
     last_stride: Literal[1, 2] = 2  # 1 keeps layer4 at twice the resolution (Luo et al. 2019)
     pooling: Literal["average", "gem"] = "average"  # gem: generalised mean (Radenovic et al. 2018)
     # Instance norm on half of the channels of layers 1 to 3 (IBN-a, Pan et al. 2018).
@@ -122,6 +136,10 @@ class ReidConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.micro_batch < 2:
+            raise ValueError("micro_batch must be 2 or more: batch norm compares images in it")
+        if self.batch_size % self.micro_batch:
+            raise ValueError("batch_size must be a multiple of micro_batch")
         if self.schedule.warm_up >= self.epochs:
             raise ValueError("schedule.warm_up must be shorter than epochs")
         if self.schedule.freeze and self.weights == "none":
@@ -191,16 +209,16 @@ class GanConfig(Section):
     config: Literal["t", "r"] = "t"
     # What the networks are told about an image, so that the generator can be asked for it.
     condition: Literal["none", "person", "camera"] = "none"
-    height: Positive = 64
-    width: Positive = 32
-    z_dim: Positive = 64
-    w_dim: Positive = 64
-    channel_base: Positive = 1024
-    channel_max: Positive = 64
-    num_layers: Positive = 8
-    margin: Positive = 4
+    height: Pixels = 64
+    width: Pixels = 32
+    z_dim: Channels = 64
+    w_dim: Channels = 64
+    channel_base: Positive = 1024  # channels are this by the resolution, and at most the next
+    channel_max: Channels = 64
+    num_layers: Annotated[int, Field(gt=2, le=64)] = 8
+    margin: Annotated[int, Field(gt=0, le=256)] = 4
     discriminator_channel_base: Positive = 1024
-    discriminator_channel_max: Positive = 64
+    discriminator_channel_max: Channels = 64
     # A name of `lookalike weights`, a .safetensors file in its home, or "none".
     start: str = "starting-generator"
     # Layers counted from the input (Freeze-D, Mo et al. 2020), as in the original: the one that
@@ -219,13 +237,26 @@ class GanConfig(Section):
     snapshot_images: Positive = 400  # between two measurements of the distance and sample grids
     # Generated images per measurement, four at least; full: as many as there are real ones. The
     # real side is always the full train split.
-    distance_samples: Annotated[int, Field(ge=4)] | Literal["full"] = 320
+    distance_samples: Annotated[Positive, Field(ge=4)] | Literal["full"] = 320
     distance_features: Literal["reid", "inception"] = "reid"
     checkpoint_images: Positive = 320
     precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        longer = max(self.height, self.width)
+        if longer < 16:
+            raise ValueError("the longer of height and width must be 16 or more")
+        if min(self.channel_base, self.discriminator_channel_base) < 2 * longer:
+            raise ValueError(
+                "channel_base and discriminator_channel_base must be at least twice the longer of "
+                "height and width, or the last layers have no channel"
+            )
+        if self.batch_size % self.micro_batch:
+            raise ValueError("batch_size must be a multiple of micro_batch")
+        start = PurePosixPath(self.start)
+        if not self.start or start.is_absolute() or ".." in start.parts:
+            raise ValueError("start must be a name, or a file in weights/, which DVC watches")
         group = min(4, self.batch_size)
         if self.micro_batch % group:
             raise ValueError(
@@ -238,7 +269,7 @@ class GanConfig(Section):
 class EncoderConfig(Section):
     """ReStyle-pSp on the frozen generator (Alaluf et al. 2021; Richardson et al. 2021)."""
 
-    channels: Positive = 16  # width of the residual backbone's first stage
+    channels: Channels = 16  # width of the residual backbone's first stage
     steps: Positive = 2  # refinement steps, each a residual on the current latent
     total_images: Positive = 512
     batch_size: Positive = 4
@@ -251,6 +282,14 @@ class EncoderConfig(Section):
     latent_norm: Weight = 0.005  # keeps latents near w_avg, where the generator is good
     checkpoint_images: Positive = 160
     precision: Precision = "fp32"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch_size % self.micro_batch:
+            raise ValueError("batch_size must be a multiple of micro_batch")
+        if not (self.l2 or self.lpips or self.identity):
+            raise ValueError("one of l2, lpips and identity must be above 0, or nothing is learnt")
+        return self
 
 
 class PersonsConfig(Section):
@@ -277,8 +316,8 @@ class VariationsConfig(Section):
 class GenerateConfig(Section):
     """What is generated, and the size of the stored crops."""
 
-    height: Positive = 128
-    width: Positive = 64
+    height: Pixels = 128
+    width: Pixels = 64
     batch_size: Positive = 16
     persons: PersonsConfig = PersonsConfig()
     variations: VariationsConfig = VariationsConfig()
@@ -287,7 +326,7 @@ class GenerateConfig(Section):
 class Threshold(Section):
     """A score's lower bound: given, or read off real images by an allowed rejection rate."""
 
-    value: float | None = None
+    value: Annotated[float, Field(gt=-1e9, lt=1e9)] | None = None
     rejection_rate: Fraction | None = None
 
     @model_validator(mode="after")
@@ -307,7 +346,15 @@ class FilterConfig(Section):
     # Cosine to the person's centroid in re-ID features.
     identity_threshold: Threshold = Threshold(rejection_rate=0.05)
     # SSIM above which a twin is dropped.
-    duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.98
+    duplicate_similarity: Annotated[Fraction, Field(gt=0)] = 0.98
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("ssim_threshold", "identity_threshold"):
+            value = getattr(self, name).value
+            if value is not None and value > 1:
+                raise ValueError(f"{name}.value is {value:g}, and no image has more than 1")
+        return self
 
 
 class ArmConfig(Section):
@@ -342,7 +389,12 @@ class EvaluateConfig(Section):
     flip: bool = False  # average the embeddings of an image and its mirror image
     # Also by k-reciprocal neighbours (Zhong et al. 2017), reported beside the rest.
     rerank: bool = False
-    ranks: tuple[Positive, ...] = (1, 5, 10)
+    ranks: tuple[Positive, ...] = (1, 5, 10)  # beside 1, which the gates judge
+
+    @property
+    def measured_ranks(self) -> tuple[int, ...]:
+        """`ranks` and 1, sorted."""
+        return tuple(sorted({1, *self.ranks}))
 
 
 class GatesConfig(Section):
@@ -361,12 +413,18 @@ class GatesConfig(Section):
     # What to do where there is no champion.
     first_champion: Literal["absolute-only", "never"] = "absolute-only"
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.pass_rate[0] > self.pass_rate[1]:
+            raise ValueError("pass_rate is a band: the smaller bound comes first")
+        return self
+
 
 class RegistryConfig(Section):
     """Names in MLflow."""
 
-    experiment: str = "lookalike"
-    model: str = "lookalike-reid"
+    experiment: Name = "lookalike"
+    model: Name = "lookalike-reid"
     # Whether `dvc exp run` may promote, as `dvc repro` does; it registers and judges either way.
     promote_experiments: bool = False
 
@@ -374,7 +432,7 @@ class RegistryConfig(Section):
 class Config(Section):
     """Everything in params.yaml."""
 
-    profile: str = "embedded"
+    profile: Name = "embedded"
     seed: Count = 1
     data: DataConfig = DataConfig()
     reid: ReidConfig = ReidConfig()
@@ -406,10 +464,12 @@ class Config(Section):
             if unknown:
                 known = ", ".join(["own", *self.data.others])
                 raise ValueError(f"arms.{arm}.real: no data set {unknown[0]}; there is {known}")
-        for name in ("reid", "gan", "encoder"):
-            section = getattr(self, name)
-            if section.batch_size % section.micro_batch:
-                raise ValueError(f"{name}.batch_size must be a multiple of {name}.micro_batch")
+        rendered = self.data.rendered if self.data.source == "rendered" else None
+        if rendered and rendered.train_persons <= self.data.validation_persons:
+            raise ValueError(
+                f"data.validation_persons ({self.data.validation_persons}) must leave some of the "
+                f"{rendered.train_persons} of data.rendered.train_persons to train on"
+            )
         return self
 
 

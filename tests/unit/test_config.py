@@ -6,11 +6,24 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 import yaml
 
-from lookalike.config import ArmConfig, Config, Source, load_config
+from lookalike.config import (
+    ArmConfig,
+    Config,
+    EvaluateConfig,
+    GanConfig,
+    ReidConfig,
+    Source,
+    load_config,
+    parse_config,
+)
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.errors import UserError
+from lookalike.reid.model import new_reid
+from lookalike.stylegan3.gan import build_gan
+from lookalike.tracking import flatten
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,7 +76,10 @@ def test_config_is_frozen() -> None:
         ({"reid__images_per_person": 5}, ["reid: ", "whole persons"]),
         ({"reid__schedule__warm_up": 8}, ["reid: ", "schedule.warm_up must be shorter"]),
         ({"reid__schedule__freeze": 1}, ["reid: ", "none to keep"]),
-        ({"gan__batch_size": 10, "gan__micro_batch": 4}, ["gan.batch_size", "gan.micro_batch"]),
+        (
+            {"gan__batch_size": 10, "gan__micro_batch": 4},
+            ["gan: ", "batch_size must be a multiple of micro_batch"],
+        ),
         ({"gan__micro_batch": 2}, ["gan: ", "micro_batch must be a multiple of 4"]),
         ({"gan__batch_size": 2, "gan__micro_batch": 1}, ["gan: ", "must be a multiple of 2"]),
         ({"gan__batch_size": 12, "gan__micro_batch": 6}, ["gan: ", "must be a multiple of 4"]),
@@ -131,3 +147,85 @@ def test_no_file_no_yaml_no_mapping(tmp_path: Path) -> None:
     assert "not YAML" in complaint(path)
     path.write_text("")
     assert "file: " in complaint(path)
+
+
+EXTREMES = (
+    *(-1, 0, 1, 2**31, 10**30, -0.5, 1.5, 1e-300, 1e300, float("nan"), float("inf")),
+    *("", "no such", [], [[]], {}, None, True, False),
+)
+
+
+def fields(values: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every parameter by its path, sections included."""
+    found = []
+    for key, value in values.items():
+        found.append((*path, key))
+        if isinstance(value, dict):
+            found += fields(value, (*path, key))
+    return found
+
+
+@pytest.mark.parametrize("path", fields(Config().model_dump(mode="json")), ids=".".join)
+def test_an_extreme_value_is_refused_by_its_name_or_taken(path: tuple[str, ...]) -> None:
+    """Nothing but a named, finite reason, whatever a parameter is set to."""
+    for value in EXTREMES:
+        values = Config().model_dump(mode="json")
+        block = values
+        for key in path[:-1]:
+            block = block[key]
+        block[path[-1]] = value
+        try:
+            config = parse_config(values, Path("params.yaml"))
+        except UserError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000
+            assert any(part in str(error) for part in (".".join(path), path[-1], path[0]))
+            continue
+        for number in flatten(config.model_dump(mode="json")).values():
+            assert not isinstance(number, float | int) or abs(number) < 2**31  # and finite
+        # Taken means: what is written is what is read.
+        assert parse_config(config.model_dump(mode="json"), Path("params.yaml")) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"reid__batch_size": 1, "reid__micro_batch": 1}, "batch norm compares images in it"),
+        ({"reid__batch_size": 65}, "batch_size must be a multiple of micro_batch"),
+        ({"reid__epochs": True}, "epochs is a number, not true"),
+        ({"reid__learning_rate": float("nan")}, "reid.learning_rate: Input should be"),
+        ({"encoder__micro_batch": 3}, "encoder: Value error, batch_size must be a multiple"),
+        ({"encoder__l2": 0, "encoder__lpips": 0, "encoder__identity": 0}, "nothing is learnt"),
+        ({"gan__height": 8, "gan__width": 8}, "must be 16 or more"),
+        ({"gan__channel_base": 127}, "at least twice the longer"),
+        ({"gan__discriminator_channel_base": 127}, "at least twice the longer"),
+        ({"gan__num_layers": 2}, "gan.num_layers: Input should be greater than 2"),
+        ({"gan__start": "../mine.safetensors"}, "a file in weights/"),
+        ({"data__validation_persons": 120}, "must leave some of the 120"),
+        ({"filter__ssim_threshold": {"value": 1.1}}, "no image has more than 1"),
+        ({"filter__detector_threshold": {"rejection_rate": 2}}, "rejection_rate"),
+        ({"gates__pass_rate": [0.9, 0.1]}, "the smaller bound comes first"),
+        ({"registry__model": "a/b"}, "registry.model: String should match pattern"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_a_reason(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    assert reason in complaint(write(tmp_path, **changes))
+
+
+def test_the_smallest_networks_that_are_accepted_can_be_built() -> None:
+    small = {"height": 16, "width": 8, "z_dim": 1, "w_dim": 1, "channel_max": 1, "num_layers": 3}
+    small |= {"channel_base": 32, "discriminator_channel_base": 32, "margin": 1}
+    for kind in ("t", "r"):
+        gan = build_gan(GanConfig(config=kind, discriminator_channel_max=1, **small), seed=1)
+        images = gan.generator(torch.randn(4, 1))
+        assert images.shape == (4, 3, 16, 8) and images.isfinite().all()
+        assert gan.discriminator(images).isfinite().all()
+    sizes = {"height": 8, "width": 8, "embedding_dim": 1, "batch_size": 2, "micro_batch": 2}
+    net = new_reid(ReidConfig(**sizes), 2)
+    assert net(torch.zeros(2, 3, 8, 8))[0].isfinite().all()
+
+
+def test_rank_1_is_measured_whatever_is_reported() -> None:
+    assert EvaluateConfig(ranks=(10, 5)).measured_ranks == (1, 5, 10)
+    assert EvaluateConfig(ranks=()).measured_ranks == (1,)

@@ -24,7 +24,7 @@ def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Me
         found = measure(embedder, test_protocol(rows), root, config)
         return Measurement(
             evaluation_fingerprint(rows, config),
-            found.summary(settings.ranks),
+            found.summary(settings.measured_ranks),
             per_query_frame(found.query.rows, found.ranking.ap, found.ranking.first_match_rank),
         )
 
