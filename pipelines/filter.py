@@ -11,13 +11,13 @@ import pandas as pd
 
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.device import default_device
 from lookalike.errors import UserError
 from lookalike.filtering.cascade import Crops, filter_manifest
 from lookalike.filtering.detectors import load_detector
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.report.verdicts import kept_and_rejected
-from lookalike.training.session import Session
 from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, run
 
 
@@ -29,7 +29,7 @@ def generated_manifest(kind: str) -> Path:
 def work(stage: Stage, kind: str) -> None:
     """Score every generated image, keep or reject it, and say how many and why."""
     config = stage.config
-    embedder = Embedder.load(BASELINE, device=Session(config.seed).device)
+    embedder = Embedder.load(BASELINE, device=default_device())
 
     def crops(rows: pd.DataFrame) -> Crops:
         rows = rows.reset_index(drop=True)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lookalike.data.loading import load_images
-from lookalike.data.manifest import read_manifest, sha256_file, write_manifest
+from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.files import sha256_file
 from lookalike.inversion.encoder import load_encoder
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet, sources_and_variations

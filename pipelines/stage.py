@@ -13,10 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from lookalike.config import ArmConfig, Config, load_config
-from lookalike.data.manifest import sha256_file
+from lookalike.files import md5_file, sha256_file
 from lookalike.names import PARAMS
 from lookalike.progress import last_words, say
-from lookalike.provenance import md5_file
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
 

@@ -12,12 +12,13 @@ from lookalike.metrics.comparison import Comparison
 from lookalike.metrics.features import FeatureExtractor, InceptionFeatures, ReidFeatures
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
+from lookalike.seeds import derive_seed
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, TransferReport, save_gan, transfer
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan
 from lookalike.stylegan3.snapshots import Snapshots
 from lookalike.stylegan3.trainer import train_gan
-from lookalike.training.session import Session, derive_seed
+from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, content, run
 

@@ -64,7 +64,7 @@ def generate(
     name: cli_latents.ClassName = "",
 ) -> None:
     """Vary every image of a folder (--input), or draw new ones with a generator alone (--seeds)."""
-    from lookalike.data.manifest import sha256_file
+    from lookalike.files import sha256_file
     from lookalike.stylegan3.checkpoint import load_generator
 
     if (source is None) == (seeds is None):
@@ -81,9 +81,9 @@ def generate(
         return
     assert source is not None
     from lookalike.config import load_config
+    from lookalike.device import default_device
     from lookalike.inversion.encoder import load_encoder
     from lookalike.synthesis.folder import generate_from_folder
-    from lookalike.training.session import Session
 
     if name:
         raise UserError("--class goes with --seeds, not with --input")
@@ -96,7 +96,7 @@ def generate(
     if count is not None:
         variations = config.variations.model_copy(update={"images_per_person": count})
         config = config.model_copy(update={"variations": variations})
-    network = load_generator(generator, Session(parameters.seed).device)
+    network = load_generator(generator, default_device())
     inverter = load_encoder(encoder or ENCODER, network)
     generate_from_folder(source, output, inverter, config, generator_digest=sha256_file(generator))
 

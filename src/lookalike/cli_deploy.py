@@ -101,11 +101,11 @@ def export(
 def _choose(model: str, *, embedding: bool = False) -> ChosenModel:
     """Load a model, for embedding on a GPU where there is one."""
     from lookalike.config import load_config
+    from lookalike.device import default_device
     from lookalike.registry.chosen import choose_model
-    from lookalike.training.session import Session
 
     config = load_config(PARAMS)
-    device = Session(config.seed).device if embedding else "cpu"
+    device = default_device() if embedding else "cpu"
     return choose_model(config, Path.cwd(), model, device)
 
 

@@ -1,13 +1,26 @@
-"""Where to compute, and how much memory that has taken."""
+"""Where to compute, and how much memory that has taken.
+
+For those that are no training: a `Session` joins its processes and has their device.
+"""
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 
 import torch
 
 GIB = 2**30
+
+
+def default_device() -> torch.device:
+    """The accelerator, if there is one; of several, the one that a launcher gave this process."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return torch.device("cpu")
+    number = os.environ.get("LOCAL_RANK")
+    return accelerator if number is None else torch.device(accelerator.type, int(number))
 
 
 def peak_memory(device: torch.device) -> float:

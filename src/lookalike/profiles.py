@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from lookalike.config import ArmConfig, Config, Section, load_config, parse_config, read_yaml
 from lookalike.errors import UserError
+from lookalike.files import write_text
 from lookalike.names import PARAMS
 
 FOLDER = Path("profiles")
@@ -157,9 +157,7 @@ def use(config: Config, path: Path = PARAMS, folder: Path = FOLDER, *, force: bo
             f"{path} has changes that are in no commit: `git commit {path}` keeps them, "
             "--force drops them"
         )
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(render(config), encoding="utf-8")
-    os.replace(temporary, path)  # noqa: PTH105 - the atomic one
+    write_text(path, render(config))
 
 
 def current(folder: Path = FOLDER) -> dict[str, bool]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.config import read_yaml
+from lookalike.files import md5_file
 from lookalike.workspace import experiment
 
 # What determines a result. dvc.lock is not among them: it changes while the pipeline runs.
@@ -79,12 +80,6 @@ def locked_digests(root: Path) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 
-def md5_file(path: Path) -> str:
-    """MD5 of a file's bytes: DVC's digest of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def dvc_digests(paths: Sequence[Path], root: Path) -> dict[str, str]:
     """DVC's digest of each input: as locked, else the file's own MD5, else `untracked`."""
     locked = locked_digests(root)
@@ -95,17 +90,6 @@ def dvc_digests(paths: Sequence[Path], root: Path) -> dict[str, str]:
         fallback = md5_file(place) if place.is_file() and name not in locked else "untracked"
         digests[name] = locked.get(name, fallback)
     return digests
-
-
-def sha256_path(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's sorted names and file digests."""
-    if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}:{sha256_path(file)}\n".encode())
-    return digest.hexdigest()
 
 
 def relative_name(path: Path, root: Path) -> str:

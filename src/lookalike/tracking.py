@@ -19,15 +19,9 @@ import pandas as pd
 
 from lookalike.addresses import hidden
 from lookalike.config import Config
+from lookalike.files import sha256_path
 from lookalike.processes import Terminated, alive, process_tags, terminable
-from lookalike.provenance import (
-    dvc_digests,
-    git_sha,
-    pipeline_digest,
-    relative_name,
-    sha256_path,
-    uncommitted,
-)
+from lookalike.provenance import dvc_digests, git_sha, pipeline_digest, relative_name, uncommitted
 from lookalike.store import Store, connect, locked, quoted
 from lookalike.workspace import experiment
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from lookalike.config import Config
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.kinds import kind_of_file
 from lookalike.workspace import workspace
 

@@ -11,7 +11,8 @@ import yaml
 from PIL import Image
 
 from lookalike.config import Config, load_config
-from lookalike.data.manifest import new_manifest, sha256_file, write_manifest
+from lookalike.data.manifest import new_manifest, write_manifest
+from lookalike.files import sha256_file
 from lookalike.reid.model import new_reid, save_reid
 
 

@@ -19,7 +19,7 @@ import yaml
 
 from lookalike.config import Config, load_config
 from lookalike.data.manifest import read_manifest
-from lookalike.provenance import md5_file
+from lookalike.files import md5_file
 from lookalike.store import tracking_uri
 from lookalike.tracking import flatten
 

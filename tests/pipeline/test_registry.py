@@ -32,11 +32,11 @@ from PIL import Image
 from lookalike.cli import main
 from lookalike.config import Config, load_config
 from lookalike.data.decoding import decode
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import md5_file, sha256_file
 from lookalike.names import CHAMPION
 from lookalike.profiles import render
-from lookalike.provenance import git_sha, md5_file
+from lookalike.provenance import git_sha
 from lookalike.registry.chosen import choose_model
 from lookalike.registry.evidence import Evidence, Measurement
 from lookalike.registry.promotion import Registry

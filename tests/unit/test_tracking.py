@@ -15,8 +15,9 @@ import torch
 import yaml
 
 from lookalike.config import Config, load_config
+from lookalike.files import md5_file
 from lookalike.profiles import render
-from lookalike.provenance import dvc_digests, git_sha, md5_file, pipeline_digest, uncommitted
+from lookalike.provenance import dvc_digests, git_sha, pipeline_digest, uncommitted
 from lookalike.store import connect
 from lookalike.tracking import MlflowTracker, open_run, write_run_json
 

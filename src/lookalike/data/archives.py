@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from lookalike.errors import UserError
+from lookalike.files import replacing
 from lookalike.kinds import kind_of_file
 from lookalike.progress import Progress
 
@@ -59,24 +60,21 @@ def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
     Raises:
         ValueError: a name occurs twice or would leave the folder that it is extracted to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     names: set[str] = set()
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in members:
-                if member_path(name).as_posix() != name:
-                    raise ValueError(f"{path}: {name!r} is no plain path")
-                if name in names:
-                    raise ValueError(f"{path}: {name} is given twice")
-                names.add(name)
-                info = zipfile.ZipInfo(name, EPOCH)
-                info.create_system = 3  # Unix on every platform
-                info.external_attr = (stat.S_IFREG | FILE_MODE) << 16
-                archive.writestr(info, data)
-        os.replace(temporary, path)  # noqa: PTH105 - the atomic one
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(path) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, data in members:
+            if member_path(name).as_posix() != name:
+                raise ValueError(f"{path}: {name!r} is no plain path")
+            if name in names:
+                raise ValueError(f"{path}: {name} is given twice")
+            names.add(name)
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.create_system = 3  # Unix on every platform
+            info.external_attr = (stat.S_IFREG | FILE_MODE) << 16
+            archive.writestr(info, data)
 
 
 def extract_archive(

@@ -14,8 +14,8 @@ from lookalike.data.archives import extract_archive
 from lookalike.data.files import files_below, is_utf8, some
 from lookalike.data.layouts.layout import OTHERS, Count, Layout, check_counts, count
 from lookalike.data.layouts.sources import SOURCES
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.progress import say, track
 
 DEEPEST = 2  # folders above the layout: an archive's own, and one that somebody packed it in

@@ -21,6 +21,7 @@ from PIL import Image
 
 from lookalike.data.decoding import REVISION, decode
 from lookalike.errors import UserError
+from lookalike.files import PARTIAL, replacing
 from lookalike.progress import Progress, say
 
 Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB
@@ -107,11 +108,10 @@ def load_images(
             cached = _open_crops(path, shape)
             if cached is None:
                 _sweep(path.parent)
-                partial = path.with_suffix(".partial")
-                images = _new_crops(partial, shape)
-                _decode(frame, root, images, description)
-                _flush(partial)
-                partial.replace(path)
+                with replacing(path) as partial:
+                    images = _new_crops(partial, shape)
+                    _decode(frame, root, images, description)
+                    _flush(partial)
                 cached = _open_crops(path, shape)
     except OSError as error:
         say(f"{path} cannot be written ({error}); the crops are kept in memory")
@@ -182,7 +182,8 @@ def _sweep(folder: Path) -> None:
     """Delete what was not opened for long, and what a killed process left."""
     oldest = time.time() - UNUSED_DAYS * 24 * 3600
     for path in folder.iterdir():
-        if path.suffix == ".partial" or (path.suffix == ".npy" and path.stat().st_mtime < oldest):
+        unfinished = path.name.startswith(PARTIAL)
+        if unfinished or (path.suffix == ".npy" and path.stat().st_mtime < oldest):
             path.unlink()
 
 

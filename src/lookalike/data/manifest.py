@@ -7,8 +7,6 @@ relative to the repository root) or in an uncompressed zip (`archive` relative t
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookalike.errors import UserError
+from lookalike.files import replacing
 
 # other: training images of another data set than the main one, for arms that ask for them.
 SPLITS = ("train", "val", "query", "gallery", "distractor", "junk", "other")
@@ -86,10 +85,8 @@ def write_manifest(frame: pd.DataFrame, path: Path) -> None:
     """Write atomically, the same bytes for the same rows."""
     table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
     table = table.replace_schema_metadata(None)  # pandas' metadata holds library versions
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, path)  # noqa: PTH105 - the atomic one
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -108,12 +105,6 @@ def read_manifest(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is not a manifest: its columns are {table.schema.names}")
     manifest: pd.DataFrame = table.cast(SCHEMA).to_pandas()
     return manifest
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def validation_protocol(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -10,13 +10,14 @@ from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor
 from lookalike.inversion.encoder import Encoder, new_encoder
 from lookalike.inversion.losses import Features, InversionLoss
+from lookalike.seeds import derive_seed
 from lookalike.stylegan3.generator import Generator
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.curves import Curves
 from lookalike.training.loop import Loop
 from lookalike.training.sampler import ShuffledSampler
-from lookalike.training.session import Session, Stateful, derive_seed, steps_for
+from lookalike.training.session import Session, Stateful, steps_for
 
 POINTS = 50  # of each curve
 

@@ -15,8 +15,8 @@ from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as inception
 
 from lookalike.data.loading import Images
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.progress import Progress
 
 FloatMatrix = npt.NDArray[np.float32]

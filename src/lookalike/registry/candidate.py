@@ -14,7 +14,8 @@ import pandas as pd
 from lookalike.config import Config
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
-from lookalike.provenance import git_sha, locked_digests, md5_file, uncommitted
+from lookalike.files import md5_file
+from lookalike.provenance import git_sha, locked_digests, uncommitted
 from lookalike.registry.evidence import (
     BASELINE,
     LOCKED,

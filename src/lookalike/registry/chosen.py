@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import torch
 
 from lookalike.config import Config
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.names import THE_CHAMPION
 from lookalike.registry.promotion import Registry
 from lookalike.reid.embedder import Embedder

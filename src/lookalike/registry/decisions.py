@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from lookalike.files import write_text
 from lookalike.registry.verdict import Gate
 
 PROMOTED: Final = "promoted"
@@ -221,9 +222,7 @@ def keep_copies(history: History, folder: Path) -> None:
     for entry in history.entries:
         path = folder / f"{entry.number:06d}-{entry.digest[:12]}.json"
         if not path.is_file():
-            partial = path.with_suffix(".partial")
-            partial.write_text(entry.text + "\n")
-            partial.replace(path)
+            write_text(path, entry.text + "\n")
 
 
 def lost_copies(history: History, folder: Path) -> list[str]:

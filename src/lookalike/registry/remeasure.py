@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lookalike.config import Config
 from lookalike.data.manifest import read_manifest, test_protocol
+from lookalike.device import default_device
 from lookalike.registry.evidence import Measurement, evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure
-from lookalike.training.session import Session
 
 
 def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Measurement]:
@@ -19,8 +19,7 @@ def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Me
     def again(weights: Path) -> Measurement:
         rows = read_manifest(manifest)
         settings = config.evaluate
-        device = Session(config.seed).device
-        embedder = Embedder.load(weights, settings.batch_size, settings.flip, device)
+        embedder = Embedder.load(weights, settings.batch_size, settings.flip, default_device())
         found = measure(embedder, test_protocol(rows), root, config)
         return Measurement(
             evaluation_fingerprint(rows, config),

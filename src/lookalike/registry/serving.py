@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 import lookalike
 from lookalike.data.decoding import decode
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.progress import say
 from lookalike.registry.gates import ServingCheck
 from lookalike.reid.embedder import Embedder

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -33,6 +32,7 @@ from PIL import Image
 
 from lookalike.data.decoding import decode
 from lookalike.data.loading import resize
+from lookalike.device import default_device
 from lookalike.errors import UserError
 from lookalike.reid.embedder import Embedder
 
@@ -51,7 +51,7 @@ class EmbeddingModel(PythonModel):
         `flip` is as in the evaluation that the gates judged.
         """
         flip = bool((context.model_config or {}).get("flip", False))
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = default_device()
         self.embedder = Embedder.load(Path(context.artifacts["weights"]), flip=flip, device=device)
         self.turn = threading.Lock()
 

@@ -18,11 +18,11 @@ from lookalike.data.decoding import decode
 from lookalike.data.files import files_below
 from lookalike.data.loading import Images, resize
 from lookalike.errors import UserError
+from lookalike.files import replacing
 from lookalike.kinds import kind_of_file
 from lookalike.progress import Progress
 from lookalike.reid.embedder import SHOW_PROGRESS_FROM, Embedder
 from lookalike.reid.ranking import top_matches
-from lookalike.training.checkpoint import replacing
 
 FORMAT = "lookalike-gallery 1"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from lookalike.data.loading import Images
 from lookalike.errors import UserError
+from lookalike.files import replacing
 from lookalike.reid.embedder import Embedder
-from lookalike.training.checkpoint import replacing
 
 INPUT, OUTPUT = "images", "embeddings"
 OPSET = 18

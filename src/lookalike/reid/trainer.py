@@ -22,13 +22,14 @@ from lookalike.progress import say
 from lookalike.reid.losses import ReidLosses
 from lookalike.reid.model import IMAGENET_MEAN, ReidNet, load_imagenet, new_reid
 from lookalike.reid.ranking import CRITERION
+from lookalike.seeds import derive_seed
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.curves import Curves
 from lookalike.training.loop import History, Loop, rows
 from lookalike.training.prefetch import pinned
 from lookalike.training.sampler import PKSampler, ShuffledSampler
-from lookalike.training.session import Session, Stateful, derive_seed, steps_for
+from lookalike.training.session import Session, Stateful, steps_for
 from lookalike.training.statistics import with_one_update
 
 POINTS = 60  # of each curve

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import UserError
+from lookalike.files import replacing
 
 FRAMES_PER_SECOND = 24
 CODEC = "vp09"  # browsers do not play MPEG-4 part 2 (mp4v); H.264 is not in OpenCV's wheels
@@ -31,21 +31,16 @@ def write_video(frames: Iterable[npt.NDArray[np.uint8]], path: Path, *, scale: i
     """
     if path.suffix != ".mp4":
         raise ValueError(f"{path.name}: videos are .mp4")
-    temporary = path.with_name(f"{path.stem}.tmp.mp4")  # OpenCV goes by the suffix
-    path.parent.mkdir(parents=True, exist_ok=True)
     writer: cv2.VideoWriter | None = None
-    try:
+    with replacing(path) as partial:
         for frame in frames:
             pixels = frame.repeat(scale, axis=0).repeat(scale, axis=1)
             if writer is None:
-                writer = _open(temporary, *pixels.shape[:2])
+                writer = _open(partial, *pixels.shape[:2])
             writer.write(np.ascontiguousarray(pixels[:, :, ::-1]))
         if writer is None:
             raise ValueError(f"{path.name}: no frames")
         writer.release()
-        os.replace(temporary, path)  # noqa: PTH105 - the atomic one
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _open(path: Path, height: int, width: int) -> cv2.VideoWriter:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator, last_map

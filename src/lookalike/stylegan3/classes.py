@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import UserError
-from lookalike.training.session import derive_seed
+from lookalike.seeds import derive_seed
 
 Labels = npt.NDArray[np.int64]  # positions in Classes.names
 SHOWN = 8  # names in a message

@@ -12,12 +12,12 @@ from lookalike.config import GanConfig
 from lookalike.data.loading import Images, to_uint8
 from lookalike.errors import UserError
 from lookalike.progress import Progress
+from lookalike.seeds import derive_seed
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.resampling import Resampler
-from lookalike.training.session import derive_seed
 
 
 @dataclass

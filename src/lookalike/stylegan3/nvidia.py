@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file, write_text
 from lookalike.stylegan3.checkpoint import (
     DiscriminatorConfig,
     generator_settings,
@@ -121,9 +121,7 @@ def import_checkpoint(source: Path, output: Path, licence: str) -> NvidiaCheckpo
             for name, tensor in network.state_dict().items()
         },
     }
-    temporary = beside.with_name(beside.name + ".tmp")
-    temporary.write_text(json.dumps(description, indent=1) + "\n")
-    temporary.replace(beside)
+    write_text(beside, json.dumps(description, indent=1) + "\n")
     return checkpoint
 
 

@@ -13,8 +13,8 @@ import torch
 
 from lookalike.config import GanConfig
 from lookalike.data.loading import Images
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan, transfer

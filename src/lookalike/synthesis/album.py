@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ import numpy.typing as npt
 import torch
 
 from lookalike.data.loading import to_uint8
-from lookalike.data.manifest import sha256_file
+from lookalike.device import default_device
 from lookalike.errors import UserError
+from lookalike.files import sha256_file, write_text
 from lookalike.progress import say
 from lookalike.report.figures import Band, draw_sheet
 from lookalike.report.video import write_video
@@ -90,8 +90,7 @@ class Album:
         """
         if folder.exists() and not folder.is_dir():
             raise UserError(f"cannot write to {folder}: it is a file; give --output a folder")
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.generator = load_generator(generator_file, device)
+        self.generator = load_generator(generator_file, default_device())
         labels_of(self.generator, [0], [label])
         self.folder, self.name, self.label = folder, name, label
         self.source = {
@@ -138,7 +137,5 @@ class Album:
             f'"files": {json.dumps(files, indent=1)}',
         ]
         parts.append(f'"pictures": [\n{lines}\n]')
-        temporary = self.folder / f"{self.name}.json.tmp"
-        temporary.write_text("{" + ",\n".join(parts) + "}\n")
-        os.replace(temporary, self.folder / f"{self.name}.json")  # noqa: PTH105 - the atomic one
+        write_text(self.folder / f"{self.name}.json", "{" + ",\n".join(parts) + "}\n")
         say(f"{self.folder}: {len(names)} files; {self.name}.json says how each was drawn")

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from lookalike.config import GenerateConfig
 from lookalike.data.decoding import decode
 from lookalike.data.files import is_utf8, printable
-from lookalike.data.manifest import new_manifest, sha256_file, write_manifest
+from lookalike.data.manifest import new_manifest, write_manifest
+from lookalike.device import default_device
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.inversion.encoder import Encoder
 from lookalike.progress import Progress, say
 from lookalike.stylegan3.checkpoint import load_generator
@@ -129,8 +130,7 @@ def generate_from_seeds(
     """
     if output.exists() and not output.is_dir():
         raise UserError(f"cannot write to {output}: it is a file; give --output a folder")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    generator = load_generator(generator_file, device)
+    generator = load_generator(generator_file, default_device())
     digest = sha256_file(generator_file)
     labels_of(generator, [0], [name])
     recipe = Recipe("base", psi=psi, label=name)

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from lookalike.config import GenerateConfig, PersonsConfig
+from lookalike.seeds import derive_seed
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import write_images
-from lookalike.training.session import Session, derive_seed
+from lookalike.training.session import Session
 
 # How far an interpolated image moves towards another latent: enough to see, too little to become
 # somebody else.

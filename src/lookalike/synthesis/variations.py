@@ -14,10 +14,11 @@ from lookalike.config import GenerateConfig, VariationsConfig
 from lookalike.data.decoding import decode
 from lookalike.data.loading import Images, read_bytes, resize, to_tensor
 from lookalike.inversion.encoder import Encoder
+from lookalike.seeds import derive_seed
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import write_images
-from lookalike.training.session import Session, derive_seed
+from lookalike.training.session import Session
 
 Pixels = Callable[[Sequence[str]], Images]  # image_ids -> uint8 [N, H, W, 3]
 

@@ -1,4 +1,4 @@
-"""Files that are complete or not there, and resume state: where a killed training goes on.
+"""Resume state: where a killed training goes on.
 
 Resume state lives in `.lookalike/resume/`, outside DVC, under a fingerprint of everything that
 determines the training: DVC deletes a stage's outputs before it runs, and an output that persists
@@ -11,30 +11,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Set
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
+from lookalike.files import replacing
 from lookalike.progress import say
 
 RESUME_VERSION = 3  # of what trainers save; raise it when they cannot go on from an old state
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to: complete, it becomes `path`; failed, it is deleted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def fingerprint(*parts: object) -> str:

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lookalike.errors import UserError
+from lookalike.files import replacing
 from lookalike.kinds import kind_of_file
-from lookalike.training.checkpoint import replacing
 
 Network = TypeVar("Network", bound=nn.Module)
 Settings = TypeVar("Settings")

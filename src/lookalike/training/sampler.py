@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import UserError
-from lookalike.training.session import derive_seed
+from lookalike.seeds import derive_seed
 
 
 class ShuffledSampler:

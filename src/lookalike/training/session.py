@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from lookalike.errors import UserError
+from lookalike.seeds import derive_seed
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -179,12 +180,6 @@ class Session:
     def wait(self) -> None:
         """Block until every process has come here."""
         self.accelerator.wait_for_everyone()
-
-
-def derive_seed(*parts: object) -> int:
-    """A 63-bit seed from anything printable, the same on every machine."""
-    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def state_digest(state: Mapping[str, Any]) -> str:

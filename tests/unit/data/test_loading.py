@@ -32,6 +32,7 @@ from lookalike.data.loading import (
     to_uint8,
 )
 from lookalike.errors import UserError
+from lookalike.files import PARTIAL
 
 
 def png(colour: int, height: int = 8, width: int = 4) -> bytes:
@@ -134,12 +135,12 @@ def test_the_cache_forgets_what_nobody_opened_for_a_month(
     month = time.time() - 31 * 24 * 3600
     for file in cached(tmp_path):
         os.utime(file, (month, month))
-    (tmp_path / CACHE / "killed.partial").touch()
+    (tmp_path / CACHE / f"{PARTIAL}killed.npy").touch()
     load_images(large, tmp_path, 8, 4)  # it is in use again
     load_images(large, tmp_path, 4, 4)
     sizes = {np.load(file, mmap_mode="r").shape[1:3] for file in cached(tmp_path)}
     assert sizes == {(8, 4), (4, 4)}
-    assert not list((tmp_path / CACHE).glob("*.partial"))
+    assert not list((tmp_path / CACHE).glob(f"{PARTIAL}*"))
 
 
 @pytest.mark.parametrize("count", [8, CACHED_FROM])

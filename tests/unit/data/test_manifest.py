@@ -12,6 +12,7 @@ import pytest
 from lookalike.data import manifest
 from lookalike.data.manifest import SCHEMA, new_manifest, read_manifest, write_manifest
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 
 
 def row(image_id: str, person: str = "0001", camera: int = 1, split: str = "train") -> dict:
@@ -42,7 +43,7 @@ def test_round_trip_and_same_bytes(tmp_path: Path) -> None:
     assert list(read["verdict"]) == ["", ""]
     write_manifest(read.set_index(pd.Index([5, 6])), second)
     assert first.read_bytes() == second.read_bytes()
-    assert manifest.sha256_file(first) == manifest.sha256_file(second)
+    assert sha256_file(first) == sha256_file(second)
     assert [path.name for path in first.parent.iterdir()] == ["a.parquet"]
 
 

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from lookalike.config import DataConfig
-from lookalike.data.manifest import SCHEMA, sha256_file, validation_protocol
+from lookalike.data.manifest import SCHEMA, validation_protocol
 from lookalike.data.prepare import matches, prepare_manifest
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 
 
 def prepare(repository: Path, config: DataConfig, seed: int = 1) -> tuple[pd.DataFrame, list]:

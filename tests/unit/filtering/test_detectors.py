@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lookalike.data.manifest import sha256_file
 from lookalike.data.population import render_crops
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.filtering.detectors import HogDetector, YoloDetector, load_detector
 from lookalike.weights import FILES, VARIABLE
 

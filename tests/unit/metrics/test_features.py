@@ -9,8 +9,8 @@ from pipelines.stage import Stage
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from lookalike.config import Config
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.metrics.features import (
     InceptionFeatures,
     ReidFeatures,

@@ -25,9 +25,10 @@ from lookalike.reid.trainer import (
     train_reid,
     validations,
 )
+from lookalike.seeds import derive_seed
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
-from lookalike.training.session import Precision, Session, derive_seed, state_digest
+from lookalike.training.session import Precision, Session, state_digest
 
 Crops = tuple[Images, list[str]]
 

@@ -12,7 +12,8 @@ from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage
 
 from lookalike.config import Config, GanConfig
 from lookalike.data.loading import Images, encode_jpeg, load_images
-from lookalike.data.manifest import new_manifest, sha256_file, write_manifest
+from lookalike.data.manifest import new_manifest, write_manifest
+from lookalike.files import sha256_file
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.classes import Classes
 from lookalike.tracking import NullTracker

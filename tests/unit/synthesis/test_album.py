@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.data.manifest import sha256_file
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.report.figures import Band, Cell
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.album import Album, Motion, Picture, draw

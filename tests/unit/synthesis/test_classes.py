@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from lookalike.config import GenerateConfig
-from lookalike.data.manifest import read_manifest, sha256_file
+from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
 from lookalike.stylegan3.checkpoint import export_generator, load_generator
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lookalike.training.checkpoint import ResumeState, fingerprint, replacing
+from lookalike.training.checkpoint import ResumeState, fingerprint
 
 
 class Malicious:
@@ -126,15 +126,3 @@ def test_fingerprint_sees_parts_and_their_bounds() -> None:
     assert fingerprint("a", 1) == fingerprint("a", 1)
     assert len({fingerprint("a", "b"), fingerprint("ab"), fingerprint("b", "a")}) == 3
     assert len(fingerprint("a")) == 12
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "new folder" / "a.b"
-    with replacing(path) as partial:
-        partial.write_text("first")
-        assert not path.exists()
-    with pytest.raises(ValueError, match="disk"), replacing(path) as partial:
-        partial.write_text("half")
-        raise ValueError("disk full")
-    assert path.read_text() == "first"
-    assert list(path.parent.iterdir()) == [path]
