@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: install data repro test lint format ui serve summary lock
+.PHONY: install install-server data repro test lint format ui serve summary lock
 
 install: .venv/installed
 
@@ -25,6 +25,10 @@ endif
 	$(BIN)/python -m uv pip install --python $(BIN)/python --compile-bytecode --requirement requirements.lock
 	$(BIN)/python -m uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	pwd -P > $@
+
+# Drivers for a team's database and object store.
+install-server: install
+	$(BIN)/python -m uv pip install --python $(BIN)/python --requirement requirements-server.lock
 
 data: install
 	@$(BIN)/lookalike data render
@@ -58,6 +62,9 @@ serve: install
 summary: install
 	@$(BIN)/lookalike summary
 
+# Pins without addresses; the second file holds those of the first, and the drivers.
+COMPILE := $(BIN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 \
+	--no-annotate --no-header --no-emit-index-url --quiet
 lock: install
-	$(BIN)/python -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--no-annotate --no-header --no-emit-index-url --upgrade --quiet --output-file requirements.lock
+	$(COMPILE) --extra dev --upgrade --output-file requirements.lock
+	$(COMPILE) --extra server --constraint requirements.lock --output-file requirements-server.lock

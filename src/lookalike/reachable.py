@@ -82,14 +82,18 @@ def _check_database(uri: str) -> None:
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             _check_file(Path(url.database))
-    elif url.host and "," not in url.host:
+    else:
         _await_database(url)
 
 
 def _await_database(url: URL) -> None:
+    """Try it once, where MLflow would try for two minutes."""
     import socket
 
-    host, port = str(url.host), url.port or PORTS[url.get_backend_name()]
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    host, port = url.host or "", url.port or PORTS[url.get_backend_name()]
 
     def answers() -> str:
         try:
@@ -98,7 +102,15 @@ def _await_database(url: URL) -> None:
             return (error.strerror or str(error)).lower()
         return ""
 
-    _patiently(f"the database at {host}:{port}", answers, ELSEWHERE)
+    if host and "," not in host:  # a socket in a folder, or several hosts, are the driver's matter
+        _patiently(f"the database at {host}:{port}", answers, ELSEWHERE)
+    engine = create_engine(url)
+    try:
+        engine.connect().close()
+    except SQLAlchemyError as error:
+        raise explained(error, url.render_as_string()) or error from error
+    finally:
+        engine.dispose()
 
 
 def _patiently(what: str, answers: Callable[[], str], advice: str) -> None:
@@ -176,6 +188,8 @@ def _advice(text: str, code: str = "") -> str:
     cases = {
         r"UNAUTHENTICATED|PERMISSION_DENIED": "set MLFLOW_TRACKING_USERNAME and "
         "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what the server knows",
+        r"authentication failed|Access denied": f"correct user and password in {VARIABLE}",
+        r"does not exist|Unknown database": f"create it, or correct {VARIABLE}",
         r"Response body|ENDPOINT_NOT_FOUND": f"no MLflow answers there: correct {VARIABLE}",
         r"not a database|malformed|no such (table|column)": "put a copy in its place, or "
         "move it away and MLflow starts an empty one",
