@@ -177,7 +177,8 @@ def reason(error: BaseException) -> str:
     message = str(getattr(error, "orig", None) or getattr(error, "message", None) or error)
     told = re.findall(r"\[Errno -?\d+\] ([^\"'()\[\]]+)", message)  # a system's word for it
     first = message.split("\n[SQL")[0]
-    first = re.sub(r"^\((\w+\.)*\w+\) ", "", " ".join(first.split()))
+    first = re.sub(r"^\(raised as a result of [^)]*\) ", "", " ".join(first.split()))
+    first = re.sub(r"^\((\w+\.)*\w+\) ", "", first)
     return hidden(told[-1].strip().lower() if told else first[:300].rstrip(" ."))
 
 
@@ -194,7 +195,7 @@ def _advice(text: str, code: str = "") -> str:
         r"not a database|malformed|no such (table|column)": "put a copy in its place, or "
         "move it away and MLflow starts an empty one",
         r"read-?only|permission denied|unable to open": "make the file and its folder writable "
-        "for you",
+        "for you; if it was moved or replaced meanwhile, run the command again",
         r"locked": "end the other program that uses it, and run the command again",
         r"disk is full|no space": "free some space, and run the command again",
     }

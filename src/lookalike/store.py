@@ -106,7 +106,8 @@ def settle(root: Path) -> str:
     for name, value in QUIETLY.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+    # It would print each error's stack trace before it raises it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri, local = tracking_uri(root), not os.environ.get(VARIABLE)
     if local and not (own_folder(root) / DATABASE).exists():
         return uri  # of a database that is not made yet

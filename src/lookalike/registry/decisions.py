@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from lookalike.errors import UserError
 from lookalike.files import write_text
 from lookalike.registry.verdict import Gate
 
@@ -218,11 +219,17 @@ def read_history(found: Sequence[Entry], applied: str) -> History:
 
 def keep_copies(history: History, folder: Path) -> None:
     """Write each entry that counts as a file, unless it is there; they show what is cut later."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in history.entries:
-        path = folder / f"{entry.number:06d}-{entry.digest[:12]}.json"
-        if not path.is_file():
-            write_text(path, entry.text + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in history.entries:
+            path = folder / f"{entry.number:06d}-{entry.digest[:12]}.json"
+            if not path.is_file():
+                write_text(path, entry.text + "\n")
+    except OSError as error:
+        raise UserError(
+            f"cannot write copies of decisions to {folder} ({(error.strerror or '').lower()}): it "
+            "must be a folder that you may write to"
+        ) from error
 
 
 def lost_copies(history: History, folder: Path) -> list[str]:
@@ -235,6 +242,6 @@ def lost_copies(history: History, folder: Path) -> list[str]:
     digests = {entry.digest[:12] for entry in history.entries}
     return [
         f"{path} is not in the log: it was cut, or the database replaced"
-        for path in sorted(folder.glob("*.json"))
+        for path in sorted(folder.glob("[0-9]*.json"))
         if path.stem.partition("-")[2] not in digests
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import getpass
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from lookalike.config import Config
 from lookalike.errors import UserError
 from lookalike.names import CANDIDATE, CHAMPION, PREVIOUS
+from lookalike.progress import say
 from lookalike.registry.decisions import (
     FORCED,
     MOVED,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 SOURCE = "lookalike-decision:sha256/"  # before the digest; nobody can change a version's source
 RECORD = "lookalike.record"  # the tag with an entry's text
 APPLIED = "lookalike.applied"  # on the log itself: digest of the last entry that aliases follow
+GRACE = 1.0  # seconds after which an alias that differs from the log was moved by somebody
 ABOUT = (
     "What was decided about {model}, by whom and why: a version each, in order. Only lookalike "
     "writes here; `lookalike registry verify` shows whether anything was changed or taken out."
@@ -160,8 +163,19 @@ class Ledger:
                 return decision
             with locked(self.root):  # other processes of this checkout wait
                 if self._settle().tail == history.tail and self._append(decision, history):
-                    self._settle()
+                    self._follow(decision)
                     return decision
+
+    def _follow(self, decision: Decision) -> None:
+        """Settle after a decision; a failure leaves no doubt about what was decided."""
+        try:
+            self._settle()
+        except Exception:
+            say(
+                f"version {decision.version}: {decision.action}, which is on record; aliases and "
+                "tags follow with the next decision"
+            )
+            raise
 
     def show(self) -> list[VersionInfo]:
         """Every version, the newest first."""
@@ -213,11 +227,12 @@ class Ledger:
         reason: str = "",
     ) -> Decision:
         """A decision of this moment and of whoever runs this process."""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return Decision(action, version, before, after, gates, time, _who(), reason)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return Decision(action, version, before, after, gates, now, _who(), reason)
 
     def _settle(self) -> History:
         """Let aliases, tags and copies follow the log; only under the lock."""
+        suspected: tuple[str, int | None] | None = None
         while True:
             history, aliases = self._read(), self._aliases()
             if history.problems:
@@ -228,6 +243,11 @@ class Ledger:
                 )
             moved_to = aliases.get(CHAMPION)
             if history.applied and moved_to != history.champion:
+                if suspected != (history.tail, moved_to):
+                    # Another machine may be about to mend an alias that it wrote too late.
+                    suspected = history.tail, moved_to
+                    time.sleep(GRACE)
+                    continue
                 # No log of lookalike's yet, or somebody used MLflow's UI. It goes on record.
                 subject = moved_to or history.champion
                 assert subject is not None

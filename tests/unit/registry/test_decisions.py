@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lookalike.errors import UserError
 from lookalike.registry.decisions import (
     Action,
     Decision,
@@ -122,6 +123,9 @@ def test_copies_show_that_a_log_was_replaced(tmp_path: Path) -> None:
     assert lost_copies(read_history(log, ""), tmp_path / "nowhere") == []
     (problem,) = lost_copies(read_history(log[:1], ""), tmp_path / "x")
     assert "000002" in problem and "not in the log" in problem
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write copies of decisions to .*file"):
+        keep_copies(read_history(log, ""), tmp_path / "file")
 
 
 def test_the_page_tells_failed_gates_first_and_fits() -> None:

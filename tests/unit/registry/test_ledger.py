@@ -1,12 +1,16 @@
 """Decisions in a real MLflow database: killed at every write, made by twenty processes at once."""
 
 import json
+import logging
 import multiprocessing
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +18,16 @@ import mlflow.store.model_registry.sqlalchemy_store  # once here, not in each fo
 import mlflow.store.tracking.sqlalchemy_store
 import mlflow.tracking
 import pytest
+from rich.console import Console
 
+from lookalike.cli import main
 from lookalike.config import load_config
 from lookalike.errors import UserError
 from lookalike.registry.decisions import PROMOTED, REFUSED, UNCHANGED, Decision, History
 from lookalike.registry.ledger import Ledger
 from lookalike.registry.verdict import Gate
 
+REPOSITORY = Path(__file__).parents[3]
 FORK = multiprocessing.get_context("fork")
 WRITES = (
     (mlflow.tracking.MlflowClient, "create_registered_model"),
@@ -64,7 +71,7 @@ def run(work: Callable[[], T]) -> T:
 
 
 def opened(root: Path) -> Ledger:
-    return Ledger(load_config(Path(__file__).parents[3] / "params.yaml"), root)
+    return Ledger(load_config(REPOSITORY / "params.yaml"), root)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +132,9 @@ def seen(root: Path) -> dict[str, Any]:
     return {
         "decisions": [(e.decision.action, e.decision.version) for e in history.entries],
         "times": [e.decision.time for e in history.entries],
+        "champions": [
+            (e.decision.champion_before, e.decision.champion_after) for e in history.entries
+        ],
         "problems": problems,
         "applied": history.applied,
         "champion": ledger.champion(),
@@ -132,7 +142,7 @@ def seen(root: Path) -> dict[str, Any]:
         "tags": {v.version: v.tags.get("lookalike.decision") for v in ledger.show()},
         "copies": [
             (record["action"], record["version"])
-            for path in sorted(ledger.copies.glob("*.json"))
+            for path in sorted(ledger.copies.glob("[0-9]*.json"))
             for record in [json.loads(path.read_text())]
         ],
     }
@@ -178,6 +188,7 @@ def killed_everywhere(
         def go_on() -> dict[str, Any]:
             then(opened(root))
             state = seen(root)
+            del state["champions"]
             times = state.pop("times")
             assert len(set(times)) == len(times)
             return state
@@ -293,13 +304,71 @@ def test_a_log_that_was_tampered_with_stops_decisions(root: Path) -> None:
     assert len(state["problems"]) == 3 and "not in the log" in state["problems"][0]
 
 
-def test_twenty_processes_at_once_lose_no_decision(root: Path) -> None:
-    """Promotions of three versions and rollbacks, begun together on one database."""
+@pytest.mark.parametrize(
+    ("how", "write"),
+    [("moved", "_append"), ("replaced", "_set_aliases"), ("moved", "_set_tags")],
+)
+def test_a_database_that_is_pulled_away_is_one_line_and_the_next_call_goes_on(
+    root: Path, how: str, write: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite calls a database read-only that is no longer where it was opened."""
+    run(lambda: promote_all(root, 1, 2).name)
+    (root / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    database, away = root / "mlruns" / "mlflow.db", root / "mlruns" / "away.db"
+
+    def pulled() -> str:
+        os.chdir(root)
+        original = getattr(Ledger, write)
+
+        def pull(*args: Any) -> Any:
+            if write != "_append" and args[1].champion == 2:
+                return original(*args)  # not yet
+            shutil.copy(database, away)
+            away.replace(database) if how == "replaced" else database.rename(away)
+            return original(*args)
+
+        monkeypatch.setattr(Ledger, write, pull)
+        monkeypatch.setattr(sys, "argv", ["lookalike", "rollback"])
+        with redirect_stderr(StringIO()) as said, pytest.raises(SystemExit) as caught:
+            monkeypatch.setattr("lookalike.progress.console", Console(file=said, width=1000))
+            logging.getLogger("mlflow").handlers[0].setStream(said)
+            main()
+        assert caught.value.code == 2
+        return said.getvalue()
+
+    *before, last = run(pulled).splitlines()
+    assert "readonly database; make the file" in last
+    if write == "_append":
+        assert before == []
+    else:
+        assert before == [
+            "version 2: rolled back, which is on record; aliases and tags follow "
+            "with the next decision"
+        ]
+    if away.exists():
+        away.replace(database)
+    state = run(lambda: [opened(root).rollback(), seen(root)][1])
+    assert state["decisions"] == [("promoted", 1), ("promoted", 2), ("rolled back", 2)]
+    assert state["champion"] == 1 and state["aliases"] == {"champion": 1, "candidate": 3}
+    assert state["problems"] == [] and state["tags"][2] == "rolled back"
+
+
+def test_twenty_processes_of_two_checkouts_at_once_lose_no_decision(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promotions of three versions and rollbacks, begun together on one database.
+
+    Checkouts have locks of their own, as two machines with one server have.
+    """
+    other = tmp_path / "another checkout"
+    other.mkdir()
 
     def decide(number: int) -> tuple[str, int] | str:
-        ledger = opened(root)
+        if number % 2:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlruns/mlflow.db")
+        ledger = opened(other if number % 2 else root)
         try:
-            made = ledger.rollback() if number % 4 == 3 else promote(ledger, number % 4 + 1)
+            made = ledger.rollback() if number % 5 == 4 else promote(ledger, number % 3 + 1)
         except UserError as error:
             return str(error)
         return made.action, made.version
@@ -309,7 +378,12 @@ def test_twenty_processes_at_once_lose_no_decision(root: Path) -> None:
     made = [answer for answer in answers if not isinstance(answer, str)]
     errors = {answer for answer in answers if isinstance(answer, str)}
     assert all("no champion" in e or "nobody is left" in e for e in errors), errors
-    on_record = [answer for answer in made if answer[0] != UNCHANGED]
-    assert Counter(state["decisions"]) == Counter(on_record)
+    # Who asks for what another process has just decided and not finished, finishes that one; and
+    # a refusal for the same reason is no new one.
+    told = Counter(answer for answer in made if answer[0] != UNCHANGED)
+    assert set(state["decisions"]) == set(told)
+    assert Counter(state["decisions"]) <= told, "nothing on record that nobody decided"
+    befores, afters = zip(*state["champions"], strict=True)
+    assert befores == (None, *afters[:-1]), "each knew the decision before"
     assert state["problems"] == [] and state["applied"]
     assert state["champion"] == state["aliases"]["champion"]
