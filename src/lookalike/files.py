@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from lookalike.disk import files_below
 
 PARTIAL = ".partial-"  # before the name of a file that is being written; its suffix stays
 
@@ -36,12 +39,13 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_path(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's sorted names and file digests."""
+    """SHA-256 of a file, or of a folder's sorted names and file digests, links followed."""
     if path.is_file():
         return sha256_file(path)
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}:{sha256_file(file)}\n".encode())
+    for file in filter(Path.is_file, files_below(path)):
+        line = f"{file.relative_to(path).as_posix()}:{sha256_file(file)}\n"
+        digest.update(os.fsencode(line))
     return digest.hexdigest()
 
 

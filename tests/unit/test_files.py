@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,15 @@ def test_digests(tmp_path: Path) -> None:
     assert md5_file(one) == hashlib.md5(b"1").hexdigest()
     listed = f"b/one:{sha256_file(one)}\ntwo:{sha256_file(two)}\n"
     assert sha256_path(tmp_path / "a") == hashlib.sha256(listed.encode()).hexdigest()
+
+
+def test_a_folders_digest_sees_behind_links_and_takes_any_name(tmp_path: Path) -> None:
+    data, disk = tmp_path / "data", tmp_path / "disk"
+    for folder in (data, disk):
+        folder.mkdir()
+    (data / "train").symlink_to(disk)
+    (data / "gone").symlink_to("nowhere")
+    (disk / os.fsdecode(b"J\xfcrgen.jpg")).write_bytes(b"one")
+    before = sha256_path(data)
+    (disk / os.fsdecode(b"J\xfcrgen.jpg")).write_bytes(b"two")
+    assert sha256_path(data) != before

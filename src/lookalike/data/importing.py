@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from lookalike.config import DATA_SET_NAME
 from lookalike.data.archives import extract_archive
-from lookalike.data.files import files_below, is_utf8, some
 from lookalike.data.layouts.layout import OTHERS, Count, Layout, check_counts, count
 from lookalike.data.layouts.sources import SOURCES
+from lookalike.disk import files_below, is_utf8, some
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.progress import say, track

@@ -14,10 +14,10 @@ import pandas as pd
 
 from lookalike.config import DataConfig, Source
 from lookalike.data.decoding import decode
-from lookalike.data.files import files_below, is_utf8, printable
 from lookalike.data.layouts.layout import OTHERS, Found, Problem
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import new_manifest
+from lookalike.disk import files_below, is_utf8, printable
 from lookalike.errors import UserError
 from lookalike.progress import Progress, say
 

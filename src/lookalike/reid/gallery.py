@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.data.decoding import decode
-from lookalike.data.files import files_below
 from lookalike.data.loading import Images, resize
+from lookalike.disk import files_below
 from lookalike.errors import UserError
 from lookalike.files import replacing
 from lookalike.kinds import kind_of_file

@@ -13,9 +13,9 @@ import pandas as pd
 
 from lookalike.config import GenerateConfig
 from lookalike.data.decoding import decode
-from lookalike.data.files import is_utf8, printable
 from lookalike.data.manifest import new_manifest, write_manifest
 from lookalike.device import default_device
+from lookalike.disk import is_utf8, printable
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.inversion.encoder import Encoder

@@ -13,11 +13,11 @@ import pytest
 from lookalike.config import ArmConfig, DataConfig
 from lookalike.data import manifest as manifests
 from lookalike.data.expectations import validate_manifest
-from lookalike.data.files import is_utf8
 from lookalike.data.layouts.layout import Count, number_cameras, path_id
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import SPLITS
 from lookalike.data.prepare import prepare_manifest
+from lookalike.disk import is_utf8
 from lookalike.errors import UserError
 from lookalike.registry.evidence import leaked
 from lookalike.synthesis.arms import real_rows
@@ -231,6 +231,7 @@ def test_what_was_found_instead_of_images_is_said(tmp_path: Path) -> None:
         (b"file,person,split\na.jpg,1,train\n", "no column camera"),
         (HEADER.encode(), "names no image"),
         (HEADER.encode() + "Jürgen".encode("latin-1"), "not UTF-8"),
+        (b"PK\3\4\xff a spreadsheet", "images.csv is a zip archive; save it as text in UTF-8"),
         (HEADER.encode() + b'"a.jpg"x,1,1,train\n', "not CSV after line 1"),
     ],
 )

@@ -6,6 +6,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -68,6 +69,21 @@ def test_links_are_followed_and_those_to_nothing_named(
     gallery, bad = embed_folder(folder, embedder, MODEL)
     assert "more/a.jpg" in gallery.files
     assert "No such file" in bad["gone.jpg"]
+
+
+def test_a_phones_picture_is_embedded_upright(embedder: Embedder, tmp_path: Path) -> None:
+    person = np.random.default_rng(0).integers(0, 256, (48, 24, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it clockwise to see it upright
+    Image.fromarray(person).save(tmp_path / "upright.png")
+    Image.fromarray(np.rot90(person)).save(tmp_path / "turned.png", exif=exif)
+    grey = np.repeat(person[..., :1], 3, axis=2)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    cv2.imwrite(str(tmp_path / "wide.png"), person[..., 0].astype(np.uint16) * 257)  # 16 bits
+    gallery, _ = embed_folder(tmp_path, embedder, MODEL)
+    rows = dict(zip(gallery.files, gallery.embeddings, strict=True))
+    np.testing.assert_allclose(rows["turned.png"], rows["upright.png"], atol=1e-6)
+    np.testing.assert_allclose(rows["wide.png"], rows["grey.png"], atol=1e-6)
 
 
 def test_a_diverged_model_makes_no_gallery(embedder: Embedder, folder: Path) -> None:

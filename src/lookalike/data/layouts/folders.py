@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from lookalike.data.files import files_below, some, what_is_in
 from lookalike.data.layouts.layout import (
     SPLITS,
     Found,
@@ -19,6 +18,7 @@ from lookalike.data.layouts.layout import (
     plain,
     settle,
 )
+from lookalike.disk import files_below, some, what_is_in
 from lookalike.errors import UserError
 
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from lookalike.data.archives import member_path
-from lookalike.data.files import alike, files_below, some, what_is_in
+from lookalike.disk import alike, files_below, some, what_is_in
 from lookalike.errors import UserError
+from lookalike.kinds import kind_of
 
 DISTRACTOR, JUNK = "0000", "-1"  # persons of the splits distractor and junk, in every manifest
 SPLITS = ("train", "query", "gallery", "distractor", "junk")  # what a data set can say of an image
@@ -234,9 +235,13 @@ def read_text(path: Path) -> str:
         UserError: the file is missing or has another encoding.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         found = what_is_in(path.parent)
         raise UserError(f"cannot read {path}: {error.strerror}; its folder: {found}") from error
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        kind = kind_of(data)
+        reason = f"is {kind}" if kind.endswith("archive") else f"is not UTF-8 (byte {error.start})"
+        raise UserError(f"{path} {reason}; save it as text in UTF-8") from error

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from lookalike.data.files import what_is_in
 from lookalike.data.layouts.layout import (
     DISTRACTOR,
     JUNK,
@@ -23,6 +22,7 @@ from lookalike.data.layouts.layout import (
     Scan,
     is_image,
 )
+from lookalike.disk import what_is_in
 from lookalike.errors import UserError
 
 FOLDERS = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from lookalike.data.files import what_is_in
 from lookalike.data.layouts.layout import (
     Count,
     Found,
@@ -23,6 +22,7 @@ from lookalike.data.layouts.layout import (
     path_id,
     read_text,
 )
+from lookalike.disk import what_is_in
 from lookalike.errors import UserError
 
 FOLDERS = {"train": ("train", "mask_train_v2"), "test": ("test", "mask_test_v2")}

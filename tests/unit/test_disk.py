@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.data.files import alike, files_below, is_utf8, printable, some, what_is_in
+from lookalike.disk import alike, files_below, is_utf8, printable, some, what_is_in
 from lookalike.errors import UserError
 
 
