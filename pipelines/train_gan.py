@@ -13,11 +13,12 @@ from lookalike.metrics.features import FeatureExtractor, InceptionFeatures, Reid
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.seeds import derive_seed
-from lookalike.stylegan3.checkpoint import DiscriminatorConfig, TransferReport, save_gan, transfer
+from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan
 from lookalike.stylegan3.snapshots import Snapshots
 from lookalike.stylegan3.trainer import train_gan
+from lookalike.stylegan3.transfer import TransferReport, transfer
 from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, content, run
@@ -45,7 +46,8 @@ def work(stage: Stage) -> None:
     start, report = "", TransferReport((), licence="")
     if gan_config.start != "none":
         path = find(gan_config.start, stage.root)
-        start, report = content(path), transfer(path, gan.generator, gan.discriminator)
+        start = content(path)
+        report = transfer(path, gan.generator, gan.discriminator, gan.projected)
         gan.average.load_state_dict(gan.generator.state_dict())
     if session.is_main:
         table = stage.folder / "transfer.json"
@@ -89,7 +91,14 @@ def work(stage: Stage) -> None:
         widths = DiscriminatorConfig(
             gan_config.discriminator_channel_base, gan_config.discriminator_channel_max
         )
-        save_gan(GENERATOR, gan.average, gan.discriminator, widths, provenance)
+        save_gan(
+            GENERATOR,
+            gan.average,
+            gan.discriminator,
+            widths,
+            provenance,
+            projected=gan.projected,
+        )
         pd.DataFrame(history).to_csv(stage.folder / "history.csv", index=False)
         write_manifest(rows, stage.folder / "trained_on.parquet")
         resume.discard()

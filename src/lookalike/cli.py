@@ -113,13 +113,14 @@ def starting_generator(
 ) -> None:
     """Train the generator that transfer learning starts from, on persons of a seed of their own."""
     from lookalike.config import load_config
-    from lookalike.data.population import render_crops
+    from lookalike.data.population import plan_crops, render_crops
     from lookalike.stylegan3.starting import POPULATION_SEED, train_starting_generator
 
     config = load_config(PARAMS)
     gan = config.gan.model_copy(update={"start": start})
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
-    train_starting_generator(gan, crops, output, total_images=images, seed=config.seed)
+    cameras = [shot.camera for shot in plan_crops(POPULATION_SEED, persons, images_per_person)]
+    train_starting_generator(gan, crops, cameras, output, total_images=images, seed=config.seed)
 
 
 @app.command()

@@ -219,6 +219,11 @@ class GanConfig(Section):
     margin: Annotated[int, Field(gt=0, le=256)] = 4
     discriminator_channel_base: Positive = 1024
     discriminator_channel_max: Channels = 64
+    # What the generator is trained against. stylegan: StyleGAN3's own discriminator. projected: one
+    # on pretrained features (Sauer et al. 2021), which sees shapes at once and hardly minds
+    # colours. both: the own one keeps the colours.
+    discriminator: Literal["stylegan", "projected", "both"] = "stylegan"
+    projected_weight: Rate = 0.25  # of its part in the generator's loss, where there are both
     # A name of `lookalike weights`, a .safetensors file in its home, or "none".
     start: str = "starting-generator"
     # Layers counted from the input (Freeze-D, Mo et al. 2020), as in the original: the one that

@@ -132,18 +132,23 @@ def render_crops(
     """
     from lookalike.data.loading import resize_batch  # imports torch, which workers do without
 
-    _check_seed(seed)
-    shots = [
-        shot
-        for person in range(1, persons + 1)
-        for shot in _passages(seed, person, images_per_person, cameras=6, test=False)
-    ]
+    shots = plan_crops(seed, persons, images_per_person)
     crops = np.empty((len(shots), height, width, 3), np.uint8)
     with Progress("render", len(shots), visible=progress) as bar:
         for row, crop in enumerate(_parallel(draw_shot, shots, workers)):
             crops[row] = resize_batch(crop[None], height, width)[0]
             bar.advance()
     return crops
+
+
+def plan_crops(seed: int, persons: int, images_per_person: int) -> list[Shot]:
+    """What `render_crops` draws, in its order."""
+    _check_seed(seed)
+    return [
+        shot
+        for person in range(1, persons + 1)
+        for shot in _passages(seed, person, images_per_person, cameras=6, test=False)
+    ]
 
 
 def plan_population(

@@ -17,23 +17,29 @@ from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.projected import ProjectedDiscriminator
 from lookalike.stylegan3.resampling import Resampler
 
 
 @dataclass
 class Gan:
-    """The networks of one training run; `average` is the generator that is kept and used."""
+    """The networks of one training run; `average` is the generator that is kept and used.
+
+    `projected` is there if the generator is trained against it. StyleGAN's own discriminator always
+    is, trained or not: a checkpoint to go on from has one.
+    """
 
     generator: Generator
     discriminator: Discriminator
     average: Generator
+    projected: ProjectedDiscriminator | None = None
 
 
 def build_gan(config: GanConfig, seed: int, classes: Classes | None = None) -> Gan:
     """Freshly initialised networks, the same in every process; conditional where there are classes.
 
     Raises:
-        UserError: sizes that cannot be built.
+        UserError: sizes that cannot be built, or no weights for a discriminator on features.
     """
     torch.manual_seed(derive_seed(seed, "gan"))
     try:
@@ -72,7 +78,10 @@ def _networks(config: GanConfig, classes: Classes | None) -> Gan:
     # Filters are the canvas's and never change: one set for both (240 MiB for R at 1024 pixels).
     shared = {id(m): m for m in generator.modules() if isinstance(m, Resampler)}
     average = copy.deepcopy(generator, shared).eval().requires_grad_(False)
-    return Gan(generator, discriminator, average)
+    projected = None
+    if config.discriminator != "stylegan":
+        projected = ProjectedDiscriminator(config.height, config.width, c_dim)
+    return Gan(generator, discriminator, average, projected)
 
 
 @torch.no_grad()

@@ -1,4 +1,8 @@
-"""Non-saturating logistic loss (Goodfellow et al. 2014) and R1 penalty (Mescheder et al. 2018)."""
+"""What generators and discriminators minimise.
+
+Non-saturating logistic loss (Goodfellow et al. 2014) with R1 penalty (Mescheder et al. 2018), and
+hinge loss.
+"""
 
 from collections.abc import Callable
 
@@ -28,3 +32,13 @@ def r1_penalty(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         logits = judge(images)
         (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum((1, 2, 3))
+
+
+def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
+    """-D(G(z)), a mean over samples and positions."""
+    return -fake_logits.mean()
+
+
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """max(0, 1 - D(x)) + max(0, 1 + D(G(z))) (Lim and Ye 2017), means."""
+    return nn.functional.relu(1 - real_logits).mean() + nn.functional.relu(1 + fake_logits).mean()

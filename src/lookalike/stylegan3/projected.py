@@ -3,9 +3,7 @@
 Images are seen through four frozen feature maps of a network trained on ImageNet. Frozen random
 convolutions mix each map's channels (1x1) and, from coarse to fine, the maps with each other (3x3
 behind a bilinear upsampling), so that no head can rely on a few features (section 3.2 there). A
-small head per stride judges; only the heads are trained, by the hinge loss. It sees every image
-shifted, reals and fakes alike (Zhao et al. 2020), and never in other colours: the features hardly
-mind a colour, so a generator that may vary them freely soon makes few.
+small head per stride judges; only the heads are trained.
 
 Unlike there, heads have no batch normalisation, so that accumulating equals the batch at once; and
 with classes they are projection discriminators (Miyato and Koyama 2018), position by position.
@@ -135,16 +133,6 @@ class Head(nn.Module):
             assert labels is not None
             logits = logits + torch.einsum("nchw,nc->nhw", x, self.embed(labels)).unsqueeze(1)
         return logits.flatten(1)
-
-
-def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
-    """-D(G(z)), a mean over samples and positions."""
-    return -fake_logits.mean()
-
-
-def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """max(0, 1 - D(x)) + max(0, 1 + D(G(z))) (Lim and Ye 2017), means."""
-    return nn.functional.relu(1 - real_logits).mean() + nn.functional.relu(1 + fake_logits).mean()
 
 
 def _normed(conv: nn.Conv2d) -> nn.Module:

@@ -7,6 +7,7 @@ without a download. `lookalike starting-generator` makes it again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,10 +18,12 @@ from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet
-from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan, transfer
+from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.trainer import train_gan
+from lookalike.stylegan3.transfer import transfer
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState, fingerprint
 from lookalike.training.model_file import load_model
@@ -33,13 +36,20 @@ SHEET = 48
 
 
 def train_starting_generator(
-    config: GanConfig, images: Images, output: Path, *, total_images: int, seed: int
+    config: GanConfig,
+    images: Images,
+    cameras: Sequence[int],
+    output: Path,
+    *,
+    total_images: int,
+    seed: int,
 ) -> None:
     """Train from scratch, or from `config.start` where that is a file; resumable; float16 on disk.
 
     Args:
-        config: the `gan` section; its length and averaging are replaced, and it is unconditional.
+        config: the `gan` section; its length and averaging are replaced.
         images: uint8 [N, height, width, 3] of the population with seed POPULATION_SEED.
+        cameras: that took them [N], the generator's classes.
         output: the safetensors file; a sheet of samples is written beside it.
         total_images: images to show.
         seed: of the networks and the batches.
@@ -48,23 +58,25 @@ def train_starting_generator(
         UserError: no checkpoint at `config.start`, or it fits not at all.
     """
     half_life = 1000 * EMA_KIMG_PER_IMAGE * config.batch_size
-    changes = {"condition": "none", "total_images": total_images, "ema_half_life": half_life}
+    changes = {"condition": "camera", "total_images": total_images, "ema_half_life": half_life}
     config = config.model_copy(update=changes)
     session = Session(seed)
-    gan = build_gan(config, seed)
-    transferred, legs = config.start != "none", list[dict[str, int]]()
+    classes, labels = Classes.of("camera", cameras)
+    gan = build_gan(config, seed, classes)
+    transferred, legs = config.start != "none", list[dict[str, object]]()
     start_digest, licence = "", ""
     if transferred:
         start = Path(config.start)
         if not start.is_file():
             raise UserError(f"no checkpoint at {start} to go on from; give --start a file, or none")
-        report = transfer(start, gan.generator, gan.discriminator)
+        report = transfer(start, gan.generator, gan.discriminator, gan.projected)
         start_digest, licence = sha256_file(start), report.licence
         if session.is_main:
             say(str(report))
         gan.average.load_state_dict(gan.generator.state_dict())
         legs = load_model(start, "stylegan3").recipe.get("legs", [])
-    legs.append({"images": total_images, "batch_size": config.batch_size, "seed": seed})
+    leg: dict[str, object] = {"images": total_images, "batch_size": config.batch_size, "seed": seed}
+    legs.append(leg | {"discriminator": config.discriminator})
 
     def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
         if session.is_main:
@@ -81,6 +93,7 @@ def train_starting_generator(
         config,
         gan,
         images,
+        labels=labels,
         session=session,
         resume=resume,
         tracker=NullTracker(),
@@ -98,11 +111,12 @@ def train_starting_generator(
             {
                 "population_seed": POPULATION_SEED,
                 "crops": len(images),
-                "images_seen": sum(leg["images"] for leg in legs),
+                "images_seen": sum(int(str(leg["images"])) for leg in legs),
                 "legs": legs,
                 **({"licence": licence} if licence else {}),
             },
             dtype=torch.float16,
+            projected=gan.projected,
         )
         say(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
         resume.discard()

@@ -24,6 +24,7 @@ from lookalike.stylegan3.classes import Labels
 from lookalike.stylegan3.critic import Critic, Samples, StyleganCritic
 from lookalike.stylegan3.gan import Gan
 from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.projected_critic import ProjectedCritic
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.curves import Curves
@@ -33,6 +34,11 @@ from lookalike.training.prefetch import pinned
 from lookalike.training.sampler import ShuffledSampler
 from lookalike.training.session import Session, Stateful, crossed
 
+LOSSES = {
+    "stylegan": ("loss_discriminator",),
+    "projected": ("loss_projected",),
+    "both": ("loss_discriminator", "loss_projected"),
+}
 POINT_STEPS = 10  # steps between two points of the curves
 EMA_RAMP_UP = 0.05  # of the images seen (Karras et al. 2020); switched off in transfer learning
 
@@ -80,14 +86,19 @@ def train_gan(
         tracker=tracker,
         point_steps=POINT_STEPS,
         checkpoint_images=config.checkpoint_images,
-        shown=("loss_generator", "loss_discriminator"),
+        shown=("loss_generator", *LOSSES[config.discriminator]),
         remedy="lower gan.generator_lr and gan.discriminator_lr (with gan.precision bf16 or fp16, "
         "try fp32)",
     )
-    for network in (gan.generator, gan.discriminator, gan.average):
-        session.broadcast(network.to(session.device).requires_grad_(False))
+    for network in (gan.generator, gan.discriminator, gan.average, gan.projected):
+        if network is not None:
+            session.broadcast(network.to(session.device).requires_grad_(False))
     blurred = config.config == "r" and not transferred
-    critics = [StyleganCritic(config, gan.discriminator, session, blurred=blurred)]
+    critics: list[Critic] = []
+    if config.discriminator != "projected":
+        critics.append(StyleganCritic(config, gan.discriminator, session, blurred=blurred))
+    if gan.projected is not None:
+        critics.append(ProjectedCritic(config, gan.projected, session))
     training = GanTraining(
         config,
         gan,
@@ -98,7 +109,8 @@ def train_gan(
         curves=loop.curves,
         ramp_up=0.0 if transferred else EMA_RAMP_UP,
     )
-    loop.register(training.parts())
+    # The own discriminator is written with the generator, trained or not.
+    loop.register({"discriminator": gan.discriminator} | training.parts())
     loop.run(
         training.step,
         training.read,
@@ -209,6 +221,9 @@ class GanTraining:
             loss = torch.stack(losses).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             self.curves.add(loss_generator=loss)
+            if len(losses) > 1:
+                names = [f"loss_generator_{critic.name}" for critic in self.critics]
+                self.curves.add(**dict(zip(names, losses, strict=True)))
         self.generator.requires_grad_(False)
         parameters = list(self.generator.parameters())
         self.session.average_gradients(parameters, len(self.micro_batches))

@@ -25,6 +25,8 @@ def config() -> GanConfig:
         margin=2,
         discriminator_channel_base=64,
         discriminator_channel_max=8,
+        discriminator="stylegan",
+        projected_weight=0.25,
         start="none",
         freeze_discriminator=0,
         total_images=24,

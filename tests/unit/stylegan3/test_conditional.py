@@ -15,12 +15,12 @@ from lookalike.stylegan3.checkpoint import (
     DiscriminatorConfig,
     load_generator,
     save_gan,
-    transfer,
 )
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.transfer import transfer
 from lookalike.training.model_file import load_model
 
 PLAIN = GeneratorConfig(

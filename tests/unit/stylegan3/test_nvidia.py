@@ -16,7 +16,7 @@ import torch
 from lookalike import cli, weights
 from lookalike.config import GanConfig
 from lookalike.errors import UserError
-from lookalike.stylegan3.checkpoint import load_generator, transfer
+from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
@@ -28,6 +28,7 @@ from lookalike.stylegan3.nvidia import (
     import_checkpoint,
     read_checkpoint,
 )
+from lookalike.stylegan3.transfer import transfer
 from lookalike.training.model_file import load_model
 
 from .golden import assert_close, load, load_json, part

@@ -1,13 +1,8 @@
 import pytest
 import torch
 
-from lookalike.stylegan3.projected import (
-    MIXED,
-    Mix,
-    ProjectedDiscriminator,
-    hinge_discriminator_loss,
-    hinge_generator_loss,
-)
+from lookalike.stylegan3.loss import hinge_discriminator_loss, hinge_generator_loss
+from lookalike.stylegan3.projected import MIXED, Mix, ProjectedDiscriminator
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +70,7 @@ def test_spectral_norms_move_when_told_only(images: torch.Tensor) -> None:
     for _ in range(60):
         network.normalise()
     weights = [m.weight for m in network.heads.modules() if isinstance(m, torch.nn.Conv2d)]
-    norms = [float(torch.linalg.matrix_norm(w.flatten(1), 2)) for w in weights]
+    norms = [torch.linalg.matrix_norm(w.detach().flatten(1), 2).item() for w in weights]
     assert norms == pytest.approx([1.0] * len(norms), rel=0.02)
 
 

@@ -11,12 +11,14 @@ import pytest
 from lookalike.config import Config, GanConfig
 from lookalike.errors import UserError
 from lookalike.profiles import compose, names
-from lookalike.stylegan3.checkpoint import load_generator, transfer
+from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.starting import PATH, POPULATION_SEED, train_starting_generator
+from lookalike.stylegan3.transfer import transfer
 from lookalike.training.model_file import load_model
 
 ROOT = Path(__file__).parents[3]
+CAMERAS = [1, 1, 2, 2, 3, 3, 4, 4]
 
 
 @pytest.fixture
@@ -58,10 +60,10 @@ def test_training_goes_on_from_a_file_and_adds_up(
     )
     images = np.random.default_rng(0).integers(0, 255, (8, 64, 32, 3), dtype=np.uint8)
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    train_starting_generator(small, images, first, total_images=4, seed=1)
+    train_starting_generator(small, images, CAMERAS, first, total_images=4, seed=1)
     assert first.with_suffix(".png").is_file()
     onwards = small.model_copy(update={"start": str(first)})
-    train_starting_generator(onwards, images, second, total_images=8, seed=2)
+    train_starting_generator(onwards, images, CAMERAS, second, total_images=8, seed=2)
     provenance = load_model(second, "stylegan3").recipe
     assert provenance["images_seen"] == 12
     assert [leg["seed"] for leg in provenance["legs"]] == [1, 2]
@@ -79,4 +81,4 @@ def test_a_start_that_is_not_there_is_named(embedded: GanConfig, tmp_path: Path)
     config = embedded.model_copy(update={"start": "nowhere.safetensors"})
     images = np.zeros((8, 64, 32, 3), np.uint8)
     with pytest.raises(UserError, match="no checkpoint at nowhere"):
-        train_starting_generator(config, images, tmp_path / "x", total_images=8, seed=1)
+        train_starting_generator(config, images, CAMERAS, tmp_path / "x", total_images=8, seed=1)

@@ -17,10 +17,11 @@ from safetensors.torch import save_file
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import load_encoder
 from lookalike.reid.model import load_reid
-from lookalike.stylegan3.checkpoint import load_generator, transfer
+from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator
+from lookalike.stylegan3.transfer import transfer
 from lookalike.training.model_file import load_model, load_weights, save_model, save_weights
 
 OLD = Path(__file__).parents[2] / "golden" / "models"
