@@ -6,15 +6,16 @@ import json
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.data.scores import write_scores
 from lookalike.device import default_device
 from lookalike.errors import UserError
-from lookalike.filtering.cascade import Crops, filter_manifest
+from lookalike.filtering.cascade import filter_manifest
 from lookalike.filtering.detectors import load_detector
+from lookalike.filtering.filter import Crops
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.report.verdicts import kept_and_rejected
@@ -42,11 +43,12 @@ def work(stage: Stage, kind: str) -> None:
     detector = load_detector(config.filter.detector, stage.root)
     result = filter_manifest(generated, real, detector, config.filter)
 
-    write_manifest(result.manifest, stage.folder / "manifest.parquet")
+    write_manifest(result.kept, stage.folder / "manifest.parquet")
+    write_scores(result.scores, stage.folder / "scores.parquet")
     (stage.folder / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
     result.curves.to_csv(stage.folder / "rejection.csv", index=False)
     sheet = stage.folder / "sheet.png"
-    kept_and_rejected(generated.images, result.manifest, sheet)
+    kept_and_rejected(generated.images, result.scores, sheet)
     for path in ("sheet.png", "summary.json", "rejection.csv"):
         stage.tracker.artifact(stage.folder / path)
     stage.tracker.params({"filter": config.filter.model_dump()})
@@ -57,12 +59,12 @@ def work(stage: Stage, kind: str) -> None:
         f"threshold_{name}": step["threshold"] for name, step in result.summary["steps"].items()
     }
     stage.tracker.metrics({"pass_rate": result.summary["pass_rate"], **rates, **bounds})
-    stage.dataset(result.manifest, "filtered", stage.folder / "manifest.parquet")
-    kept = int(np.count_nonzero(result.manifest["verdict"] == "kept"))
-    say(f"{stage.name}: kept {kept} of {len(result.manifest)} images")
+    stage.dataset(result.kept, "filtered", stage.folder / "manifest.parquet")
+    kept, count = len(result.kept), len(result.scores)
+    say(f"{stage.name}: kept {kept} of {count} images")
     if kept == 0:
         raise UserError(
-            f"all {len(result.manifest)} images were rejected; look at {sheet}, "
+            f"all {count} images were rejected; look at {sheet}, "
             "then train the generator longer or relax filter.*"
         )
 

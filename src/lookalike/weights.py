@@ -219,7 +219,7 @@ def find(name: str, root: Path) -> Path:
 def required_by_stage(config: Config) -> dict[str, list[str]]:
     """Names of the weights that each stage reads with these parameters."""
     start, inception = config.gan.start, config.gan.distance_features == "inception"
-    backbone, yolo = config.encoder.lpips_backbone, config.filter.detector == "yolov4-tiny"
+    backbone = config.encoder.lpips_backbone
     return {
         "train_reid": [config.reid.weights] if config.reid.weights != "none" else [],
         "train_gan": [
@@ -227,10 +227,15 @@ def required_by_stage(config: Config) -> dict[str, list[str]]:
             *(["inception-2015"] if inception else []),
         ],
         "train_encoder": [backbone] if backbone != "random" else [],
-        "filter": ["yolov4-tiny-cfg", "yolov4-tiny-weights"] if yolo else [],
+        "filter": of_detector(config.filter.detector),
     }
 
 
 def required_for(config: Config) -> list[str]:
     """Names of the weights that a profile's stages read, in the pipeline's order."""
     return [name for names in required_by_stage(config).values() for name in names]
+
+
+def of_detector(detector: str) -> list[str]:
+    """The files of a detector of `filter.detector`; their names begin with its."""
+    return [name for name in FILES if name.startswith(f"{detector}-")]

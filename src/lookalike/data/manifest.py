@@ -38,26 +38,15 @@ SCHEMA = pa.schema(
         ("layer_group", pa.string()),  # coarse, medium, fine or ""
         ("source_image", pa.string()),  # image_id of the real image a variation comes from
         ("generator", pa.string()),  # sha256 of the generator's file
-        # Filled by filtering; NaN and "" before.
-        ("detector_score", pa.float64()),
-        ("ssim", pa.float64()),  # to the person's first kept image
-        ("identity_similarity", pa.float64()),  # cosine to the person's re-ID centroid
-        ("verdict", pa.string()),  # kept or rejected; "" before filtering and for real rows
-        ("reason", pa.string()),  # detector, ssim, identity, duplicate; "" when kept
     ]
 )
-DEFAULTS: dict[str, str | int | float] = {
+DEFAULTS: dict[str, str | int] = {
     "archive": "",
     "seed": -1,
     "recipe": "",
     "layer_group": "",
     "source_image": "",
     "generator": "",
-    "detector_score": float("nan"),
-    "ssim": float("nan"),
-    "identity_similarity": float("nan"),
-    "verdict": "",
-    "reason": "",
 }
 
 
@@ -83,7 +72,13 @@ def new_manifest(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 def write_manifest(frame: pd.DataFrame, path: Path) -> None:
     """Write atomically, the same bytes for the same rows."""
-    table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
+    write_table(
+        pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False), path
+    )
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet atomically, the same bytes for the same table."""
     table = table.replace_schema_metadata(None)  # pandas' metadata holds library versions
     with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd")

@@ -1,4 +1,4 @@
-"""The cascade: pedestrian detector, SSIM, identity consistency, near-duplicates.
+"""The cascade: pedestrian detector, identity consistency, SSIM, near-duplicates.
 
 An image takes the steps in that order; the first that it fails is its reason. Every image gets all
 scores, also the rejected ones, so that another threshold can be weighed without running again.
@@ -15,43 +15,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from lookalike.config import FilterConfig
-from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.filtering.calibration import Bound, Scores, calibrate, rejection_curve
-from lookalike.filtering.detectors import Detector
-from lookalike.filtering.identity import similarity_to_others, similarity_to_real
-from lookalike.filtering.ssim import luma, pairwise_ssim, ssim_to
+from lookalike.filtering.detectors import DETECTOR
+from lookalike.filtering.filter import Crops, Detector, Filter, Mask, Material
+from lookalike.filtering.identity import IDENTITY
+from lookalike.filtering.ssim import SSIM, luma, pairwise_ssim
 from lookalike.progress import track
 
-STEPS = ("detector", "ssim", "identity", "duplicate")
-Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Crops:
-    """Manifest rows with their pixels and re-ID embeddings, in the same order.
-
-    Attributes:
-        rows: manifest.
-        images: uint8 [N, H, W, 3].
-        embeddings: float32 [N, D], unit length.
-    """
-
-    rows: pd.DataFrame
-    images: Images
-    embeddings: npt.NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        assert len(self.rows) == len(self.images) == len(self.embeddings)
-
-    def where(self, mask: Mask) -> Crops:
-        """The rows that `mask` marks."""
-        return Crops(self.rows[mask], self.images[mask], self.embeddings[mask])
-
-    @property
-    def persons(self) -> npt.NDArray[np.object_]:
-        """person_id of each row."""
-        return self.rows["person_id"].to_numpy(dtype=object)
+FILTERS: tuple[Filter, ...] = (DETECTOR, IDENTITY, SSIM)
+DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True)
@@ -59,31 +32,29 @@ class Filtered:
     """What `filter_manifest` found.
 
     Attributes:
-        manifest: the generated rows with scores, verdict and reason.
+        kept: the generated rows that no step rejects.
+        scores: of every generated row, in its order, with the reason; see `data.scores`.
         summary: counts, pass rate, bound and calibration of every step; JSON as it stands.
         curves: share of the real images that a bound would reject: step, threshold, rejected.
     """
 
-    manifest: pd.DataFrame
+    kept: pd.DataFrame
+    scores: pd.DataFrame
     summary: dict[str, Any]
     curves: pd.DataFrame
 
 
 def filter_manifest(
-    generated: Crops, real: Crops, detector: Detector, config: FilterConfig
+    generated: Crops,
+    real: Crops,
+    detector: Detector,
+    config: FilterConfig,
+    filters: tuple[Filter, ...] = FILTERS,
 ) -> Filtered:
     """Judge generated crops by bounds that are given or calibrated on real ones.
 
-    - Detector: the score of the crop; calibrated on the train rows.
-    - SSIM: to the person's first image that is kept, which is the first that the detector and
-      identity pass. The study compares with the first that its other filter, a detector, has left;
-      an image that is left out is no measure of the others. Calibrated on the train rows, each
-      against its person's first.
-    - Identity: of a variation, cosine to the centroid of its source person's real train images; of
-      a new person, to the centroid of the person's other images that pass the detector (NaN, and
-      passed, where there is no other). Calibrated on the *validation* rows: the re-ID model has
-      learnt the train persons by heart and would ask too much of an image it has not seen.
-    - Duplicate: SSIM above `duplicate_similarity` to an image of the same person kept before.
+    What each filter compares says its own file. Of what they leave, an image is a duplicate whose
+    SSIM to an earlier image of its person that is kept is above `duplicate_similarity`.
 
     Args:
         generated: rows of origin person or variation.
@@ -97,64 +68,46 @@ def filter_manifest(
     if not len(train.rows) or not len(val.rows):
         raise UserError("filtering needs real train and val images to calibrate on; see `prepare`")
 
-    everyone = np.ones(len(train.rows), dtype=bool)
-    first = _first_images(train, everyone)
-    later = first != np.arange(len(first))  # a first image's likeness to itself says nothing
-    likeness = similarity_to_others(val.embeddings, val.persons, np.ones(len(val.rows), bool))
-    real_scores = {
-        "detector": detector.score(train.images),
-        "ssim": ssim_to(train.images, first.tolist())[later],
-        "identity": likeness[~np.isnan(likeness)],
-    }
-    try:
-        bounds = {
-            "detector": calibrate(
-                config.detector_threshold, real_scores["detector"], "real train images"
-            ),
-            "ssim": calibrate(
-                config.ssim_threshold, real_scores["ssim"], "real train images to the first"
-            ),
-            "identity": calibrate(
-                config.identity_threshold, real_scores["identity"], "real validation images"
-            ),
-        }
-    except ValueError as error:
-        raise UserError(f"filter: {error}; too few images per person?") from error
-
-    scores: dict[str, Scores] = {"detector": detector.score(generated.images)}
-    found = scores["detector"] >= bounds["detector"].value
-    identity = _identity(generated, train, found)
-    kept = found & ~(identity < bounds["identity"].value)  # NaN passes
-    scores["ssim"] = ssim_to(generated.images, _first_images(generated, kept).tolist())
-    scores["identity"] = identity
     reason = np.full(len(generated.rows), "", dtype=object)
-    for step, bound in bounds.items():
-        failed = scores[step] < bound.value  # False for NaN
-        reason[(reason == "") & failed] = step
-    reason[_duplicates(generated, reason == "", config.duplicate_similarity)] = "duplicate"
+    scores: dict[str, Scores] = {}
+    bounds: dict[str, Bound] = {}
+    curves: list[pd.DataFrame] = []
+    for step in filters:
+        threshold = step.threshold(config)
+        if threshold is None:
+            continue
+        material = Material(generated, reason == "", train, val, detector)
+        on_real = step.score_real(material)
+        try:
+            bounds[step.name] = calibrate(threshold, on_real, step.real)
+        except ValueError as error:
+            raise UserError(f"filter: {step.name}: {error}; too few images per person?") from error
+        curves.append(rejection_curve(on_real).assign(step=step.name))
+        scores[step.name] = step.score(material)
+        failed = scores[step.name] < bounds[step.name].value  # False for NaN
+        reason[material.left & failed] = step.name
+    reason[_duplicates(generated, reason == "", config.duplicate_similarity)] = DUPLICATE
 
-    manifest = generated.rows.copy()
-    manifest["detector_score"] = scores["detector"]
-    manifest["ssim"] = scores["ssim"]
-    manifest["identity_similarity"] = scores["identity"]
-    manifest["verdict"] = np.where(reason == "", "kept", "rejected")
-    manifest["reason"] = reason
-    curves = [rejection_curve(values).assign(step=step) for step, values in real_scores.items()]
+    names = generated.rows["image_id"].to_numpy()
     return Filtered(
-        manifest,
-        summarise(manifest, bounds, config.duplicate_similarity),
+        generated.rows[reason == ""].reset_index(drop=True),
+        pd.DataFrame({"image_id": names, "reason": reason} | scores),
+        summarise(generated.rows["person_id"], reason, bounds, config.duplicate_similarity),
         pd.concat(curves, ignore_index=True)[["step", "threshold", "rejected"]],
     )
 
 
 def summarise(
-    manifest: pd.DataFrame, bounds: dict[str, Bound], duplicate_similarity: float
+    persons: pd.Series,
+    reason: npt.NDArray[np.object_],
+    bounds: dict[str, Bound],
+    duplicate_similarity: float,
 ) -> dict[str, Any]:
-    """Counts and pass rates of a filtered manifest; a step's rate is of those that reached it."""
-    reached = len(manifest)
+    """Counts and pass rates of a person and a reason per image; rates are of those reached."""
+    reached = len(reason)
     steps: dict[str, dict[str, Any]] = {}
-    for step in STEPS:
-        passed = reached - int((manifest["reason"] == step).sum())
+    for step in (*bounds, DUPLICATE):
+        passed = reached - int((reason == step).sum())
         steps[step] = {
             "reached": reached,
             "passed": passed,
@@ -169,51 +122,21 @@ def summarise(
         else:
             steps[step] |= {"threshold": duplicate_similarity, "how": "given"}
         reached = passed
-    kept = manifest[manifest["verdict"] == "kept"]
+    kept = reason == ""
     return {
-        "images": len(manifest),
-        "kept": len(kept),
-        "pass_rate": len(kept) / len(manifest) if len(manifest) else 0.0,
-        "persons": int(manifest["person_id"].nunique()),
-        "persons_kept": int(kept["person_id"].nunique()),
+        "images": len(reason),
+        "kept": int(kept.sum()),
+        "pass_rate": float(kept.mean()) if len(reason) else 0.0,
+        "persons": int(persons.nunique()),
+        "persons_kept": int(persons[kept].nunique()),
         "steps": steps,
     }
-
-
-def _groups(crops: Crops) -> list[npt.NDArray[np.intp]]:
-    """Positions of each person's rows, in the order of `image_id`."""
-    table = crops.rows[["person_id", "image_id"]].reset_index(drop=True)
-    table = table.sort_values(["person_id", "image_id"])
-    return [rows.index.to_numpy() for _, rows in table.groupby("person_id", sort=True)]
-
-
-def _first_images(crops: Crops, eligible: Mask) -> npt.NDArray[np.intp]:
-    """For each row the position of its person's first eligible image, else the very first."""
-    first = np.empty(len(crops.rows), dtype=np.intp)
-    for rows in _groups(crops):
-        candidates = rows[eligible[rows]]
-        first[rows] = candidates[0] if len(candidates) else rows[0]
-    return first
-
-
-def _identity(generated: Crops, train: Crops, found: Mask) -> Scores:
-    scores = similarity_to_others(generated.embeddings, generated.persons, found)
-    varied = (generated.rows["origin"] == "variation").to_numpy()
-    if varied.any():
-        variations = generated.where(varied)
-        try:
-            scores[varied] = similarity_to_real(
-                variations.embeddings, variations.persons, train.embeddings, train.persons
-            )
-        except ValueError as error:
-            raise UserError(f"filter: {error}; does its manifest belong to this data?") from error
-    return scores
 
 
 def _duplicates(crops: Crops, candidates: Mask, similarity: float) -> npt.NDArray[np.intp]:
     """Positions of candidates too similar to an earlier candidate of the person that is kept."""
     dropped = []
-    for rows in track(_groups(crops), "near-duplicates"):
+    for rows in track(crops.by_person(), "near-duplicates"):
         rows = rows[candidates[rows]]
         if len(rows) < 2:
             continue

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -18,20 +17,12 @@ from PIL import Image
 
 from lookalike.data.loading import Images, resize
 from lookalike.errors import UserError
+from lookalike.filtering.calibration import Scores
+from lookalike.filtering.filter import Detector, Filter
 from lookalike.progress import Progress
-from lookalike.weights import find
+from lookalike.weights import find, of_detector
 
-Scores = npt.NDArray[np.float64]
 Crop = npt.NDArray[np.uint8]
-
-
-class Detector(Protocol):
-    """Scores crops; higher means more surely a person."""
-
-    name: str
-
-    def score(self, images: Images) -> Scores:
-        """The score of each crop: uint8 [N, H, W, 3] to float64 [N]."""
 
 
 class HogDetector:
@@ -45,7 +36,6 @@ class HogDetector:
     grain as strong as a camera's noise drowns edges that are weaker than it.
     """
 
-    name = "hog"
     height, width = 104, 52  # of the resized crop
     search = 8  # pixels between the outermost windows
     grain = 3.0  # standard deviation, in grey levels
@@ -94,8 +84,6 @@ class YoloDetector:
         UserError: OpenCV cannot read the pair of files.
     """
 
-    name = "yolov4-tiny"
-
     def __init__(self, cfg: Path, weights: Path, size: int = 416):
         self.size = size
         try:
@@ -116,16 +104,24 @@ class YoloDetector:
         return float(max(boxes[:, 5].max() for boxes in self._net.forward(self._outputs)))
 
 
+# By the names of `filter.detector`. They take the files of `weights.of_detector`, in that order.
+DETECTORS: dict[str, Callable[..., Detector]] = {"hog": HogDetector, "yolov4-tiny": YoloDetector}
+DETECTOR = Filter(
+    "detector",
+    lambda config: config.detector_threshold,
+    lambda material: material.detector.score(material.generated.images),
+    lambda material: material.detector.score(material.train.images),
+    "real train images",
+)
+
+
 def load_detector(name: str, root: Path) -> Detector:
     """The detector that `filter.detector` names; `root` is the repository root.
 
     Raises:
         UserError: a file of its weights is missing or wrong.
     """
-    if name == HogDetector.name:
-        return HogDetector()
-    assert name == YoloDetector.name, name
-    return YoloDetector(find("yolov4-tiny-cfg", root), find("yolov4-tiny-weights", root))
+    return DETECTORS[name](*(find(file, root) for file in of_detector(name)))
 
 
 def _map(

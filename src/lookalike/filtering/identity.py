@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lookalike.errors import UserError
+from lookalike.filtering.filter import Filter, Material
+
 Embeddings = npt.NDArray[np.float32]  # [N, D], unit length
 Persons = npt.NDArray[np.object_]  # [N], person_id
 Scores = npt.NDArray[np.float64]
@@ -50,3 +53,38 @@ def similarity_to_others(
 def _cosine(vectors: npt.NDArray[np.floating], centroids: npt.NDArray[np.float64]) -> Scores:
     lengths = np.linalg.norm(vectors, axis=-1) * np.linalg.norm(centroids, axis=-1)
     return (vectors * centroids).sum(axis=-1) / np.maximum(lengths, 1e-12)  # type: ignore[no-any-return]
+
+
+def _score(material: Material) -> Scores:
+    """Of a new person, to the other images that are left; of a variation, to its real person."""
+    generated, train = material.generated, material.train
+    scores = similarity_to_others(generated.embeddings, generated.persons, material.left)
+    varied = (generated.rows["origin"] == "variation").to_numpy()
+    if varied.any():
+        variations = generated.where(varied)
+        try:
+            scores[varied] = similarity_to_real(
+                variations.embeddings, variations.persons, train.embeddings, train.persons
+            )
+        except ValueError as error:
+            raise UserError(f"filter: {error}; does its manifest belong to this data?") from error
+    return scores
+
+
+def _score_real(material: Material) -> Scores:
+    """Of the validation persons: the model has learnt the train persons by heart.
+
+    Calibrated on those, it would ask too much of an image that it has not seen.
+    """
+    val = material.val
+    scores = similarity_to_others(val.embeddings, val.persons, np.ones(len(val.rows), bool))
+    return scores[~np.isnan(scores)]
+
+
+IDENTITY = Filter(
+    "identity",
+    lambda config: config.identity_threshold,
+    _score,
+    _score_real,
+    "real validation images",
+)

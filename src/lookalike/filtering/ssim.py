@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.data.loading import Images
+from lookalike.filtering.calibration import Scores
+from lookalike.filtering.filter import Crops, Filter, Mask, Material
 from lookalike.progress import Progress
 
 Floats = npt.NDArray[np.float64]
@@ -106,3 +108,36 @@ def pairwise_ssim(grey: Floats, stride: int = 4) -> Floats:
         total += (luminance * structure).sum(axis=0)
         windows += len(patches)
     return total / windows
+
+
+def _score(material: Material) -> Scores:
+    first = _first_images(material.generated, material.left)
+    return ssim_to(material.generated.images, first.tolist())
+
+
+def _score_real(material: Material) -> Scores:
+    train = material.train
+    first = _first_images(train, np.ones(len(train.rows), dtype=bool))
+    later = first != np.arange(len(first))  # a first image's likeness to itself says nothing
+    scores: Scores = ssim_to(train.images, first.tolist())[later]
+    return scores
+
+
+def _first_images(crops: Crops, eligible: Mask) -> npt.NDArray[np.intp]:
+    """For each row the position of its person's first eligible image, else the very first."""
+    first = np.empty(len(crops.rows), dtype=np.intp)
+    for rows in crops.by_person():
+        candidates = rows[eligible[rows]]
+        first[rows] = candidates[0] if len(candidates) else rows[0]
+    return first
+
+
+# To the person's first image that is kept: the study's, whose first is that which its detector has
+# left. An image that is left out is no measure of the others, so this filter comes last.
+SSIM = Filter(
+    "ssim",
+    lambda config: config.ssim_threshold,
+    _score,
+    _score_real,
+    "real train images to the first",
+)

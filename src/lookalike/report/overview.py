@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lookalike.data.manifest import read_manifest
+from lookalike.data.scores import read_scores, score_names
 from lookalike.report.curves import rejection_curves, score_histograms, training_curves
-
-STEPS = {"detector": "detector_score", "ssim": "ssim", "identity": "identity_similarity"}
-
 
 REID_CURVES = ("loss", "accuracy", "validation_mAP", "validation_rank_1")
 
@@ -55,11 +52,11 @@ def _draw_filters(filters: Path, folder: Path) -> None:
     if not kinds:
         return
     steps = json.loads((kinds[0] / "summary.json").read_text())["steps"]
-    bounds = {step: steps[step]["threshold"] for step in STEPS}
-    manifests = {kind.name: read_manifest(kind / "manifest.parquet") for kind in kinds}
+    tables = {kind.name: read_scores(kind / "scores.parquet") for kind in kinds}
+    names = score_names(next(iter(tables.values())))
+    bounds = {name: steps[name]["threshold"] for name in names}
     scores = {
-        step: {kind: rows[column].to_numpy() for kind, rows in manifests.items()}
-        for step, column in STEPS.items()
+        name: {kind: table[name].to_numpy() for kind, table in tables.items()} for name in names
     }
     score_histograms(scores, bounds, folder / "filter_scores.png")
     table = pd.read_csv(kinds[0] / "rejection.csv")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookalike.data.manifest import read_manifest
+from lookalike.data.scores import read_scores
 from lookalike.errors import UserError
 
 
@@ -47,12 +47,11 @@ def read_results(artifacts: Path, arms: Sequence[str]) -> Results:
     filters = {}
     for kind in ("persons", "variations"):
         try:
-            rows = read_manifest(artifacts / "filter" / kind / "manifest.parquet")
+            scores = read_scores(artifacts / "filter" / kind / "scores.parquet")
         except UserError as error:
             missing.append(str(error))
             continue
-        # Kept rows have no reason: their group is called after the verdict.
-        outcome = rows["reason"].where(rows["verdict"] == "rejected", rows["verdict"])
+        outcome = scores["reason"].replace("", "kept")
         filters[kind] = {str(name): int(n) for name, n in outcome.value_counts().items()}
     verdict = _read_json(artifacts / "register" / "verdict.json", missing)
     # The arms share the test set, and so what is wrong with it.

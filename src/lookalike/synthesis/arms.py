@@ -20,13 +20,13 @@ def real_rows(manifest: pd.DataFrame, arm: ArmConfig) -> pd.DataFrame:
     return manifest[wanted | (others & (manifest["split"] == "other"))]
 
 
-def select(filtered: pd.DataFrame, arm: ArmConfig) -> pd.DataFrame:
-    """The kept rows of a filtered manifest that the arm's limits admit.
+def select(kept: pd.DataFrame, arm: ArmConfig) -> pd.DataFrame:
+    """The rows that the filters have kept and the arm's limits admit.
 
     Persons and images are taken in the order of their ids, so a larger limit only adds. The label
     is the row's `person_id`: a new class for new persons, the source's class for variations.
     """
-    kept = filtered[filtered["verdict"] == "kept"].sort_values(["person_id", "image_id"])
+    kept = kept.sort_values(["person_id", "image_id"])
     if arm.max_persons is not None:
         persons = kept["person_id"].drop_duplicates().head(arm.max_persons)
         kept = kept[kept["person_id"].isin(persons)]

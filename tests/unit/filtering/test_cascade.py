@@ -5,17 +5,16 @@ import pandas as pd
 import pytest
 
 from lookalike.config import FilterConfig
-from lookalike.data.manifest import new_manifest
+from lookalike.data.manifest import SCHEMA, new_manifest
 from lookalike.errors import UserError
-from lookalike.filtering.cascade import Crops, filter_manifest
+from lookalike.filtering.cascade import FILTERS, filter_manifest
+from lookalike.filtering.filter import Crops, Filter
 
 SHAPE = (32, 16, 3)
 
 
 class BrightnessDetector:
     """Takes bright crops for people: a detector whose verdicts are known."""
-
-    name = "brightness"
 
     def score(self, images):
         return images.mean(axis=(1, 2, 3)) / 255
@@ -112,14 +111,16 @@ def generated_persons():
 
 def test_each_image_gets_the_verdict_it_was_made_for(real, config):
     found = filter_manifest(generated_persons(), real, BrightnessDetector(), config)
-    manifest = found.manifest
-    assert manifest["reason"].tolist() == [entry[4] for entry in PERSONS]
-    assert (manifest["verdict"] == "kept").tolist() == [entry[4] == "" for entry in PERSONS]
-    assert manifest[["detector_score", "ssim"]].notna().all(axis=None)
+    scores = found.scores
+    assert scores["image_id"].tolist() == [entry[0] for entry in PERSONS]
+    assert scores["reason"].tolist() == [entry[4] for entry in PERSONS]
+    assert found.kept["image_id"].tolist() == [entry[0] for entry in PERSONS if not entry[4]]
+    assert list(found.kept.columns) == SCHEMA.names
+    assert scores[["detector", "ssim"]].notna().all(axis=None)
     # a1 is the first that is kept, so the others are measured against it.
-    assert manifest["ssim"].tolist()[1] == 1
-    assert manifest["ssim"].tolist()[5] == pytest.approx(1)
-    assert manifest["identity_similarity"].isna().tolist() == [False] * 6 + [True]
+    assert scores["ssim"].tolist()[1] == 1
+    assert scores["ssim"].tolist()[5] == pytest.approx(1)
+    assert scores["identity"].isna().tolist() == [False] * 6 + [True]
 
 
 def test_an_image_that_is_not_kept_is_no_measure_of_the_others(real, config):
@@ -129,9 +130,9 @@ def test_an_image_that_is_not_kept_is_no_measure_of_the_others(real, config):
         split="train",
         origin="person",
     )
-    manifest = filter_manifest(made, real, BrightnessDetector(), config).manifest
-    assert manifest["ssim"].tolist()[1] == 1
-    assert manifest["verdict"].tolist() == ["rejected"] + ["kept"] * 5
+    scores = filter_manifest(made, real, BrightnessDetector(), config).scores
+    assert scores["ssim"].tolist()[1] == 1
+    assert scores["reason"].tolist() == ["identity"] + [""] * 5
 
 
 def test_summary_adds_up(real, config):
@@ -140,7 +141,7 @@ def test_summary_adds_up(real, config):
     assert (summary["images"], summary["kept"], summary["pass_rate"]) == (7, 3, 3 / 7)
     assert (summary["persons"], summary["persons_kept"]) == (2, 2)
     steps = summary["steps"]
-    assert list(steps) == ["detector", "ssim", "identity", "duplicate"]
+    assert list(steps) == ["detector", "identity", "ssim", "duplicate"]
     assert [step["reached"] for step in steps.values()] == [7, 6, 5, 4]
     assert [step["passed"] for step in steps.values()] == [6, 5, 4, 3]
     assert steps["detector"]["threshold"] == 0.4
@@ -161,8 +162,9 @@ def test_the_order_of_rows_does_not_matter(real, config):
     first = filter_manifest(ordered, real, BrightnessDetector(), config)
     second = filter_manifest(shuffled, mixed, BrightnessDetector(), config)
     pd.testing.assert_frame_equal(
-        first.manifest, second.manifest.sort_values("image_id", ignore_index=True)
+        first.scores, second.scores.sort_values("image_id", ignore_index=True)
     )
+    assert sorted(first.kept["image_id"]) == sorted(second.kept["image_id"])
     assert first.summary == second.summary
     pd.testing.assert_frame_equal(first.curves, second.curves)
 
@@ -175,9 +177,9 @@ def test_variations_are_compared_with_their_real_person(real, config):
         split="train",
         origin="variation",
     )
-    manifest = filter_manifest(made, real, BrightnessDetector(), config).manifest
-    assert manifest["reason"].tolist() == ["", "identity", ""]
-    assert manifest["identity_similarity"].iloc[0] == pytest.approx(1, abs=1e-3)
+    scores = filter_manifest(made, real, BrightnessDetector(), config).scores
+    assert scores["reason"].tolist() == ["", "identity", ""]
+    assert scores["identity"].iloc[0] == pytest.approx(1, abs=1e-3)
     stranger = crops(("x3", "0042", picture(70), 0.0), split="train", origin="variation")
     with pytest.raises(UserError, match="0042"):
         filter_manifest(stranger, real, BrightnessDetector(), config)
@@ -202,3 +204,24 @@ def test_real_images_must_be_there(real, config):
     val_only = real.where((real.rows["split"] == "val").to_numpy())
     with pytest.raises(UserError, match="train and val"):
         filter_manifest(generated_persons(), val_only, BrightnessDetector(), config)
+
+
+def test_a_new_filter_is_one_object(real, config):
+    """Score, bound, calibration, reason and table follow from it."""
+    redness = Filter(
+        "redness",
+        lambda config: config.ssim_threshold.model_validate({"rejection_rate": 0.25}),
+        lambda material: material.generated.images[..., 0].mean(axis=(1, 2)),
+        lambda material: material.train.images[..., 0].mean(axis=(1, 2)),
+        "real train images",
+    )
+    unused = Filter("unused", lambda config: None, redness.score, redness.score_real, "nothing")
+    filters = (*FILTERS, redness, unused)
+    found = filter_manifest(generated_persons(), real, BrightnessDetector(), config, filters)
+    assert list(found.scores)[2:] == ["detector", "identity", "ssim", "redness"]
+    steps = found.summary["steps"]
+    assert list(steps) == ["detector", "identity", "ssim", "redness", "duplicate"]
+    assert steps["redness"]["how"] == "rejects at most 25.00% of 8 real train images"
+    assert set(found.curves["step"]) == {"detector", "identity", "ssim", "redness"}
+    rejected = (found.scores["reason"] == "redness").sum()
+    assert rejected == steps["redness"]["reached"] - steps["redness"]["passed"]

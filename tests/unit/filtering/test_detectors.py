@@ -1,15 +1,17 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 
+from lookalike.config import FilterConfig
 from lookalike.data.population import render_crops
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
-from lookalike.filtering.detectors import HogDetector, YoloDetector, load_detector
-from lookalike.weights import FILES, VARIABLE
+from lookalike.filtering.detectors import DETECTORS, HogDetector, YoloDetector, load_detector
+from lookalike.weights import FILES, VARIABLE, of_detector
 
 ANCHORS = "10,14, 23,27, 37,58, 81,82, 135,169, 344,319"
 
@@ -151,7 +153,7 @@ def test_yolo_names_the_files_that_cannot_be_read(tmp_path):
 
 
 def test_load_detector_by_name(tmp_path):
-    assert load_detector("hog", tmp_path).name == "hog"
+    assert isinstance(load_detector("hog", tmp_path), HogDetector)
     with pytest.raises(UserError, match=r"yolov4-tiny\.cfg"):
         load_detector("yolov4-tiny", tmp_path)
 
@@ -166,5 +168,12 @@ def test_load_detector_with_the_weights_in_their_home(tmp_path, monkeypatch, cro
         assert FILES[name].file_name == path.name
         monkeypatch.setitem(FILES, name, replace(FILES[name], sha256=sha256_file(path)))
     detector = load_detector("yolov4-tiny", tmp_path / "elsewhere")
-    assert detector.name == "yolov4-tiny"
     assert np.array_equal(detector.score(crops[:2]), YoloDetector(*files).score(crops[:2]))
+
+
+def test_every_detector_of_the_parameters_is_there() -> None:
+    assert set(get_args(FilterConfig.model_fields["detector"].annotation)) == set(DETECTORS)
+    assert {name: of_detector(name) for name in DETECTORS} == {
+        "hog": [],
+        "yolov4-tiny": ["yolov4-tiny-cfg", "yolov4-tiny-weights"],
+    }

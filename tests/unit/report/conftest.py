@@ -3,10 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from lookalike.data.manifest import new_manifest, write_manifest
+from lookalike.data.scores import write_scores
 
 METRICS: dict[str, dict[str, Any]] = {
     "baseline": {
@@ -81,10 +82,11 @@ def artifacts(tmp_path: Path) -> Path:
     docs.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(docs / "logo.png")
     for kind, reasons in {"persons": ["", "", "ssim", "detector"], "variations": [""]}.items():
-        rows = [_row(kind, n, reason) for n, reason in enumerate(reasons)]
         target = folder / "filter" / kind
-        write_manifest(new_manifest(rows), target / "manifest.parquet")
-        steps = ("detector", "ssim", "identity")
+        steps = ("detector", "identity", "ssim", "redness")  # one that nobody has heard of
+        names = [f"{kind}-{n}" for n in range(len(reasons))]
+        scores = {"image_id": names, "reason": reasons, **dict.fromkeys(steps, np.nan)}
+        write_scores(pd.DataFrame(scores), target / "scores.parquet")
         summary = {"steps": {step: {"threshold": 0.5} for step in steps}}
         (target / "summary.json").write_text(json.dumps(summary))
         lines = [f"{step},{bound},{bound}" for step in steps for bound in (0.1, 0.9)]
@@ -94,19 +96,3 @@ def artifacts(tmp_path: Path) -> Path:
     (folder / "register").mkdir()
     (folder / "register" / "verdict.json").write_text(json.dumps(VERDICT))
     return folder
-
-
-def _row(kind: str, number: int, reason: str) -> dict[str, object]:
-    return {
-        "image_id": f"{kind}-{number}",
-        "person_id": "syn-000001",
-        "camera_id": 0,
-        "split": "train",
-        "origin": kind.removesuffix("s"),
-        "member": f"{number}.jpg",
-        "width": 64,
-        "height": 128,
-        "sha256": "",
-        "verdict": "rejected" if reason else "kept",
-        "reason": reason,
-    }

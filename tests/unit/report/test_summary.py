@@ -42,7 +42,7 @@ def test_summary_says_where_a_registry_is_that_did_not_come_along(
 
 def test_summary_names_what_is_missing(artifacts: Path) -> None:
     (artifacts / "register" / "verdict.json").unlink()
-    (artifacts / "filter" / "persons" / "manifest.parquet").unlink()
+    (artifacts / "filter" / "persons" / "scores.parquet").unlink()
     (artifacts / "evaluate" / "persons" / "metrics.json").write_text("{")
     text = summarise(artifacts, ["baseline", "persons", "variations"], champion=None)
     missing = [line for line in text.splitlines() if line.startswith("missing:")]
