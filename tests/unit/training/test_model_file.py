@@ -97,7 +97,7 @@ def test_newer_versions_and_other_contents_are_one_line(tmp_path: Path) -> None:
     assert load_model(path, "reid").architecture == {"height": 3}
 
 
-# Files of every version that there was. They are not made again: what reads them may change.
+# Files of every version. They are not made again: what reads them may change.
 
 
 def assert_close(found: torch.Tensor, name: str) -> None:
@@ -108,14 +108,14 @@ def waves(*shape: int) -> torch.Tensor:
     return torch.linspace(-1, 1, int(np.prod(shape))).sin().view(1, *shape)
 
 
-@pytest.mark.parametrize("name", ["reid_v1_study", "reid_v1_strong"])
-def test_old_reid_models_give_the_same_features(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "recipe"), [(1, "study"), (1, "strong"), (2, "strong")])
+def test_old_reid_models_give_the_same_features(version: int, recipe: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    header = gzip.decompress((OLD / f"{name}.header.gz").read_bytes())
+    header = gzip.decompress((OLD / f"reid_v{version}_{recipe}.header.gz").read_bytes())
     path.write_bytes(header + weights_for(json.loads(header[8:])))
     model = load_reid(path)
     with torch.no_grad():
-        assert_close(model.features(waves(3, 32, 16))[0, :16], name)
+        assert_close(model.features(waves(3, 32, 16))[0, :16], f"reid_v1_{recipe}")
     assert load_model(path, "reid").recipe["classes"] == ["0001", "0002", "syn-000001"]
 
 
@@ -142,13 +142,15 @@ def weights_for(header: dict[str, Any]) -> bytes:
     return b"".join(parts)
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("name", ["plain", "exported", "cameras"])
-def test_old_generators_draw_the_same_images(name: str) -> None:
-    path = OLD / f"generator_v1_{name}.safetensors"
+def test_old_generators_draw_the_same_images(name: str, version: int) -> None:
+    path = OLD / f"generator_v{version}_{name}.safetensors"
     generator = load_generator(path)
     labels = torch.tensor([1]) if name == "cameras" else None
     images = generator(torch.linspace(-1, 1, 4)[None], labels=labels)
-    assert_close(images[0, :, ::4, ::4], path.stem.replace("exported", "plain"))
+    drawn = "plain" if name == "exported" else name
+    assert_close(images[0, :, ::4, ::4], f"generator_v1_{drawn}")
     known = Classes("camera", ("1", "2"), (5, 2)) if name == "cameras" else None
     assert generator.classes == known
     judge = Discriminator(16, 8, channel_base=32, channel_max=4, c_dim=generator.config.c_dim)
@@ -158,7 +160,8 @@ def test_old_generators_draw_the_same_images(name: str) -> None:
     assert new == ({"discriminator"} if name == "exported" else set())
 
 
-def test_old_encoders_give_the_same_latents() -> None:
-    generator = load_generator(OLD / "generator_v1_plain.safetensors")
-    encoder = load_encoder(OLD / "encoder_v1.safetensors", generator)
+@pytest.mark.parametrize("version", [1, 2])
+def test_old_encoders_give_the_same_latents(version: int) -> None:
+    generator = load_generator(OLD / f"generator_v{version}_plain.safetensors")
+    encoder = load_encoder(OLD / f"encoder_v{version}.safetensors", generator)
     assert_close(encoder.invert(waves(3, 16, 8)), "encoder_v1")
