@@ -62,3 +62,14 @@ def test_an_edit_changes_the_lists_of_those_who_run_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", code.STAGES)
 def test_a_stage_of_one_kind_is_its_script(stage: str) -> None:
     assert f"-m pipelines.{stage}" in STAGES[stage]["cmd"]
+
+
+def test_a_new_filter_runs_no_other_stage_but_its_own() -> None:
+    """The scores lie beside the manifest, so no training knows of them."""
+    own = ("src/lookalike/filtering/", "src/lookalike/data/scores.py")
+    users = {
+        stage
+        for stage, files in code.files_by_stage(ROOT).items()
+        if any(file.startswith(own) for file in files)
+    }
+    assert users == {"filter"}
