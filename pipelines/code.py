@@ -31,6 +31,7 @@ SHAPE_NO_OUTPUT = {
     "src/lookalike/config.py": "checks the parameters, which DVC compares by itself",
     "src/lookalike/device.py": "says where to compute, which changes rounding only",
     "src/lookalike/errors.py": "holds the exception that stops a stage",
+    "src/lookalike/failures.py": "says why a stage ends",
     "src/lookalike/files.py": "writes what it is given, whole, and takes digests",
     "src/lookalike/names.py": "says what params.yaml and the champion's alias are called",
     "src/lookalike/processes.py": "says which process writes, and which has died",

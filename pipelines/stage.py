@@ -13,9 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from lookalike.config import ArmConfig, Config, load_config
+from lookalike.failures import last_words
 from lookalike.files import md5_file, sha256_file
 from lookalike.names import PARAMS
-from lookalike.progress import last_words, say
+from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
 

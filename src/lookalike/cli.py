@@ -32,7 +32,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from lookalike.progress import last_words
+        from lookalike.failures import last_words
 
         sys.exit(last_words(error, "error"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Self, TypeVar
@@ -14,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from lookalike.addresses import hidden
-from lookalike.errors import UserError
 
 T = TypeVar("T")
 console = Console(stderr=True, soft_wrap=True)
@@ -105,19 +103,3 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 def say(message: str) -> None:
     """One line for the person who watches, on stderr; without credentials."""
     console.print(hidden(message), highlight=False, markup=False)
-
-
-def last_words(error: Exception, before: str) -> int:
-    """Say why a command ends: in one line what a user can mend, with a stack trace what not.
-
-    Returns:
-        The exit status: 2 for the user's errors and those of MLflow's store, 1 for ours.
-    """
-    from lookalike.reachable import explained
-
-    told = error if isinstance(error, UserError) else explained(error)
-    if told is not None:
-        say(f"{before}: {told}")
-        return 2
-    say("".join(traceback.format_exception(error)).rstrip())
-    return 1

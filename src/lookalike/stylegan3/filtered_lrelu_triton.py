@@ -30,7 +30,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from triton.runtime.errors import OutOfResources
 
-from lookalike.stylegan3 import filtered_lrelu
+from lookalike.stylegan3.lrelu_by_matrices import lrelu_by_matrices
 from lookalike.stylegan3.resampling import Resampler, Spans
 
 PLANES = 8
@@ -316,13 +316,12 @@ def fused_lrelu(
 
 
 def _by_matrices(error: OutOfResources, *arguments: Any) -> Tensor:
-    """What ``filtered_lrelu`` does without this module."""
+    """What ``filtered_lrelu`` does where there is no Triton."""
     warnings.warn(
         f"filtered lrelu: {error}; matrix products do its work, slower and with more memory",
         stacklevel=3,
     )
-    y: Tensor = filtered_lrelu._ResampledLrelu.apply(*arguments)  # type: ignore[no-untyped-call]
-    return y
+    return lrelu_by_matrices(*arguments)
 
 
 class _FusedLrelu(Function):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lookalike.stylegan3 import filtered_lrelu as module
+from lookalike.stylegan3 import lrelu_by_matrices as module
 from lookalike.stylegan3.filtered_lrelu import filtered_lrelu
 
 from .golden import assert_close, load
