@@ -40,6 +40,16 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
         raise UserError(f"cannot read {printable(str(folder))}: {error.strerror}") from error
 
 
+def linked_folders(folder: Path) -> list[Path]:
+    """The links to folders in and below a folder, sorted; none of them is followed."""
+    return sorted(
+        Path(place, name)
+        for place, folders, _ in os.walk(folder)
+        for name in folders
+        if Path(place, name).is_symlink()
+    )
+
+
 def is_utf8(path: Path | str) -> bool:
     """Whether a name on the disk is UTF-8, as tables, JSON and DVC need it."""
     try:

@@ -27,6 +27,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 FILE_MODE = 0o644
 CHUNK = 1 << 20
 TAR_OVERHEAD = 4096  # bytes of headers and padding per member that a sane tar stays under
+LINK = "it is a link or a device: pack the files that links lead to (`tar --dereference`)"
 DRIVE = re.compile(r"[A-Za-z]:")
 GZIP_MAGIC = b"\x1f\x8b"
 UTF8_FLAG = 0x800  # of a zip's member; without it, zipfile takes the name for code page 437
@@ -244,7 +245,7 @@ def _members(archive: Path, budget: _Budget) -> Iterator[_Member]:
                 yield _Member(
                     name=info.name,
                     is_folder=info.isdir(),
-                    refusal="" if allowed else "it is a link or a device",
+                    refusal="" if allowed else LINK,
                     # A sparse file's holes take no room in the archive but do when read; counted.
                     open=lambda info=info: cast(IO[bytes], tar.extractfile(info)),  # type: ignore[misc]
                     position=raw.tell(),
@@ -257,7 +258,7 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             refusal = ""
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                refusal = "it is a link or a device"
+                refusal = LINK
             elif info.flag_bits & 0x1:
                 refusal = "it is encrypted"
             name = _zip_name(info)

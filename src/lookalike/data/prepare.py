@@ -17,7 +17,7 @@ from lookalike.data.decoding import decode
 from lookalike.data.layouts.layout import OTHERS, Found, Problem
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import new_manifest
-from lookalike.disk import files_below, is_utf8, printable
+from lookalike.disk import files_below, is_utf8, linked_folders, printable
 from lookalike.errors import UserError
 from lookalike.progress import Progress, say
 
@@ -51,11 +51,17 @@ def prepare_manifest(
         manifest; `wrong size`, `no camera`, `person in two splits`, `duplicate`, `no match`.
 
     Raises:
-        UserError: not the layout, no query or gallery, or too few persons to hold out; names files
-            that have problems.
+        UserError: a link to a folder inside `data_root`, not the layout, no query or gallery, or
+            too few persons to hold out; names files that have problems.
     """
     # Not resolved: data/ may be a link to a larger disk.
     prefix = data_root.absolute().relative_to(root.absolute()).as_posix()
+    if linked := linked_folders(data_root):
+        # Their content would be neither in DVC's digest of data/ nor noticed when it changes.
+        raise UserError(
+            f"{linked[0].relative_to(root)} is a link to a folder, behind which DVC does not look: "
+            f"put the folder in its place, or let {data_root.name}/ as a whole be the link"
+        )
     crops = config.as_published
     rows, problems = _read(data_root, prefix, config.source, crops)
     for name, source in sorted(config.others.items()):

@@ -34,25 +34,26 @@ def test_the_manifest_of_sound_data(repository: Path, data_config: DataConfig) -
         assert str(row.member).endswith(f"/{row.image_id}.jpg")
 
 
-def test_data_may_be_a_link_and_so_may_a_split(
-    repository: Path, data_config: DataConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_data_may_be_a_link_but_no_folder_in_it(
+    repository: Path, data_config: DataConfig, tmp_path: Path
 ) -> None:
+    """DVC takes the digest of what is behind the first, and of nothing behind the second."""
     manifest, _ = prepare(repository, data_config)
     (repository / "data").rename(tmp_path / "disk")
     (repository / "data").symlink_to(tmp_path / "disk")
-    train = tmp_path / "disk" / "bounding_box_train"
-    train.rename(tmp_path / "elsewhere")
-    train.symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "notes.txt").touch()
     linked, problems = prepare(repository, data_config)
     pd.testing.assert_frame_equal(linked, manifest)
     assert problems == []
-    assert "left out 1 files" in capsys.readouterr().err
     image = first(repository, "query")
     image.unlink()
     image.symlink_to("nowhere")
     _, problems = prepare(repository, data_config)
     assert [p[:2] for p in problems] == [(f"data/query/{image.name}", "unreadable")]
+    train = tmp_path / "disk" / "bounding_box_train"
+    train.rename(tmp_path / "elsewhere")
+    train.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="data/bounding_box_train is a link to a folder, behind"):
+        prepare(repository, data_config)
 
 
 def test_validation_persons_follow_the_seed(repository: Path, data_config: DataConfig) -> None:
