@@ -43,7 +43,8 @@ from lookalike.store import connect, locked, own_folder, quoted
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-SOURCE = "lookalike-decision:sha256/"  # before the digest; nobody can change a version's source
+# Before the digest, for nobody can change a version's source. MLflow's server wants an absolute path.
+SOURCE = "lookalike-decision:/sha256/"
 RECORD = "lookalike.record"  # the tag with an entry's text
 APPLIED = "lookalike.applied"  # on the log itself: digest of the last entry that aliases follow
 GRACE = 1.0  # seconds after which an alias that differs from the log was moved by somebody
@@ -297,6 +298,7 @@ class Ledger:
             SOURCE + entry.digest,
             tags={RECORD: entry.text, "lookalike.decision": decision.action},
             description=decision.as_markdown(),
+            await_creation_for=0,
         )
         return int(made.version) in {counted.number for counted in self._read().entries}
 

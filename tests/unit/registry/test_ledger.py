@@ -18,13 +18,14 @@ import mlflow.store.model_registry.sqlalchemy_store  # once here, not in each fo
 import mlflow.store.tracking.sqlalchemy_store
 import mlflow.tracking
 import pytest
+from mlflow.server.handlers import _validate_source_run
 from rich.console import Console
 
 from lookalike.cli import main
 from lookalike.config import load_config
 from lookalike.errors import UserError
 from lookalike.registry.decisions import PROMOTED, REFUSED, UNCHANGED, Decision, History
-from lookalike.registry.ledger import Ledger
+from lookalike.registry.ledger import SOURCE, Ledger
 from lookalike.registry.verdict import Gate
 
 REPOSITORY = Path(__file__).parents[3]
@@ -237,6 +238,11 @@ def test_no_pipeline_brings_back_what_a_killed_process_rolled_back(root: Path) -
         assert state["champion"] == state["aliases"]["champion"] == (1 if decided else 2)
         champions.append(state["champion"])
     assert sorted(champions, reverse=True) == champions and champions[-3:] == [1, 1, 1]
+
+
+def test_a_server_takes_the_log() -> None:
+    """MLflow's server refuses sources that the database itself would take."""
+    _validate_source_run(f"{SOURCE}{'0' * 64}", "")  # type: ignore[no-untyped-call]
 
 
 def test_nobody_is_left(root: Path) -> None:
