@@ -43,7 +43,7 @@ from lookalike.store import connect, locked, own_folder, quoted
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-# Before the digest, for nobody can change a version's source. MLflow's server wants an absolute path.
+# Before the digest: nobody can change a version's source. A server wants an absolute path.
 SOURCE = "lookalike-decision:/sha256/"
 RECORD = "lookalike.record"  # the tag with an entry's text
 APPLIED = "lookalike.applied"  # on the log itself: digest of the last entry that aliases follow
