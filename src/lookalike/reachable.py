@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable
@@ -169,7 +170,7 @@ def explained(error: BaseException, uri: str = "") -> UserError | None:
         return None
     text = reason(error)
     store = f"MLflow's store {hidden(uri)}" if uri else "MLflow's store"
-    return UserError(f"{store}: {text}; {_advice(text, getattr(error, 'error_code', ''))}")
+    return UserError(f"{store}: {text}; {_advice(text, getattr(error, 'error_code', ''), uri)}")
 
 
 def reason(error: BaseException) -> str:
@@ -182,10 +183,10 @@ def reason(error: BaseException) -> str:
     return hidden(told[-1].strip().lower() if told else first[:300].rstrip(" ."))
 
 
-def _advice(text: str, code: str = "") -> str:
+def _advice(text: str, code: str = "", uri: str = "") -> str:
     """What helps, by what the library says."""
     if "out-of-date database schema" in text:
-        return _schema(text)
+        return _schema(text, uri)
     cases = {
         r"UNAUTHENTICATED|PERMISSION_DENIED": "set MLFLOW_TRACKING_USERNAME and "
         "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what the server knows",
@@ -203,7 +204,7 @@ def _advice(text: str, code: str = "") -> str:
     return next(found, "when that is mended, run the command again")
 
 
-def _schema(text: str) -> str:
+def _schema(text: str, uri: str) -> str:
     """MLflow says "upgrade" even where the database is newer than itself."""
     import mlflow.store
     from mlflow.version import VERSION
@@ -211,5 +212,5 @@ def _schema(text: str) -> str:
     found = re.search(r"found version (\w+)", text)
     versions = Path(mlflow.store.__path__[0], "..", "store", "db_migrations", "versions")
     if found and any(versions.glob(f"{found[1]}_*.py")):
-        return "copy the database, then run `mlflow db upgrade` with its address"
+        return f"copy the database, then run `mlflow db upgrade {shlex.quote(hidden(uri))}`"
     return f"a newer MLflow than {VERSION} made it: use that one"

@@ -99,7 +99,9 @@ class MlflowTracker:
 
         try:
             status: str = self.store.client.get_run(run_id).info.status
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a server that is gone, say
+                raise
             return None
         return status
 

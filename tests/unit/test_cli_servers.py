@@ -12,16 +12,18 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from lookalike.cli import main
 from lookalike.config import Config
 from lookalike.names import CHAMPION
 from lookalike.profiles import render
-from lookalike.tracking import open_run
+from lookalike.tracking import MlflowTracker, open_run, write_run_json
 
 
 def unused_port() -> int:
@@ -59,39 +61,101 @@ def ask(address: str, **question: object) -> Any:
     raise AssertionError(f"{address} does not answer")
 
 
-def test_the_ui_shows_the_runs_the_artifacts_and_the_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    root = tmp_path / "100% real"
-    root.mkdir()
-    (root / "params.yaml").write_text(render(Config()))
-    config = Config()
-    with open_run("evaluate@baseline", config, root) as tracker:
-        tracker.metrics({"mAP": 0.5})
-        tracker.artifact(root / "params.yaml")
-    client, model = tracker.store.client, config.registry.model
-    client.create_registered_model(model)
-    version = client.create_model_version(model, "nowhere", tracker.run_id)
-    client.set_registered_model_alias(model, CHAMPION, version.version)
+@dataclass(frozen=True)
+class Ui:
+    """`lookalike ui`, started in a checkout with a run and a model."""
 
-    port = unused_port()
-    with started("ui", "--port", str(port), folder=root) as process:
-        assert process.stderr is not None
-        said = process.stderr.readline()
-        server = f"http://127.0.0.1:{port}"
-        page = re.fullmatch(rf"open {server}/#/experiments/(\d+)/runs\?(\S+) .*\n", said)
-        assert page and page[2] == "workflowType=machine_learning", said
-        api = f"{server}/api/2.0/mlflow"
-        runs = ask(f"{api}/runs/search", experiment_ids=[page[1]])["runs"]
-        assert {run["info"]["run_id"] for run in runs} == {tracker.run_id, tracker.parent_run_id}
-        found = ask(f"{api}/registered-models/get?name={model}")["registered_model"]
-        assert found["aliases"] == [{"alias": CHAMPION, "version": "1"}]
-        listed = ask(f"{api}/artifacts/list?run_id={tracker.run_id}")["files"]
-        assert [file["path"] for file in listed] == ["params.yaml"]
+    root: Path
+    address: str
+    said: str  # its first line
+    tracker: MlflowTracker
+
+
+def checkout(root: Path) -> Config:
+    root.mkdir(parents=True)
+    (root / "params.yaml").write_text(render(Config()))
+    return Config()
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    root = tmp_path_factory.mktemp("ui") / "100% real"
+    config = checkout(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with open_run("evaluate@baseline", config, root) as tracker:
+            tracker.metrics({"mAP": 0.5})
+            tracker.artifact(root / "params.yaml")
+        client, model = tracker.store.client, config.registry.model
+        client.create_registered_model(model)
+        version = client.create_model_version(model, "nowhere", tracker.run_id)
+        client.set_registered_model_alias(model, CHAMPION, version.version)
+        port = unused_port()
+        with started("ui", "--port", str(port), folder=root) as process:
+            assert process.stderr is not None
+            address, said = f"http://127.0.0.1:{port}", process.stderr.readline()
+            ask(f"{address}/api/2.0/mlflow/registered-models/search")
+            yield Ui(root, address, said, tracker)
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=1)
-    assert sorted(path.name for path in root.iterdir()) == ["mlruns", "params.yaml"], "a stray"
+
+
+def test_the_ui_shows_the_runs_the_artifacts_and_the_model(shown: Ui) -> None:
+    page = re.fullmatch(rf"open {shown.address}/#/experiments/(\d+)/runs\?(\S+) .*\n", shown.said)
+    assert page and page[2] == "workflowType=machine_learning", shown.said
+    api, run = f"{shown.address}/api/2.0/mlflow", shown.tracker
+    runs = ask(f"{api}/runs/search", experiment_ids=[page[1]])["runs"]
+    assert {run.run_id, run.parent_run_id} <= {found["info"]["run_id"] for found in runs}
+    model = Config().registry.model
+    found = ask(f"{api}/registered-models/get?name={model}")["registered_model"]
+    assert found["aliases"] == [{"alias": CHAMPION, "version": "1"}]
+    listed = ask(f"{api}/artifacts/list?run_id={run.run_id}")["files"]
+    assert [file["path"] for file in listed] == ["params.yaml"]
+    assert sorted(path.name for path in shown.root.iterdir()) == ["mlruns", "params.yaml"], (
+        "a stray"
+    )
+
+
+def test_a_password_for_a_server_is_written_nowhere(
+    shown: Ui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither MLflow's of the environment nor that of git's remote."""
+    config, root = checkout(tmp_path / "another"), tmp_path / "another"
+    for command in (
+        ["init", "-q"],
+        ["remote", "add", "origin", "https://alice:SECRET@git.example.org/x.git"],
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start"],
+    ):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    monkeypatch.chdir(root)
+    script = root / "stage.py"
+    script.touch()
+    monkeypatch.setattr(sys, "argv", [str(script)])  # MLflow asks git about the folder
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    server = shown.address.replace("//", "//alice:SE@CRET/@")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    frame = pd.DataFrame({"person_id": ["a", "b"]})
+    with open_run("train_gan", config, root) as tracker:
+        tracker.dataset(frame, "train", "0" * 32, "training")
+        tracker.tags({"note": f"see {server}"})
+        tracker.params({"where": server})
+        tracker.artifact(root / "params.yaml")
+        write_run_json(root / "run.json", tracker, [Path("params.yaml")])
+    run = tracker.store.client.get_run(tracker.run_id)
+    assert run.data.tags["note"] == f"see {shown.address}"
+    assert "git.example.org/x.git" in run.inputs.dataset_inputs[0].dataset.source
+    monkeypatch.setattr(sys, "argv", ["lookalike", "ui"])
+    with pytest.raises(SystemExit):
+        main()
+    out, err = capfd.readouterr()
+    assert f"open {shown.address}/#/experiments/" in err
+    written = [p for place in (root, shown.root) for p in place.rglob("*") if p.is_file()]
+    texts = [p.read_bytes() for p in written if ".git" not in p.parts]
+    for secret in ("SECRET", "CRET/", "CRET%2F"):
+        assert secret not in out + err
+        assert not any(secret.encode() in text for text in texts)
 
 
 @pytest.mark.parametrize("command", ["ui", "serve"])

@@ -153,6 +153,8 @@ class Registry(Ledger):
         try:
             return self.store.client.get_model_version(self.name, str(version))
         except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             known = ", ".join(str(v.version) for v in self._versions()) or "none"
             raise UserError(f"{self.name} has no version {version} (there is: {known})") from error
 

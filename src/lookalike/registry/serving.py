@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 import lookalike
+from lookalike.addresses import hidden
 from lookalike.data.decoding import decode
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
@@ -137,7 +138,7 @@ def check_serving(folder: Path, pictures: Sequence[bytes]) -> tuple[ServingCheck
             model.predict(table.head(1))
             times.append(1000 * (time.perf_counter() - began))
     except Exception as error:  # any failure of a model is a verdict about it
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        reason = f"{type(error).__name__}: {' '.join(hidden(str(error)).split())[:300]}"
         return ServingCheck(None, float("nan"), size_mb, float("nan"), reason), loaded
     difference = _onnx_difference(folder / "artifacts" / ONNX, pictures, embeddings)
     return ServingCheck(embeddings, min(times), size_mb, difference), loaded
