@@ -8,10 +8,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from lookalike.config import load_config
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
-from lookalike.names import PARAMS
 from lookalike.progress import say
 from lookalike.registry.evidence import (
     PER_QUERY,
@@ -24,7 +22,7 @@ from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure
 from lookalike.reid.pictures.evaluation import draw_evaluation, top_matches_frame
 from lookalike.training.session import Session
-from pipelines.stage import ARTIFACTS, MANIFEST, Stage, choice, run
+from pipelines.stage import ARTIFACTS, MANIFEST, Stage, chosen_arm, run
 
 
 def work(stage: Stage, arm: str) -> None:
@@ -90,6 +88,6 @@ def work(stage: Stage, arm: str) -> None:
 
 
 if __name__ == "__main__":
-    arm = choice(list(load_config(PARAMS).arms))
+    arm, _ = chosen_arm()
     inputs = [ARTIFACTS / "train_reid" / arm / "model.safetensors", MANIFEST]
     run(f"evaluate@{arm}", partial(work, arm=arm), inputs)

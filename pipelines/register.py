@@ -61,7 +61,7 @@ def work(stage: Stage) -> None:
     say(f"register: {judged.model} v{judged.version} ({choice.winner}): {reason}")
     for gate in judged.failed:
         say(f"register: {gate.name}: {gate.reason}")
-    if held_back:
+    if held_back and all(gate.name == "integrity.code" for gate in judged.failed):
         say(
             f"register: to promote it: `dvc exp apply {experiment()}`, `git commit --all`, then "
             f"{REGISTER_AGAIN}; or set registry.promote_experiments"

@@ -93,3 +93,13 @@ def choice(options: list[str]) -> str:
         say(f"usage: python -m pipelines.{Path(sys.argv[0]).stem} {{{','.join(options)}}}")
         sys.exit(2)
     return sys.argv[1]
+
+
+def chosen_arm() -> tuple[str, ArmConfig]:
+    """The arm that the one positional argument names, and what it is."""
+    try:
+        arms = load_config(PARAMS).arms
+    except Exception as error:
+        sys.exit(last_words(error, Path(sys.argv[0]).stem))
+    name = choice(list(arms))
+    return name, arms[name]

@@ -6,10 +6,8 @@ from functools import partial
 
 import pandas as pd
 
-from lookalike.config import load_config
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, validation_protocol, write_manifest
-from lookalike.names import PARAMS
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
@@ -18,7 +16,7 @@ from lookalike.reid.trainer import train_reid
 from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.session import Session
 from lookalike.weights import find
-from pipelines.stage import MANIFEST, Stage, added_manifests, choice, content, run
+from pipelines.stage import MANIFEST, Stage, added_manifests, chosen_arm, content, run
 
 # Of the curves that validation draws. What `evaluate.ranks` reports is no reason to train again.
 RANKS = (1, 5, 10)
@@ -83,6 +81,5 @@ def work(stage: Stage, name: str) -> None:
 
 
 if __name__ == "__main__":
-    arms = load_config(PARAMS).arms
-    arm = choice(list(arms))
-    run(f"train_reid@{arm}", partial(work, name=arm), [MANIFEST, *added_manifests(arms[arm])])
+    arm, settings = chosen_arm()
+    run(f"train_reid@{arm}", partial(work, name=arm), [MANIFEST, *added_manifests(settings)])

@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from lookalike.config import load_config
-from lookalike.errors import UserError
+from lookalike.failures import last_words
 from lookalike.names import PARAMS
-from lookalike.progress import say
 from lookalike.weights import required_by_stage, status
 
 FOLDER = Path("artifacts/weights")
@@ -23,13 +22,12 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for stage, names in required_by_stage(load_config(PARAMS)).items():
         found = status(names, Path())
-        lines = (f"{entry.found or entry.state}  {entry.file.name}\n" for entry in found)
-        (FOLDER / stage).write_text("".join(lines))
+        lines = [f"{entry.found or entry.state}  {entry.file.name}\n" for entry in found]
+        (FOLDER / stage).write_text("".join(lines or ["none\n"]))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except UserError as error:
-        say(f"weights: {error}")
-        sys.exit(2)
+    except Exception as error:
+        sys.exit(last_words(error, "weights"))
