@@ -85,6 +85,7 @@ def test_rendered_data_is_checked_against_its_digest(
     """As on a fresh clone: rendered, compared, put into DVC's cache; each wait is announced."""
     params = Config().model_dump(mode="json")
     params["data"]["rendered"] |= SIZES | {"distractors": 1, "junk": 1}
+    params["data"]["validation_persons"] = 1
     Path("params.yaml").write_text(yaml.safe_dump(params))
     assert run(monkeypatch, "data", "render") == 0
     assert "run `dvc add data`" in capsys.readouterr().err
