@@ -145,7 +145,7 @@ class MlflowTracker:
         with warnings.catch_warnings():  # about integer columns that could hold missing values
             warnings.simplefilter("ignore", UserWarning)
             described = from_pandas(frame, name=name, digest=digest[:36]).to_dict()
-        # As its source MLflow names the repository, by the address of git's remote.
+        # As its source MLflow names git's remote, and hides only passwords without a slash.
         described = {key: hidden(value) for key, value in described.items()}
         tags = [InputTag("mlflow.data.context", context)]
         self.store.client.log_inputs(self.run_id, [DatasetInput(Dataset(**described), tags)])

