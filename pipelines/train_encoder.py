@@ -12,6 +12,7 @@ from lookalike.inversion.trainer import train_encoder
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.identity import IdentityFeatures
 from lookalike.report.figures import sources_and_variations
+from lookalike.spread import spread
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.training.session import Session
 from lookalike.weights import find
@@ -58,7 +59,7 @@ def work(stage: Stage) -> None:
     )
     write_manifest(rows, stage.folder / "trained_on.parquet")
     unseen = manifest[manifest["split"] == "val"].reset_index(drop=True)
-    shown = unseen.iloc[np.linspace(0, len(unseen) - 1, SHOWN).astype(int)]
+    shown = unseen.iloc[spread(len(unseen), SHOWN)]
     reals = load_images(shown, stage.root, *canvas)
     drawn = reconstruct(encoder, reals)
     figure = stage.folder / "reconstructions.png"

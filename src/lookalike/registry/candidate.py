@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lookalike.config import Config
@@ -97,12 +96,6 @@ def _validation(evaluations: Path, arm: str) -> tuple[float, pd.DataFrame]:
             f"`dvc repro evaluate@{arm}`"
         )
     return _json(metrics)["validation"][CRITERION], pd.read_parquet(per_query)
-
-
-def spread(queries: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Up to `count` rows at even distances: neighbours show one person."""
-    positions = np.linspace(0, len(queries) - 1, min(count, len(queries)))
-    return queries.iloc[np.unique(positions.round().astype(np.intp))]
 
 
 def collect(

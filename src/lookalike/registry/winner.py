@@ -9,13 +9,14 @@ from lookalike.config import Config
 from lookalike.data.loading import read_bytes
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.progress import say
-from lookalike.registry.candidate import Choice, choose, collect, spread
+from lookalike.registry.candidate import Choice, choose, collect
 from lookalike.registry.decisions import Decision
 from lookalike.registry.evidence import Evidence
 from lookalike.registry.paired import CONFIDENCE
 from lookalike.registry.promotion import Registry
 from lookalike.registry.remeasure import remeasure
 from lookalike.registry.verdict import Gate
+from lookalike.spread import spread
 from lookalike.tracking import MlflowTracker
 
 PICTURES = 4  # test images that the serving gate sends
@@ -74,7 +75,8 @@ def judge_winner(
     arm = choice.winner
     evidence = collect(artifacts, arm, root, config, tracker.status_of)
     query, _ = test_protocol(read_manifest(manifest))
-    pictures = list(read_bytes(spread(query, PICTURES), root))
+    shown = query.iloc[spread(len(query), PICTURES)]  # neighbours show one person
+    pictures = list(read_bytes(shown, root))
     registry = Registry(config, root)
     weights = artifacts / "train_reid" / arm / "model.safetensors"
     version = registry.register(tracker, arm, weights, evidence, pictures)

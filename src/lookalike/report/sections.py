@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from lookalike.spread import spread
 
 SUFFIXES = (".png", ".jpg")
 # Within a folder; others follow by name.
@@ -59,7 +59,7 @@ def read_sections(artifacts: Path, drawn: Path, arms: Sequence[str]) -> Iterator
         *((f"Arm {arm}: test queries", _pictures(artifacts / "evaluate" / arm)) for arm in arms),
         (
             "The generator",
-            [drawn / "train_gan.png", *_spread(_pictures(artifacts / "train_gan" / "samples"))],
+            [drawn / "train_gan.png", *_some(_pictures(artifacts / "train_gan" / "samples"))],
         ),
         ("Inversion of real persons", _pictures(artifacts / "train_encoder")),
         ("New persons", _pictures(artifacts / "generate" / "persons")),
@@ -105,9 +105,6 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: (order.get(path.name, len(order)), path.name))
 
 
-def _spread(paths: Sequence[Path]) -> list[Path]:
+def _some(paths: Sequence[Path]) -> list[Path]:
     """At most `SNAPSHOTS` at even distances."""
-    if not paths:
-        return []
-    places = np.linspace(0, len(paths) - 1, min(len(paths), SNAPSHOTS)).round()
-    return [paths[int(place)] for place in places]
+    return [paths[place] for place in spread(len(paths), SNAPSHOTS)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from lookalike.data.loading import Images
 from lookalike.data.scores import score_names
 from lookalike.report.figures import GREEN, RED, Band, Cell, draw_sheet, wrap
+from lookalike.spread import spread
 
 
 def kept_and_rejected(
@@ -33,15 +33,10 @@ def kept_and_rejected(
     names, bands = score_names(scores), []
     for title, mask, colour in groups:
         members = np.flatnonzero(mask)
-        shown = members[_spread(len(members), 2 * columns)]
+        shown = members[spread(len(members), 2 * columns)]
         cells = [Cell(images[i], _caption(scores.iloc[i], names), colour) for i in shown]
         bands.append(Band(f"{title}: {len(members)} of {len(scores)}", wrap(cells, columns)))
     draw_sheet(bands, path, scale)
-
-
-def _spread(size: int, count: int) -> npt.NDArray[np.int64]:
-    """At most `count` indices of 0..size-1, evenly spread, without repetition."""
-    return np.unique(np.linspace(0, size - 1, min(size, count)).round().astype(np.int64))
 
 
 def _caption(row: pd.Series, names: list[str]) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lookalike.errors import UserError
-from lookalike.registry.candidate import choose, spread
+from lookalike.registry.candidate import choose
 
 
 def evaluate(folder: Path, arm: str, score: float, noise: float = 0.0) -> None:
@@ -59,8 +59,3 @@ def test_an_arm_that_was_not_evaluated_is_named_in_one_line(tmp_path: Path, miss
     with pytest.raises(UserError, match=rf"arm mine of params.yaml has no .*{missing}: run") as e:
         choose(tmp_path, ["baseline", "mine"], margin=0.02)
     assert "\n" not in str(e.value)
-
-
-@pytest.mark.parametrize(("rows", "positions"), [(90, [0, 30, 59, 89]), (3, [0, 1, 2]), (0, [])])
-def test_the_gate_sends_pictures_from_all_over_the_queries(rows: int, positions: list[int]) -> None:
-    assert spread(pd.DataFrame({"row": range(rows)}), 4)["row"].tolist() == positions

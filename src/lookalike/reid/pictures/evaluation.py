@@ -17,6 +17,7 @@ from lookalike.reid.pictures.pairs import WIDE, pair_similarities
 from lookalike.reid.trial import Trial
 from lookalike.report.curves import embedding_map, similarity_histogram
 from lookalike.report.rankings import heat_maps, ranked_lists
+from lookalike.spread import spread
 
 SHOWN_QUERIES, SHOWN_MATCHES = 12, 10
 FILES = ("ranked_lists.png", "activation.png", "similarities.png", "embedding_map.png")
@@ -40,8 +41,7 @@ def draw_evaluation(
         crops: the pixels of manifest rows, larger than the network sees them.
     """
     files = [folder / name for name in FILES]
-    spread = np.linspace(0, len(test.query.rows) - 1, SHOWN_QUERIES)
-    positions = np.unique(spread.round().astype(np.intp))  # each once, where there are fewer
+    positions = spread(len(test.query.rows), SHOWN_QUERIES)
     queries = crops(test.query.rows.iloc[positions])
     lists = test.lists(positions, SHOWN_MATCHES)
     matches = crops(test.gallery.rows.iloc[lists.indices.ravel()])
