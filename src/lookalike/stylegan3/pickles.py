@@ -32,6 +32,11 @@ from torch import Tensor
 from lookalike.kinds import kind_of
 
 MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save before the zip format
+ADVICE = {
+    "a safetensors file": ": a checkpoint of lookalike needs no import, gan.start takes it",
+    "a PyTorch file (.pt, .pth)": ": give NVIDIA's own .pkl",
+    "an HTML page": ": download the file itself",
+}
 TENSORFLOW = "dnnlib.tflib."  # modules of StyleGAN and StyleGAN2 for TensorFlow
 
 
@@ -80,7 +85,8 @@ def read_pickle(content: bytes) -> Any:
             truncated, damaged or no pickle.
     """
     if content[:1] != pickle.PROTO:
-        raise RefusedError(f"it is {kind_of(content)}, no pickle")
+        kind = kind_of(content)
+        raise RefusedError(f"it is {kind}, no pickle{ADVICE.get(kind, '')}")
     return _load(_Stream(content), NAMES)
 
 

@@ -213,8 +213,14 @@ ATTACKS = {
     "a picture": (b"\x89PNG\r\n\x1a\n", "it is a PNG picture, no pickle"),
     "an archive": (b"PK\3\4", "it is a zip archive, no pickle"),
     "torch.save": (b"PK\3\4" + bytes(26) + b"a/data.pkl", r"it is a PyTorch file \(.*, no pickle"),
-    "a web page": (b"<!DOCTYPE html><p>Sign in", "it is an HTML page, no pickle"),
-    "safetensors": (b"\x08" + bytes(7) + b'{"a":{}}', "it is a safetensors file, no pickle"),
+    "a web page": (
+        b"<!DOCTYPE html><p>Sign in",
+        "it is an HTML page, no pickle: download the file",
+    ),
+    "safetensors": (
+        b"\x08" + bytes(7) + b'{"a":{}}',
+        "it is a safetensors file, no pickle: a checkpoint of lookalike",
+    ),
     "a later protocol": (b"\x80\x09N.", "unsupported pickle protocol: 9"),
     "nothing on the stack": (hand_made(b"0"), "damaged"),
 }
