@@ -25,7 +25,7 @@ from lookalike.tracking import flatten
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-SHIPPED = ("pipelines", "weights", "dvc.yaml", ".dvcignore", "pyproject.toml", "requirements.lock")
+SHIPPED = ("pipelines", "dvc.yaml", ".dvcignore", "pyproject.toml", "requirements.lock")
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
 
@@ -108,6 +108,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     for name in SHIPPED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, repo.folder / name)
+    (repo.folder / "weights").mkdir()
+    shutil.copy(ROOT / "weights" / ".gitignore", repo.folder / "weights")
     # The stages depend on the library's source; it is the checkout's own.
     shutil.copytree(ROOT / "src", repo.folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     # The checkout's own: bytecode must not count as uncommitted code. mlruns/ has its own there.
@@ -157,6 +159,8 @@ def test_one_parent_run_with_a_child_per_stage(repository: Repository) -> None:
         for path in sorted(repository.folder.glob("artifacts/**/run.json"))
     }
     stages = repository.run("dvc", "stage", "list", "--name-only").split()
+    assert stages[:2] == ["code", "weights"]  # they record nothing but what others depend on
+    stages = stages[2:]
     assert set(runs) == {stage.replace("@", "/") for stage in stages}
     assert len({run["parent_run_id"] for run in runs.values()}) == 1
     assert len({run["run_id"] for run in runs.values()}) == len(stages)
@@ -316,3 +320,34 @@ def test_a_clone_gets_a_champion_from_what_dvc_lock_proves(
     assert "embedded with lookalike-reid v1" in clone.run(*embed)
     assert clone.run("git", "status", "--porcelain") == ""
     assert "Running stage" not in clone.run("dvc", "repro")
+
+
+def test_experiments_have_their_own_run_here_and_promote_nothing(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a temporary folder, after DVC has written params.yaml anew."""
+    repository.commit()
+    parameters = (repository.folder / "params.yaml").read_bytes()
+    changed = ("--set-param", "gates.max_frechet=11", "--set-param", "evaluate.ranks=[5,20]")
+    said = repository.run("dvc", "exp", "run", "--temp", "--name", "mine", *changed, "register")
+    assert "passed as experiment mine, not promoted" in said or "integrity.code" in said
+    assert (repository.folder / "params.yaml").read_bytes() == parameters
+    assert not list((repository.folder / ".dvc" / "tmp" / "exps").rglob("mlflow.db"))
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = mlflow.MlflowClient(tracking_uri(repository.folder))
+    experiment = client.get_experiment_by_name("lookalike")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in runs if run.info.run_name == "mine")
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {"register", "evaluate@baseline"} <= {run.info.run_name for run in children}
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    champion = client.get_model_version_by_alias("lookalike-reid", "champion")
+    assert int(champion.version) == 1
+
+    repository.run("dvc", "exp", "apply", "mine")
+    assert load_config(repository.folder / "params.yaml").gates.max_frechet == 11
+    assert repository.json("artifacts/register/verdict.json")["promoted"] is False
+    assert "rank_1" in repository.json("artifacts/evaluate/baseline/metrics.json")
+    repository.run("git", "checkout", "--quiet", ".")
+    repository.run("dvc", "checkout", "--quiet")
