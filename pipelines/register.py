@@ -64,7 +64,7 @@ def work(stage: Stage) -> None:
     if held_back and all(gate.name == "integrity.code" for gate in judged.failed):
         say(
             f"register: to promote it: `dvc exp apply {experiment()}`, `git commit --all`, then "
-            f"{REGISTER_AGAIN}; or set registry.promote_experiments"
+            f"{REGISTER_AGAIN}"
         )
 
 

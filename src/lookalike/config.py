@@ -430,7 +430,8 @@ class RegistryConfig(Section):
 
     experiment: Name = "lookalike"
     model: Name = "lookalike-reid"
-    # Whether `dvc exp run` may promote, as `dvc repro` does; it registers and judges either way.
+    # Whether `dvc exp run` may promote, as `dvc repro` does: for those who run everything with it.
+    # It registers and judges either way, and changed parameters must be committed either way.
     promote_experiments: bool = False
 
 
