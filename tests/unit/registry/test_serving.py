@@ -145,7 +145,7 @@ def test_the_served_model_is_on_a_gpu_where_there_is_one(
         monkeypatch.setattr(torch.cuda, "is_available", lambda found=available: found)
         context = PythonModelContext({"weights": str(weights)}, {"flip": True})
         EmbeddingModel().load_context(context)
-    assert devices == ["cuda", "cpu"]
+    assert [str(device) for device in devices] == ["cuda", "cpu"]
 
 
 @pytest.mark.parametrize(
