@@ -28,7 +28,7 @@ from lookalike.errors import UserError
 # Bounds are those of what works, not of what makes sense.
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
-Pixels = Annotated[int, Field(ge=8, le=4096)]  # a side of an image
+SideLength = Annotated[int, Field(ge=8, le=4096)]  # a side of an image
 Channels = Annotated[int, Field(gt=0, le=2**17)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
@@ -111,8 +111,8 @@ class ReidScheduleConfig(Section):
 class ReidConfig(Section):
     """ResNet50 with a batch-normalised embedding and one output per person; its training."""
 
-    height: Pixels = 48
-    width: Pixels = 24
+    height: SideLength = 48
+    width: SideLength = 24
     weights: Literal["none", "resnet50-imagenet"] = "none"
     embedding_dim: Channels | None = 256  # of the fc layer; null: no such layer, ResNet50's 2048
     bnneck: bool = False  # batch norm without shift, classifier without bias (Luo et al. 2019)
@@ -209,8 +209,8 @@ class GanConfig(Section):
     config: Literal["t", "r"] = "t"
     # What the networks are told about an image, so that the generator can be asked for it.
     condition: Literal["none", "person", "camera"] = "none"
-    height: Pixels = 64
-    width: Pixels = 32
+    height: SideLength = 64
+    width: SideLength = 32
     z_dim: Channels = 64
     w_dim: Channels = 64
     channel_base: Positive = 1024  # channels are this by the resolution, and at most the next
@@ -321,8 +321,8 @@ class VariationsConfig(Section):
 class GenerateConfig(Section):
     """What is generated, and the size of the stored crops."""
 
-    height: Pixels = 128
-    width: Pixels = 64
+    height: SideLength = 128
+    width: SideLength = 64
     batch_size: Positive = 16
     persons: PersonsConfig = PersonsConfig()
     variations: VariationsConfig = VariationsConfig()

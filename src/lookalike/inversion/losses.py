@@ -23,7 +23,7 @@ from lookalike.config import EncoderConfig
 from lookalike.errors import UserError
 
 Backbone = Literal["random", "vgg16-imagenet", "alexnet-imagenet"]
-Features = Callable[[Tensor], Tensor]  # [N, 3, H, W] in [-1, 1] -> [N, D], differentiable
+FeatureNetwork = Callable[[Tensor], Tensor]  # [N, 3, H, W] in [-1, 1] -> [N, D], differentiable
 RANDOM_SEED = 20180618  # any fixed number; the random backbone is part of the loss' definition
 
 
@@ -125,7 +125,7 @@ class InversionLoss:
     """
 
     def __init__(
-        self, config: EncoderConfig, w_avg: Tensor, perceptual: nn.Module, identity: Features
+        self, config: EncoderConfig, w_avg: Tensor, perceptual: nn.Module, identity: FeatureNetwork
     ):
         self.config, self.w_avg = config, w_avg
         self.perceptual, self.identity = perceptual, identity

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor
 from lookalike.inversion.encoder import Encoder, new_encoder
-from lookalike.inversion.losses import Features, InversionLoss
+from lookalike.inversion.losses import FeatureNetwork, InversionLoss
 from lookalike.seeds import derive_seed
 from lookalike.stylegan3.generator import Generator
 from lookalike.tracking import Tracker
@@ -28,7 +28,7 @@ def train_encoder(
     generator: Generator,
     *,
     perceptual: nn.Module,
-    identity: Features,
+    identity: FeatureNetwork,
     session: Session,
     resume: ResumeState,
     tracker: Tracker,

@@ -11,7 +11,7 @@ import torch
 
 from lookalike.data.loading import Images, resize_batch, to_tensor
 from lookalike.progress import Progress
-from lookalike.reid.model import ReidNet, full_precision, load_reid, score_settings
+from lookalike.reid.model import ReidNet, exact_float32, load_reid, score_settings
 
 SHOW_PROGRESS_FROM = 256  # images; fewer are done in a moment
 
@@ -79,7 +79,7 @@ class Embedder:
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
         visible = len(images) >= SHOW_PROGRESS_FROM
         with (
-            full_precision(self.device),
+            exact_float32(self.device),
             Progress("embed", len(images), visible=visible) as progress,
         ):
             for start in range(0, len(images), self.batch_size):

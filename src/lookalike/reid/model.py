@@ -302,7 +302,7 @@ def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:
 
 
 @contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
+def exact_float32(device: torch.device) -> Iterator[None]:
     """Float32 as such: no autocast, no TF32, whatever the caller has allowed."""
     before, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")

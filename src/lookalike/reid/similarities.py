@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lookalike.errors import UserError
 from lookalike.reid.labels import Indices
-from lookalike.reid.model import full_precision
+from lookalike.reid.model import exact_float32
 from lookalike.reid.trial import Trial
 
 DOTS = 4096  # exact similarities computed at once
@@ -101,7 +101,7 @@ class Cosines:
                 np.matmul(query.numpy(), self.rows(window).numpy().T, out=out[:, window].numpy())
         else:
             assert self._copy is not None
-            with full_precision(self.device):
+            with exact_float32(self.device):
                 torch.matmul(query, self._copy.T, out=out)
         return out
 

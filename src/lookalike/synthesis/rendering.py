@@ -24,7 +24,7 @@ from lookalike.training.session import Session
 Latents = Callable[[Sequence[PlannedImage]], Tensor]  # plans -> ws [N, num_ws, w_dim]
 
 
-class Crops(Protocol):
+class RenderSize(Protocol):
     """The size of stored crops, and how many are drawn at once; `config.GenerateConfig` is one."""
 
     @property
@@ -42,7 +42,7 @@ class Crops(Protocol):
 
 @torch.no_grad()
 def render(
-    plans: Sequence[PlannedImage], latents: Latents, generator: Generator, config: Crops
+    plans: Sequence[PlannedImage], latents: Latents, generator: Generator, config: RenderSize
 ) -> list[bytes]:
     """JPEG bytes of up to `config.batch_size` images, at the configured size of crops.
 
@@ -61,7 +61,7 @@ def write_images(
     plans: Sequence[PlannedImage],
     latents: Latents,
     generator: Generator,
-    config: Crops,
+    config: RenderSize,
     *,
     origin: Literal["person", "variation"],
     generator_digest: str,
@@ -132,7 +132,7 @@ def manifest_row(
     data: bytes,
     origin: Literal["person", "variation"],
     generator_digest: str,
-    config: Crops,
+    config: RenderSize,
 ) -> dict[str, object]:
     """The row of a generated image, `data` its encoded bytes; training split, no camera."""
     return {

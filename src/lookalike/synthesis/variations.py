@@ -20,7 +20,7 @@ from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import write_images
 from lookalike.training.session import Session
 
-Pixels = Callable[[Sequence[str]], Images]  # image_ids -> uint8 [N, H, W, 3]
+ReadPixels = Callable[[Sequence[str]], Images]  # image_ids -> uint8 [N, H, W, 3]
 
 STEP = (0.3, 0.7)  # between two images of one person the whole middle is that person
 
@@ -59,7 +59,7 @@ def plan_variations(
     return plans
 
 
-def pixels_of(sources: pd.DataFrame, root: Path, height: int, width: int) -> Pixels:
+def pixels_of(sources: pd.DataFrame, root: Path, height: int, width: int) -> ReadPixels:
     """A function from image_ids of `sources` to uint8 [N, height, width, 3], read when asked for.
 
     Raises (when called):
@@ -75,7 +75,9 @@ def pixels_of(sources: pd.DataFrame, root: Path, height: int, width: int) -> Pix
     return read
 
 
-def variation_latents(encoder: Encoder, plans: Sequence[PlannedImage], pixels: Pixels) -> Tensor:
+def variation_latents(
+    encoder: Encoder, plans: Sequence[PlannedImage], pixels: ReadPixels
+) -> Tensor:
     """Styles [N, num_ws, w_dim] of planned images, from the real images that they name."""
 
     def inverted(names: list[str]) -> Tensor:
