@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from lookalike import cli_data, cli_deploy, cli_latents, cli_profile, cli_servers, cli_weights
+from lookalike import (
+    cli_data,
+    cli_deploy,
+    cli_latents,
+    cli_measure,
+    cli_profile,
+    cli_servers,
+    cli_weights,
+)
 from lookalike.errors import UserError
 from lookalike.names import PARAMS
 
@@ -20,6 +28,7 @@ app.add_typer(cli_profile.app, name="profile")
 app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
+app.add_typer(cli_measure.app)
 app.add_typer(cli_servers.app)
 
 ENCODER = Path("artifacts/train_encoder/encoder.safetensors")

@@ -49,8 +49,9 @@ def search(
     model: Model = THE_CHAMPION,
 ) -> None:
     """Find the most similar pictures of a gallery and show them on one HTML page."""
+    from lookalike.disk import pictures_in
     from lookalike.progress import say
-    from lookalike.reid.gallery import Gallery, embed_pictures, pictures_in
+    from lookalike.reid.gallery import Gallery, embed_pictures
     from lookalike.report.search import Match, write_search_page
 
     if not query.exists():

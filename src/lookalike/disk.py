@@ -10,6 +10,7 @@ from pathlib import Path
 from lookalike.errors import UserError
 
 SHOWN = 4  # names in a message
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})  # by suffix, in any case
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -22,6 +23,21 @@ def files_below(folder: Path) -> list[Path]:
         UserError: a folder cannot be read.
     """
     return list(_walk(folder, frozenset()))
+
+
+def pictures_in(folder: Path) -> list[str]:
+    """The pictures of a folder and the folders in it, sorted, with forward slashes; links followed.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}")
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in files_below(folder)
+        if path.suffix.lower() in PICTURES
+    )
 
 
 def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:

@@ -134,17 +134,20 @@ def evaluate(
     ranking = join(gather_object([share])) if count > 1 else share
     reranked = None
     if rerank_too:
-        again = [_rerank(query_features, gallery_features, labels) if index == 0 else None]
+        again = [rank_reranked(query_features, gallery_features, labels) if index == 0 else None]
         (reranked,) = broadcast_object_list(again) if count > 1 else again
     return Evaluation(query, gallery, query_features, gallery_features, ranking, reranked)
 
 
-def _rerank(
+def rank_reranked(
     query: npt.NDArray[np.float32],
     gallery: npt.NDArray[np.float32],
     labels: tuple[Labels, Labels, Labels, Labels],
 ) -> Ranking:
-    """By k-reciprocal neighbours; one process does it, for most of it is one chain of products."""
+    """Rank by k-reciprocal neighbours, junk left out before.
+
+    One process does it, for most of it is one chain of products.
+    """
     kept = Trial(*labels).kept
     distances = np.full((len(query), len(gallery)), 2, dtype=np.float32)
     distances[:, kept] = rerank(query, gallery[kept])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lookalike.data.decoding import decode
 from lookalike.data.loading import Images, resize
-from lookalike.disk import files_below
+from lookalike.disk import pictures_in
 from lookalike.errors import UserError
 from lookalike.files import replacing
 from lookalike.kinds import kind_of_file
@@ -25,7 +25,6 @@ from lookalike.reid.embedder import SHOW_PROGRESS_FROM, Embedder
 from lookalike.reid.ranking import top_matches
 
 FORMAT = "lookalike-gallery 1"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 AT_ONCE = 128  # pictures decoded at once
 
 
@@ -133,21 +132,6 @@ def embed_folder(
         UserError: no such folder, no readable picture in it, or embeddings that are not finite.
     """
     return embed_pictures(folder, pictures_in(folder), embedder, model)
-
-
-def pictures_in(folder: Path) -> list[str]:
-    """The pictures of a folder and the folders in it, sorted, with forward slashes; links followed.
-
-    Raises:
-        UserError: no such folder.
-    """
-    if not folder.is_dir():
-        raise UserError(f"no folder at {folder}")
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in files_below(folder)
-        if path.suffix.lower() in SUFFIXES
-    )
 
 
 def embed_pictures(

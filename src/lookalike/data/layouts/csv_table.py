@@ -11,7 +11,6 @@ import io
 from pathlib import Path, PurePosixPath
 
 from lookalike.data.layouts.layout import (
-    IMAGE_SUFFIXES,
     OTHERS,
     SPLITS,
     Found,
@@ -26,6 +25,7 @@ from lookalike.data.layouts.layout import (
     read_text,
     settle,
 )
+from lookalike.disk import PICTURES
 from lookalike.errors import UserError
 
 TABLE = "images.csv"
@@ -50,7 +50,7 @@ def scan(root: Path) -> Scan:
             continue
         file = PurePosixPath(path.relative_to(root).as_posix())
         if not belongs(file):
-            detail = f"hidden, or not {', '.join(sorted(IMAGE_SUFFIXES))}"
+            detail = f"hidden, or not {', '.join(sorted(PICTURES))}"
             problems.append(Problem(file.as_posix(), "bad path", detail))
             continue
         split = row["split"].strip()

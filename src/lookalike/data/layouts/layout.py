@@ -11,13 +11,12 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from lookalike.data.archives import member_path
-from lookalike.disk import alike, files_below, some, what_is_in
+from lookalike.disk import PICTURES, alike, files_below, some, what_is_in
 from lookalike.errors import UserError
 from lookalike.kinds import kind_of
 
 DISTRACTOR, JUNK = "0000", "-1"  # persons of the splits distractor and junk, in every manifest
 SPLITS = ("train", "query", "gallery", "distractor", "junk")  # what a data set can say of an image
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 OTHERS = "others"  # the folder in a data set's own that holds the other data sets
 WHOLE = re.compile(r"0*[1-9][0-9]{0,8}")  # a camera's number; the manifest has 32 bits for it
 
@@ -79,7 +78,7 @@ class Layout:
 
 def is_image(path: Path | PurePosixPath) -> bool:
     """Whether a file counts as an image by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".")
 
 
 def count(images: Iterable[tuple[str, str]]) -> dict[str, Count]:

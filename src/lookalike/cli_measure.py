@@ -1,0 +1,113 @@
+"""Measuring what came from elsewhere: `lookalike evaluate` and `distance`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lookalike.metrics.features import FeatureExtractor
+
+app = typer.Typer()
+
+CACHE = Path(".lookalike/cache")
+
+
+class Space(StrEnum):
+    """Feature spaces of `lookalike distance`."""
+
+    efficientnet = "efficientnet-lite2"
+    inception = "inception"
+    reid = "reid"
+
+
+@app.command()
+def evaluate(
+    features: Annotated[
+        Path,
+        typer.Argument(
+            help="An npz file of any framework: query, gallery (a row of features per image), "
+            "query_persons, gallery_persons, query_cameras, gallery_cameras; person -1 is junk."
+        ),
+    ],
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Also rank by k-reciprocal neighbours.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Also write the numbers there, as JSON.")
+    ] = None,
+) -> None:
+    """Rank-1, 5, 10, mAP and mINP of features that were computed elsewhere."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lookalike.files import replacing
+    from lookalike.progress import say
+    from lookalike.reid.foreign import FeatureFile
+
+    ranking, again = FeatureFile.load(features).rank(rerank_too=rerank)
+    results = {"cosine": ranking.summary()}
+    if again is not None:
+        results["reranked"] = again.summary()
+    table = Table("ranked by", "rank-1", "rank-5", "rank-10", "mAP", "mAP trapezoidal", "mINP")
+    shown = ("rank_1", "rank_5", "rank_10", "mAP", "mAP_trapezoidal", "mINP")
+    for name, found in results.items():
+        table.add_row(name, *(f"{100 * found[metric]:.2f}" for metric in shown))
+    Console().print(table)
+    say(f"{found['queries']:.0f} queries, {found['invalid_queries']:.0f} without a match")
+    if ranking.problem:
+        say(ranking.problem)
+    if output is not None:
+        with replacing(output) as partial:
+            partial.write_text(json.dumps(results, indent=1) + "\n")
+
+
+@app.command()
+def distance(
+    real: Annotated[Path, typer.Argument(help="The folder to compare with.")],
+    other: Annotated[Path, typer.Argument(help="The folder to measure, say generated pictures.")],
+    features: Annotated[
+        Space, typer.Option(help="Feature space; the distances are called after it.")
+    ] = Space.efficientnet,
+    model: Annotated[
+        str, typer.Option("--model", help="Of reid: @champion, a version, or a file of weights.")
+    ] = "@champion",
+) -> None:
+    """Fréchet and kernel distance, precision and recall between the pictures of two folders."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lookalike.metrics.folders import compare_folders
+
+    distances, counts = compare_folders(real, other, _extractor(features, model), CACHE)
+    table = Table("measure", "value")
+    for name, value in distances.items():
+        table.add_row(name, f"{value:.4f}")
+    Console().print(table)
+    typer.echo(f"{counts['other']} pictures in {other} against {counts['real']} in {real}")
+
+
+def _extractor(space: Space, model: str) -> FeatureExtractor:
+    from lookalike.device import default_device
+
+    device = default_device()
+    if space is Space.efficientnet:
+        from lookalike.metrics.imagenet import ImagenetFeatures
+
+        return ImagenetFeatures(device=device)
+    from lookalike.metrics.features import InceptionFeatures, ReidFeatures
+
+    if space is Space.inception:
+        from lookalike.weights import find
+
+        return InceptionFeatures(find("inception-2015", Path.cwd()), device=device)
+    from lookalike.config import load_config
+    from lookalike.names import PARAMS
+    from lookalike.registry.chosen import choose_model
+
+    chosen = choose_model(load_config(PARAMS), Path.cwd(), model, device)
+    return ReidFeatures(chosen.embedder, chosen.description["weights_sha256"])
