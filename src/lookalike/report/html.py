@@ -28,12 +28,24 @@ PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; color: #1e1e1e; margin: 2em auto; max-width: 76em;
        padding: 0 1em; }
 table { border-collapse: collapse; margin: 1em 0; }
 th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: left; }
+/* Numbers stay side by side and scroll; sentences wrap, and on a phone stand below each other. */
+.table { overflow-x: auto; }
+.texts td { overflow-wrap: anywhere; }
+.texts td:first-child { overflow-wrap: normal; }
+@media (max-width: 48em) {
+  .texts thead { display: none; }
+  .texts tr { display: block; padding: .4em 0; border-bottom: 1px solid #ddd; }
+  .texts td { display: block; padding: 0; border: 0; text-align: left; }
+  .texts td:first-child { font-weight: bold; }
+  .texts td + td::before { content: attr(data-label) ": "; color: #666; font-weight: normal; }
+}
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .passed { color: #22963c; } .failed { color: #cd232d; font-weight: bold; }
 figure { margin: 1.5em 0; } img { max-width: 100%; } figcaption { color: #666; }

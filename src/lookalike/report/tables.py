@@ -43,18 +43,23 @@ class Table:
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def html(self) -> str:
-        """As an escaped HTML table; numbers have the class `number`."""
+        """As an escaped HTML table; numbers have the class `number`, a table of texts `texts`."""
+
+        def cell(tag: str, column: int, value: str) -> str:
+            label = f' data-label="{escape(self.header[column])}"' if tag == "td" else ""
+            kind = _html_class(value, self._numeric(column))
+            return f"<{tag}{kind}{label}>{escape(value)}</{tag}>"
 
         def line(tag: str, values: Sequence[str]) -> str:
-            cells = (
-                f"<{tag}{_html_class(value, self._numeric(c))}>{escape(value)}</{tag}>"
-                for c, value in enumerate(values)
-            )
-            return f"<tr>{''.join(cells)}</tr>\n"
+            return f"<tr>{''.join(cell(tag, c, value) for c, value in enumerate(values))}</tr>\n"
 
         body = "".join(line("td", row) for row in self.rows)
+        texts = (
+            ' class="texts"' if any(len(value) > LONG for row in self.rows for value in row) else ""
+        )
         return (
-            f"<table>\n<thead>{line('th', self.header)}</thead>\n<tbody>{body}</tbody>\n</table>\n"
+            f'<div class="table">\n<table{texts}>\n<thead>{line("th", self.header)}</thead>\n'
+            f"<tbody>{body}</tbody>\n</table>\n</div>\n"
         )
 
     def _numeric(self, column: int) -> bool:
@@ -62,6 +67,7 @@ class Table:
         return bool(values) and all(_NUMBER.fullmatch(value) for value in values)
 
 
+LONG = 32  # characters of a cell that is a text to read, not a number or a name
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?( %)?|nan|-?inf")
 _STYLES = {"passed": "green", "failed": "bold red"}
 

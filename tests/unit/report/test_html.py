@@ -33,6 +33,7 @@ def test_report_is_one_file_with_tables_figures_and_parameters_always_the_same(
     assert not re.search(r'(src|href)="(?!data:)', page)  # nothing is fetched from elsewhere
     assert "logo.png" not in page
     assert "Test set:" not in page
+    assert '<meta name="viewport" content="width=device-width' in page  # else a phone shrinks it
     assert report(artifacts) == page
 
 

@@ -61,4 +61,12 @@ def test_html_is_escaped(verdict: dict[str, Any]) -> None:
     html = gates_table(verdict["gates"]).html()
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
-    assert '<td class="failed">failed</td>' in html
+    assert '<td class="failed" data-label="verdict">failed</td>' in html
+
+
+def test_texts_wrap_and_numbers_scroll() -> None:
+    """In headless Chromium nothing was cut off at 1,400 and at 390 pixels."""
+    texts = Table(["gate", "reason"], [["integrity.run", "the training run did not finish at all"]])
+    numbers = Table(["arm", "mAP"], [["baseline", "39.07"]])
+    assert '<div class="table">\n<table class="texts">' in texts.html()
+    assert '<div class="table">\n<table>' in numbers.html()
