@@ -79,7 +79,8 @@ def opened(root: Path) -> Ledger:
 def three_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with versions 1 to 3 of the model, which tests copy.
 
-    Made in this process, so that what MLflow prepares at its first use is there in every fork.
+    Made and used in this process, so that what MLflow and SQLAlchemy prepare at their first use is
+    there in every fork.
     """
     root = tmp_path_factory.mktemp("ledger")
     with pytest.MonkeyPatch.context() as patch:
@@ -89,14 +90,16 @@ def three_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
         client.create_registered_model(name)
         for _ in range(3):
             client.create_model_version(name, "test:nothing")
+        shutil.copytree(root / "mlruns", root / "untouched")
+        promote_all(root, 1, 2).rollback()
         seen(root)
-    return root
+    return root / "untouched"
 
 
 @pytest.fixture
 def root(three_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copytree(three_versions / "mlruns", tmp_path / "mlruns")
+    shutil.copytree(three_versions, tmp_path / "mlruns")
     return tmp_path
 
 
