@@ -21,6 +21,7 @@ from lookalike.registry.evidence import (
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure
 from lookalike.reid.pictures.evaluation import draw_evaluation, top_matches_frame
+from lookalike.report.headline import arm_headline, of_part, write_headline
 from lookalike.training.session import Session
 from pipelines.stage import ARTIFACTS, MANIFEST, Stage, chosen_arm, run
 
@@ -81,6 +82,9 @@ def work(stage: Stage, arm: str) -> None:
         | {f"validation_{key}": value for key, value in validation.items()}
         | {f"camera_{c}_rank_1": v for c, v in test.ranking.rank_1_by_camera().items()}
     )
+    headline = arm_headline(summary, validation)
+    write_headline(headline, stage.folder)
+    stage.tracker.headline(of_part(arm, headline))
     stage.dataset(test.query.rows, "query")
     say(f"{stage.name}: rank-1 {metrics['rank_1']:.1%}, mAP {metrics['mAP']:.1%}")
     if test.ranking.problem:

@@ -18,6 +18,7 @@ from lookalike.filtering.detectors import load_detector
 from lookalike.filtering.filter import Crops
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
+from lookalike.report.headline import filter_headline, of_part, write_headline
 from lookalike.report.verdicts import kept_and_rejected
 from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, run
 
@@ -59,7 +60,10 @@ def work(stage: Stage, kind: str) -> None:
         f"threshold_{name}": step["threshold"] for name, step in result.summary["steps"].items()
     }
     stage.tracker.metrics({"pass_rate": result.summary["pass_rate"], **rates, **bounds})
-    stage.dataset(result.kept, "filtered", stage.folder / "manifest.parquet")
+    headline = filter_headline(result.summary)
+    write_headline(headline, stage.folder)
+    stage.tracker.headline(of_part(kind, headline))
+    stage.dataset(result.kept, "filtered", kind)
     kept, count = len(result.kept), len(result.scores)
     say(f"{stage.name}: kept {kept} of {count} images")
     if kept == 0:

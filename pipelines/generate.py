@@ -78,7 +78,7 @@ def work(stage: Stage, kind: str) -> None:
     stage.tracker.metrics(
         {"images": len(manifest), "persons": float(manifest["person_id"].nunique())}
     )
-    stage.dataset(manifest, "generated", stage.folder / "manifest.parquet")
+    stage.dataset(manifest, "generated", kind)
     say(f"{stage.name}: {len(manifest)} images")
 
 

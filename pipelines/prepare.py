@@ -24,7 +24,7 @@ def work(stage: Stage) -> None:
         | {f"persons_{split}": count for split, count in persons.items()}
         | {"problems": len(problems)}
     )
-    stage.dataset(manifest, "source", stage.folder / "manifest.parquet")
+    stage.dataset(manifest, "source", stage.folder.name)
     summary = ", ".join(f"{split} {count} images" for split, count in sorted(counts.items()))
     say(f"prepare: {summary}; {len(problems)} problems")
 

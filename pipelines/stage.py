@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from lookalike.config import ArmConfig, Config, load_config
+from lookalike.data.manifest import write_manifest
 from lookalike.failures import last_words
 from lookalike.files import md5_file, sha256_file
 from lookalike.names import PARAMS
@@ -47,9 +49,15 @@ class Stage:
             Path(".lookalike/resume"), self.name.replace("@", "-"), fingerprint(*parts)
         )
 
-    def dataset(self, frame: pd.DataFrame, context: str, path: Path = MANIFEST) -> None:
-        """Record the rows that the stage works on, under DVC's digest of their manifest."""
-        self.tracker.dataset(frame, path.parent.name, md5_file(path), context)
+    def dataset(self, frame: pd.DataFrame, context: str, name: str = MANIFEST.parent.name) -> None:
+        """Record the rows that the stage works on, under DVC's digest of a manifest of them.
+
+        Of an output such as `trained_on.parquet` that is the digest in `dvc.lock`.
+        """
+        with TemporaryDirectory() as scratch:
+            manifest = Path(scratch) / MANIFEST.name
+            write_manifest(frame, manifest)
+            self.tracker.dataset(frame, name, md5_file(manifest), context)
 
 
 def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:

@@ -12,6 +12,7 @@ from lookalike.metrics.comparison import Comparison
 from lookalike.metrics.features import FeatureExtractor, InceptionFeatures, ReidFeatures
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
+from lookalike.report.headline import generator_headline, write_headline
 from lookalike.seeds import derive_seed
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan
 from lookalike.stylegan3.classes import Classes
@@ -50,9 +51,9 @@ def work(stage: Stage) -> None:
         report = transfer(path, gan.generator, gan.discriminator, gan.projected)
         gan.average.load_state_dict(gan.generator.state_dict())
     if session.is_main:
-        table = stage.folder / "transfer.json"
-        report.write(table)
-        stage.tracker.artifact(table)
+        layers = stage.folder / "transfer.json"
+        report.write(layers)
+        stage.tracker.artifact(layers)
         say(f"train_gan: start {gan_config.start}: {report}")
 
     stage.tracker.params({"gan": gan_config.model_dump(), "seed": config.seed})
@@ -99,7 +100,11 @@ def work(stage: Stage) -> None:
             provenance,
             projected=gan.projected,
         )
-        pd.DataFrame(history).to_csv(stage.folder / "history.csv", index=False)
+        table = pd.DataFrame(history)
+        table.to_csv(stage.folder / "history.csv", index=False)
+        headline = generator_headline(table)
+        write_headline(headline, stage.folder)
+        stage.tracker.headline(headline)
         write_manifest(rows, stage.folder / "trained_on.parquet")
         resume.discard()
 

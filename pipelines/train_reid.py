@@ -49,7 +49,7 @@ def work(stage: Stage, name: str) -> None:
             "synthetic_images": int((rows["origin"] != "real").sum()),
         }
     )
-    stage.dataset(rows, "training")
+    stage.dataset(rows, "training", name)
     initial, start = None, ""
     if reid.weights != "none":
         path = find(reid.weights, stage.root)

@@ -26,7 +26,7 @@ def work(stage: Stage) -> None:
     stage.tracker.artifact(stage.folder / "verdict.json")
     stage.tracker.artifact(docs, "data_docs")
     stage.tracker.metrics({"success": float(verdict.success), "images": len(verdict.accepted)})
-    stage.dataset(manifest, "validation", INPUTS[0])
+    stage.dataset(manifest, "validation", INPUTS[0].parent.name)
     verdict.check()
     write_manifest(verdict.accepted, stage.folder / "manifest.parquet")
     (nothing,) = added_manifests(ArmConfig(images=("none",)))

@@ -10,7 +10,8 @@ from urllib.parse import quote, unquote
 # password may hold / : and @ itself, so that more may vanish than was secret, and never less.
 _BEFORE_HOST = re.compile(r"(?<=://)(?!/)\S*@")
 _IN_QUERY = re.compile(
-    r"([?&;][\w.-]*(?:password|passwd|pwd|secret|token|credential|signature|sig|key|odbc_connect)"
+    r"([?&;](?!viewStateShareKey=)"  # MLflow's name of a view
+    r"[\w.-]*(?:password|passwd|pwd|secret|token|credential|signature|sig|key|odbc_connect)"
     r"[\w.-]*=)[^&;\s'\"]*",
     re.IGNORECASE,
 )

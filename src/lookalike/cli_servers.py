@@ -17,6 +17,7 @@ from lookalike.names import PARAMS, THE_CHAMPION
 app = typer.Typer()
 
 LOCALHOST = "127.0.0.1"
+VIEW = "lookalike"  # what MLflow's UI calls our columns
 
 
 def _port(what: str) -> typer.models.OptionInfo:
@@ -29,14 +30,19 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     """Open MLflow's UI on this repository's runs and models."""
     from lookalike.config import load_config
     from lookalike.progress import say
+    from lookalike.report.headline import view
     from lookalike.store import connect, own_folder
     from lookalike.tracking import reconcile
 
     check_port(LOCALHOST, port)
-    store = connect(load_config(PARAMS), Path.cwd())
+    config = load_config(PARAMS)
+    store = connect(config, Path.cwd())
     reconcile(store)  # what kill -9 left as running
+    columns = view(list(config.arms))
+    store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{VIEW}", columns)
     # MLflow opens at its other face, for language models, which shows no run.
-    page = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
+    page = f"#/experiments/{store.experiment_id}/runs"
+    page += f"?workflowType=machine_learning&viewStateShareKey={VIEW}"
     if store.uri.startswith("http"):
         say(f"the runs are on a server; open {store.uri.rstrip('/')}/{page}")
         return

@@ -44,6 +44,9 @@ class Tracker(Protocol):
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Points of curves; `step` counts images seen while training."""
 
+    def headline(self, values: Mapping[str, float]) -> None:
+        """The few figures that the whole pipeline is compared by, beside its name."""
+
     def tags(self, values: Mapping[str, str]) -> None:
         """Free text about the run."""
 
@@ -63,6 +66,9 @@ class NullTracker:
         """See Tracker."""
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """See Tracker."""
+
+    def headline(self, values: Mapping[str, float]) -> None:
         """See Tracker."""
 
     def tags(self, values: Mapping[str, str]) -> None:
@@ -125,6 +131,10 @@ class MlflowTracker:
         points = [Metric(key, float(value), now, int(step)) for key, value in values.items()]
         self.store.client.log_batch(self.run_id, metrics=points)
 
+    def headline(self, values: Mapping[str, float]) -> None:
+        """See Tracker; in the parent run, which MLflow lists."""
+        MlflowTracker(self.store, self.parent_run_id, "", self.root).metrics(values)
+
     def tags(self, values: Mapping[str, str]) -> None:
         """See Tracker."""
         from mlflow.entities import RunTag
@@ -185,7 +195,9 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
         parent = _newest(store, f"tags.`lookalike.pipeline` = '{digest}' and {IS_PARENT}")
         if parent is None:
             tags = {**common, "lookalike.kind": "pipeline"}
-            name = experiment() or f"{config.profile} {digest}"
+            name = experiment() or f"{config.profile} {sha[:7]}"
+            if dirty and not experiment():
+                name += f" + edits {digest[:4]}"
             parent = client.create_run(store.experiment_id, tags=tags, run_name=name)
             # All of them, so that two pipelines can be compared; stages record their own parts.
             MlflowTracker(store, parent.info.run_id, "", root).params(config.model_dump())

@@ -18,13 +18,15 @@ import pytest
 import yaml
 
 from lookalike.config import Config, load_config
-from lookalike.data.manifest import read_manifest
+from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.data.manifest import test_protocol as protocol_of_test
 from lookalike.files import md5_file
 from lookalike.store import tracking_uri
 from lookalike.tracking import flatten
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+MANIFEST = "artifacts/validate/manifest.parquet"
 SHIPPED = ("pipelines", "dvc.yaml", ".dvcignore", "pyproject.toml", "requirements.lock")
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
@@ -138,6 +140,13 @@ def test_a_champion_comes_out_and_every_gate_passes(repository: Repository) -> N
     assert "nobody is left to roll" in repository.run("lookalike", "rollback", status=2)
 
 
+def test_metrics_for_people_fit_on_a_screen(repository: Repository) -> None:
+    """Settings, cameras and steps of the filter are data for machines."""
+    table = repository.run("dvc", "metrics", "show").splitlines()
+    assert max(map(len, table)) <= 120
+    assert len(table) == 1 + 3 + 2 + 1  # heading, arms, kinds, generator
+
+
 def test_no_stage_runs_twice(repository: Repository) -> None:
     assert "Running stage" not in repository.run("dvc", "repro")
 
@@ -215,7 +224,9 @@ def kept_files(client: mlflow.MlflowClient, run_id: str, folder: str = "") -> It
             yield item.path
 
 
-def test_mlflow_holds_every_stage(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_holds_every_stage(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Parameters, data sets, curves, pictures and tags, read as MLflow's UI would."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     client = mlflow.MlflowClient(tracking_uri(repository.folder))
@@ -230,6 +241,17 @@ def test_mlflow_holds_every_stage(repository: Repository, monkeypatch: pytest.Mo
     values = {name: str(value) for name, value in flatten(config.model_dump()).items()}
     assert parent.data.params == values
     commit = repository.run("git", "rev-parse", "HEAD").strip()
+    assert parent.info.run_name == f"embedded {commit[:7]}"
+    arms, kinds = ("baseline", "persons", "variations"), ("persons", "variations")
+    assert set(parent.data.metrics) == {
+        "frechet_reid",
+        *(f"{name}/{arm}" for name in ("rank_1", "mAP", "validation_mAP") for arm in arms),
+        *(f"pass_rate/{kind}" for kind in kinds),
+    }
+    measured = repository.json("artifacts/evaluate/persons/metrics.json")
+    assert parent.data.metrics["mAP/persons"] == measured["mAP"]
+    asked = tmp_path / "query.parquet"
+    write_manifest(protocol_of_test(read_manifest(repository.folder / MANIFEST))[0], asked)
     for stage, (section, dataset, context, curves, files) in RECORDS.items():
         run = stages[stage]
         written = repository.folder / "artifacts" / stage.replace("@", "/")
@@ -245,8 +267,11 @@ def test_mlflow_holds_every_stage(repository: Repository, monkeypatch: pytest.Mo
         assert expected and expected.items() <= params.items(), stage
         (given,) = run.inputs.dataset_inputs
         manifest = repository.folder / "artifacts" / dataset / "manifest.parquet"
-        assert given.dataset.name == manifest.parent.name, stage
-        assert given.dataset.digest == md5_file(manifest), stage
+        rows = {"training": written / "trained_on.parquet", "query": asked}.get(context, manifest)
+        assert given.dataset.digest == md5_file(rows), stage
+        # An arm's rows are no other arm's.
+        of_arm = stage.startswith("train_reid@")
+        assert given.dataset.name == (written if of_arm else manifest.parent).name, stage
         assert [tag.value for tag in given.tags] == [context], stage
 
         assert run.data.metrics["seconds"] > 0 and run.data.metrics["peak_memory_mb"] > 0

@@ -102,10 +102,14 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
 
 def test_the_ui_shows_the_runs_the_artifacts_and_the_model(shown: Ui) -> None:
     page = re.fullmatch(rf"open {shown.address}/#/experiments/(\d+)/runs\?(\S+) .*\n", shown.said)
-    assert page and page[2] == "workflowType=machine_learning", shown.said
+    view = "workflowType=machine_learning&viewStateShareKey=lookalike"
+    assert page and page[2] == view, shown.said
     api, run = f"{shown.address}/api/2.0/mlflow", shown.tracker
     runs = ask(f"{api}/runs/search", experiment_ids=[page[1]])["runs"]
     assert {run.run_id, run.parent_run_id} <= {found["info"]["run_id"] for found in runs}
+    experiment = ask(f"{api}/experiments/get?experiment_id={page[1]}")["experiment"]
+    tags = {tag["key"]: tag["value"] for tag in experiment["tags"]}
+    assert "`mAP/baseline`" in tags["mlflow.sharedViewState.lookalike"]
     model = Config().registry.model
     found = ask(f"{api}/registered-models/get?name={model}")["registered_model"]
     assert found["aliases"] == [{"alias": CHAMPION, "version": "1"}]

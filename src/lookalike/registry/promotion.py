@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 FOLDER = "candidate"  # the run's artifact folder with evidence and pictures
+SHOWN = ("rank_1", "mAP")
 PICTURES = "pictures"  # in that folder
 MODEL = "model"  # the packed model, where it is downloaded
 
@@ -83,7 +84,8 @@ class Registry(Ledger):
                 "lookalike.dirty": str(bool(evidence.uncommitted)).lower(),
                 "lookalike.weights_md5": evidence.weights_md5,
                 "lookalike.evaluation": evidence.evaluation.fingerprint,
-                **{f"lookalike.{k}": f"{v:.6g}" for k, v in evidence.evaluation.metrics.items()},
+                # What `registry show` lists; the model card and the evidence have the rest.
+                **{f"lookalike.{k}": f"{evidence.evaluation.metrics[k]:.6g}" for k in SHOWN},
             }
             card = model_card(self.name, arm, evidence, self.config)
             (folder / "model_card.md").write_text(card)

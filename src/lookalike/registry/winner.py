@@ -16,6 +16,7 @@ from lookalike.registry.paired import CONFIDENCE
 from lookalike.registry.promotion import Registry
 from lookalike.registry.remeasure import remeasure
 from lookalike.registry.verdict import Gate
+from lookalike.report.headline import read_headline
 from lookalike.spread import spread
 from lookalike.tracking import MlflowTracker
 
@@ -82,4 +83,6 @@ def judge_winner(
     version = registry.register(tracker, arm, weights, evidence, pictures)
     measure = remeasure(config, manifest, root)
     decision = registry.promote(version, dry_run=dry_run, remeasure=measure)
+    # Of all stages, those too whose outputs DVC had and did not make again.
+    tracker.headline(read_headline(artifacts, list(config.arms)))
     return Judgement(choice, registry.name, version, evidence, decision)
