@@ -32,7 +32,7 @@ def data_render(
     What is not given comes from data.rendered in params.yaml. The folder that data.dvc describes
     is checked against it afterwards.
     """
-    from lookalike.config import RenderedConfig, load_config
+    from lookalike.config import RenderedConfig, checked, load_config
     from lookalike.data.population import render_population
     from lookalike.progress import say
 
@@ -55,7 +55,7 @@ def data_render(
     absent = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is None]
     if absent:
         raise UserError(f"no data.rendered in params.yaml to read from: give {', '.join(absent)}")
-    size = RenderedConfig.model_validate(given)
+    size = checked(RenderedConfig, given, "data render")
     if is_versioned and DATA_FILE.is_file() and not asked and not _difference_from_versioned():
         say(f"{output} is what {DATA_FILE} describes; nothing to do")
         return

@@ -9,7 +9,7 @@ is a DVC parameter of that stage, so a change re-runs what it concerns and no mo
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -61,6 +61,9 @@ class Section(BaseModel):
             if isinstance(value, bool) and field and field.annotation in (int, float):
                 raise ValueError(f"{name} is a number, not {str(value).lower()}")
         return values
+
+
+S = TypeVar("S", bound=Section)
 
 
 class RenderedConfig(Section):
@@ -510,11 +513,20 @@ def parse_config(values: object, path: Path) -> Config:
     Raises:
         UserError: names every wrong key in one line.
     """
+    return checked(Config, values, str(path))
+
+
+def checked(kind: type[S], values: object, source: str) -> S:
+    """Parameters of one kind, from a file or from options that `source` names.
+
+    Raises:
+        UserError: names every wrong key in one line.
+    """
     try:
-        return Config.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}"
             for e in error.errors()
         )
-        raise UserError(f"{path}: {problems}") from error
+        raise UserError(f"{source}: {problems}") from error

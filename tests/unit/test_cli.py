@@ -65,6 +65,11 @@ def test_a_question_to_the_registry_loads_no_network(
     ("arguments", "message"),
     [
         (["summary"], "no parameter file at params.yaml"),
+        (
+            "data render --seed 1 --train-persons 2147483648 --test-persons 2 --images-per-person 4 "
+            "--distractors 0 --junk 0".split(),
+            "data render: train_persons: Input should be less than 2147483648",
+        ),
         (["data", "import", "nowhere"], "nothing at nowhere"),
         (["data", "render", "--output", "x"], "give --seed, --train-persons"),
         (["data", "render", "--seed", "3", "--junk", "0"], "give --train-persons"),
