@@ -66,8 +66,22 @@ def test_a_question_to_the_registry_loads_no_network(
     [
         (["summary"], "no parameter file at params.yaml"),
         (
-            "data render --seed 1 --train-persons 2147483648 --test-persons 2 --images-per-person 4 "
-            "--distractors 0 --junk 0".split(),
+            [
+                "data",
+                "render",
+                "--seed",
+                "1",
+                "--train-persons",
+                "2147483648",
+                "--test-persons",
+                "2",
+                "--images-per-person",
+                "4",
+                "--distractors",
+                "0",
+                "--junk",
+                "0",
+            ],
             "data render: train_persons: Input should be less than 2147483648",
         ),
         (["data", "import", "nowhere"], "nothing at nowhere"),
