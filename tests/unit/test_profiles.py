@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +156,11 @@ def test_profiles_are_listed_and_shown(call) -> None:
         "study",
     ]
     assert "no profile none" in call("show", "none")[1]
+
+
+def test_no_test_depends_on_the_profile_in_use() -> None:
+    """Those that look at params.yaml itself take whatever it holds."""
+    may = {"test_profiles.py", "test_rewritten_by_dvc.py"}
+    reads = re.compile(r"""(parents\[\d\]|ROOT|REPOSITORY) / "params\.yaml\"""")
+    files = sorted((FOLDER.parent / "tests").rglob("*.py"))
+    assert [f.name for f in files if f.name not in may and reads.search(f.read_text())] == []

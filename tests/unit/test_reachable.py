@@ -23,15 +23,13 @@ from lookalike import reachable
 from lookalike.cli import main
 from lookalike.reachable import explained
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
-
 
 @pytest.fixture
 def show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], tuple[int, list[str]]]:
     """`lookalike registry show` in a folder of its own: status, and lines on stderr."""
-    shutil.copy(PARAMS, tmp_path)
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")

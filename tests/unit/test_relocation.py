@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.config import load_config
+from lookalike.config import Config
 from lookalike.errors import UserError
 from lookalike.relocation import LOCATIONS, relocate
 from lookalike.store import connect, settle, tracking_uri
 
-CONFIG = load_config(Path(__file__).parents[2] / "params.yaml")
+CONFIG = Config()
 
 
 @pytest.fixture(autouse=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from lookalike.config import Config, load_config
+from lookalike.config import Config
 from lookalike.registry.evidence import Evidence, Measurement
 from lookalike.registry.model_card import model_card
 
-SHIPPED = load_config(Path(__file__).parents[3] / "params.yaml").model_dump()
+SHIPPED = Config().model_dump()
 EVIDENCE = Evidence(
     evaluation=Measurement(
         "abc",
