@@ -351,7 +351,8 @@ def test_experiments_have_their_own_run_here_and_promote_nothing(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a temporary folder, after DVC has written params.yaml anew."""
-    repository.commit()
+    if repository.run("git", "status", "--porcelain"):
+        repository.commit()
     parameters = (repository.folder / "params.yaml").read_bytes()
     changed = ("--set-param", "gates.max_frechet=11", "--set-param", "evaluate.ranks=[5,20]")
     said = repository.run("dvc", "exp", "run", "--temp", "--name", "mine", *changed, "register")
