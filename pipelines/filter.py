@@ -20,7 +20,7 @@ from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.report.headline import filter_headline, of_part, write_headline
 from lookalike.report.verdicts import kept_and_rejected
-from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, run
+from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, note_baseline, run
 
 
 def generated_manifest(kind: str) -> Path:
@@ -45,6 +45,7 @@ def work(stage: Stage, kind: str) -> None:
     result = filter_manifest(generated, real, detector, config.filter)
 
     write_manifest(result.kept, stage.folder / "manifest.parquet")
+    note_baseline(stage.folder / "manifest.parquet", BASELINE)
     write_scores(result.scores, stage.folder / "scores.parquet")
     (stage.folder / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
     result.curves.to_csv(stage.folder / "rejection.csv", index=False)

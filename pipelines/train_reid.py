@@ -6,17 +6,19 @@ from functools import partial
 
 import pandas as pd
 
-from lookalike.data.loading import load_images
+from lookalike.data.loading import load_images, resize_batch
 from lookalike.data.manifest import read_manifest, validation_protocol, write_manifest
+from lookalike.errors import UserError
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
-from lookalike.reid.model import ReidNet, read_state, save_reid
+from lookalike.reid.model import ReidNet, load_reid, read_classes, read_state, save_reid
+from lookalike.reid.targets import Targets, soft_labels
 from lookalike.reid.trainer import train_reid
 from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.session import Session
 from lookalike.weights import find
-from pipelines.stage import MANIFEST, Stage, added_manifests, chosen_arm, content, run
+from pipelines.stage import BASELINE, MANIFEST, Stage, added_manifests, chosen_arm, content, run
 
 # Of the curves that validation draws. What `evaluate.ranks` reports is no reason to train again.
 RANKS = (1, 5, 10)
@@ -25,10 +27,18 @@ RANKS = (1, 5, 10)
 def work(stage: Stage, name: str) -> None:
     """Train the arm `name`, measuring on the validation persons along the way."""
     config, reid, arm = stage.config, stage.config.reid, stage.config.arms[name]
+    policy = arm.policy
     manifest = read_manifest(MANIFEST)
-    added = [select(read_manifest(path), arm) for path in added_manifests(arm)]
-    rows = pd.concat([real_rows(manifest, arm), *added], ignore_index=True)
+    added = {path: select(read_manifest(path), arm) for path in added_manifests(arm)}
+    empty = [path for path, kept in added.items() if kept.empty]
+    if empty and "none" not in arm.images:
+        raise UserError(
+            f"{empty[0]} names no image: the filters kept nothing for arms.{name} to add; relax "
+            f"filter.*, or take {empty[0].parent.name} out of arms.{name}.images"
+        )
+    rows = pd.concat([real_rows(manifest, arm), *added.values()], ignore_index=True)
     persons = rows["person_id"].tolist()
+    generated = (rows["origin"] != "real").to_numpy()
 
     session = Session(config.seed, reid.precision)
     images = load_images(rows, stage.root, reid.height, reid.width, description="decode train")
@@ -46,7 +56,7 @@ def work(stage: Stage, name: str) -> None:
         {
             "train_images": len(rows),
             "train_persons": rows["person_id"].nunique(),
-            "synthetic_images": int((rows["origin"] != "real").sum()),
+            "synthetic_images": int(generated.sum()),
         }
     )
     stage.dataset(rows, "training", name)
@@ -56,11 +66,22 @@ def work(stage: Stage, name: str) -> None:
         initial, start = read_state(path), content(path)
     # What decides which weights are best counts too: flip and the validation persons.
     held_out = content(manifest[manifest["split"] == "val"])
-    resume = stage.resume(reid, config.seed, content(rows), start, config.evaluate.flip, held_out)
+    soft, teacher = None, ""
+    if arm.label == "soft":
+        model, teacher = load_reid(BASELINE), content(BASELINE)
+        classes, device = read_classes(BASELINE), session.device
+        crops = resize_batch(images[generated], model.height, model.width)
+        soft = soft_labels(model, classes, crops, device=device)
+    resume = stage.resume(
+        reid, config.seed, content(rows), start, config.evaluate.flip, held_out, policy, teacher
+    )
     model, history = train_reid(
         reid,
         images,
         persons,
+        generated=generated,
+        policy=policy,
+        soft=soft,
         session=session,
         resume=resume,
         tracker=stage.tracker,
@@ -68,7 +89,8 @@ def work(stage: Stage, name: str) -> None:
         validate=validate,
     )
     if session.is_main:
-        save_reid(stage.folder / "model.safetensors", model, reid, sorted(set(persons)))
+        classes = Targets(persons, generated, policy, soft).classes
+        save_reid(stage.folder / "model.safetensors", model, reid, classes)
         table, curves = pd.DataFrame(history), stage.folder / "history.csv"
         table.to_csv(curves, index=False)
         stage.tracker.artifact(curves)
@@ -76,10 +98,12 @@ def work(stage: Stage, name: str) -> None:
         measured = table.filter(regex="^images$|^validation_").dropna()
         measured.to_csv(stage.folder / "validation.csv", index=False)
         write_manifest(rows, stage.folder / "trained_on.parquet")
-        say(f"{stage.name}: {len(rows)} images of {len(set(persons))} persons")
+        say(f"{stage.name}: {len(rows)} images of {len(classes)} classes")
         resume.discard()
 
 
 if __name__ == "__main__":
     arm, settings = chosen_arm()
-    run(f"train_reid@{arm}", partial(work, name=arm), [MANIFEST, *added_manifests(settings)])
+    teachers = [BASELINE] if settings.label == "soft" else []
+    inputs = [MANIFEST, *added_manifests(settings), *teachers]
+    run(f"train_reid@{arm}", partial(work, name=arm), inputs)

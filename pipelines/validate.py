@@ -10,7 +10,7 @@ from lookalike.config import ArmConfig
 from lookalike.data.expectations import validate_manifest
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.progress import say
-from pipelines.stage import ARTIFACTS, Stage, added_manifests, run
+from pipelines.stage import ARTIFACTS, Stage, added_manifests, note_baseline, run
 
 INPUTS = [ARTIFACTS / "prepare" / "manifest.parquet", ARTIFACTS / "prepare" / "problems.parquet"]
 
@@ -31,6 +31,7 @@ def work(stage: Stage) -> None:
     write_manifest(verdict.accepted, stage.folder / "manifest.parquet")
     (nothing,) = added_manifests(ArmConfig(images=("none",)))
     write_manifest(verdict.accepted.head(0), nothing)
+    note_baseline(nothing, None)
     say(f"validate: {verdict.summary()}")
 
 

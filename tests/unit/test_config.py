@@ -111,6 +111,54 @@ def test_config_is_frozen() -> None:
         ({"arms__far": {"images": []}}, ["arms.far.images", "at least 1"]),
         ({"arms__far": {"images": ["none", "persons"]}}, ["arms.far.images", "or none alone"]),
         ({"arms__far": {"images": ["persons"] * 2}}, ["arms.far.images", "each kind once"]),
+        (
+            {"arms__far": {"images": ["none"], "label": "uniform"}},
+            ["arms.far", "[none] adds no generated images"],
+        ),
+        (
+            {"arms__far": {"images": ["persons"], "epochs": [0, 2]}},
+            ["arms.far", "epochs needs batch_share"],
+        ),
+        (
+            {"arms__far": {"images": ["persons"], "own_statistics": True}},
+            ["arms.far", "own_statistics needs batch_share"],
+        ),
+        (
+            {"arms__far": {"images": ["persons"], "batch_share": 0.5, "epochs": [2, 2]}},
+            ["arms.far", "the first one after it"],
+        ),
+        (
+            {"arms__far": {"images": ["persons"], "batch_share": 0.5, "epochs": [2, 9]}},
+            ["arms.far: epochs ends at 9, and reid.epochs is 8"],
+        ),
+        (
+            {"arms__far": {"images": ["persons"], "batch_share": 0.02}},
+            ["arms.far: batch_share: 0.02", "63 real images and 1 generated ones"],
+        ),
+        (
+            {"arms__far": {"images": ["persons"], "batch_share": 1}},
+            ["arms.far.batch_share", "less than 1"],
+        ),
+        (
+            {"arms__far": {"images": ["persons"], "label": "soft"}, "reid__images_per_person": 4},
+            ["arms.far: label: soft leaves images without a person", "set batch_share"],
+        ),
+        (
+            {
+                "arms__far": {"images": ["persons"], "batch_share": 0.95},
+                "reid__images_per_person": 4,
+                "reid__loss__triplet": 0.3,
+            },
+            ["arms.far: batch_share: 0.95 leaves 4 real images", "two persons"],
+        ),
+        (
+            {
+                "data__others": {"duke": "dukemtmc"},
+                "arms__far": {"images": ["persons"], "label": "soft", "real": ["duke"]},
+            },
+            ["arms.far", "the baseline, which knows the persons of own alone"],
+        ),
+        ({"arms__baseline__label": "soft"}, ["arms.baseline", "[none] adds no generated images"]),
         ({"arms__a/b": {"images": ["none"]}}, ["arms.a/b", "match pattern"]),
         ({"arms__far": {"images": ["none"], "real": []}}, ["arms.far.real", "at least 1"]),
         ({"data__others": {"own": "csv"}}, ["data.others: own is the main data set"]),

@@ -68,22 +68,37 @@ def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[s
         return [f"Trained on the real train images of {real}; no generated ones."]
     own = _data_set("own", config.data)
     sources = {
-        "persons": f"new persons, each a class of its own, from a generator trained on {own}",
-        "variations": f"generated variations of the train images of {own}, labelled as their "
-        "source",
+        "persons": f"new persons{{}}, from a generator trained on {own}",
+        "variations": f"generated variations of the train images of {own}{{}}",
     }
-    generated = ", and ".join(sources[kind] for kind in arm.images)
+    generated = ", and ".join(sources[k].format(_taught_as(k, arm.label)) for k in arm.images)
     rates = {kind: evidence.pass_rates.get(kind) for kind in arm.images}
     kept = ", ".join(
         f"{'not measured' if r is None else f'{r:.1%}'} of {k}" for k, r in rates.items()
     )
     frechet = "not measured" if evidence.frechet is None else f"{evidence.frechet:.4g}"
+    changed = arm.policy.model_dump(exclude_defaults=True, exclude={"label"}, mode="json")
+    settings = ", ".join(f"{name} {value}" for name, value in changed.items())
+    policy = f" How these took part in the training: {settings}." if settings else ""
     return [
-        f"Trained on the real train images of {real}, and on {generated}.",
+        f"Trained on the real train images of {real}, and on {generated}.{policy}",
         f"Share of the generated images that the filter kept: {kept}. "
         f"The generator's Frechet distance in the features of `{config.gan.distance_features}`: "
         f"{frechet}.",
     ]
+
+
+def _taught_as(kind: str, label: str) -> str:
+    """What the generated images of a kind were labelled as."""
+    if kind == "persons" and label in ("person", "own"):
+        return ", each a class of its own"
+    return {
+        "person": ", labelled as their source",
+        "own": ", each source's a class beside it",
+        "uniform": ", labelled as all real persons alike",
+        "soft": ", labelled as the baseline took them",
+        "consistency": ", without labels",
+    }[label]
 
 
 def _data_set(name: str, data: DataConfig) -> str:

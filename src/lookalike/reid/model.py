@@ -249,6 +249,18 @@ def load_reid(path: Path) -> ReidNet:
         raise unreadable(path, error) from error
 
 
+def read_classes(path: Path) -> list[str]:
+    """The persons that the outputs of a model file stand for, in their order.
+
+    Raises:
+        UserError: as `load_reid`, or the file does not say.
+    """
+    classes = load_model(path, KIND).recipe.get("classes")
+    if not isinstance(classes, list):
+        raise UserError(f"{path} does not name the persons of its outputs; run `dvc repro`")
+    return [str(name) for name in classes]
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """A published state dict: safetensors, or PyTorch's format with tensors and nothing else.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -39,10 +40,30 @@ def with_one_update(module: nn.Module, micro_batches: Sequence[T]) -> Iterator[T
     torch._foreach_add_(statistics, torch._foreach_div(moved, float(len(micro_batches))))
 
 
+@contextmanager
+def without_update(module: nn.Module) -> Iterator[None]:
+    """Normalise by batch statistics as while training, and leave the running ones as they are."""
+    norms = _norms(module)
+    momenta, counters = [norm.momentum for norm in norms], _buffers(module)[1]
+    counted = [counter.clone() for counter in counters]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for counter, count in zip(counters, counted, strict=True):
+            counter.copy_(count)
+
+
+def _norms(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    return [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+
+
 def _buffers(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Means and variances, and the counters of updates."""
-    norms = [m for m in module.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    buffers = [buffer for norm in norms for buffer in norm.buffers()]
+    buffers = [buffer for norm in _norms(module) for buffer in norm.buffers()]
     return (
         [buffer for buffer in buffers if buffer.is_floating_point()],
         [buffer for buffer in buffers if not buffer.is_floating_point()],

@@ -66,3 +66,13 @@ def test_generated_images_are_of_the_main_data_set() -> None:
 def test_results_are_in_it() -> None:
     text = card(images=["none"])
     assert "| rank_1 | 0.5000 |" in text and "| 1 | 0.5000 |" in text
+
+
+def test_it_says_how_generated_images_took_part() -> None:
+    both = ["persons", "variations"]
+    text = card(images=both, label="own")
+    assert "new persons, each a class of its own" in text
+    assert "each source's a class beside it" in text and "took part" not in text
+    text = card(images=both, label="uniform", weight=0.5, batch_share=0.25, epochs=[2, 4])
+    assert text.count("labelled as all real persons alike") == 2
+    assert "took part in the training: weight 0.5, batch_share 0.25, epochs [2, 4]." in text

@@ -92,3 +92,51 @@ def test_centres_pull_and_are_pulled(embedding: Tensor) -> None:
     losses.step()  # no gradient, no step
     assert torch.equal(losses.centres, before)
     assert set(losses.state_dict()) == {"centres"}  # all the state there is
+
+
+def rich() -> ReidLosses:
+    config = ReidLossConfig(label_smoothing=0.1, triplet=0.3, centre=0.01, circle=0.1)
+    losses = ReidLosses(config, 3, 4)
+    assert losses.centres is not None
+    losses.centres.data.normal_(generator=torch.Generator().manual_seed(2))
+    return losses
+
+
+def test_what_weighs_nothing_or_has_no_class_is_as_if_it_were_not_there(embedding: Tensor) -> None:
+    losses, generator = rich(), torch.Generator().manual_seed(3)
+    logits = torch.randn(6, 3, generator=generator)
+    expected = losses(logits, embedding, LABELS)
+    more = torch.cat([embedding, torch.randn(3, 4, generator=generator)])
+    more_logits = torch.cat([logits, torch.randn(3, 3, generator=generator)])
+    weights = torch.tensor([1.0] * 6 + [0.0] * 3)
+    distributions = torch.full((9, 3), 1 / 3)
+    for extra in ([0, 1, 2], [-1, -1, 2]):
+        labels = torch.cat([LABELS, torch.tensor(extra)])
+        actual = losses(more_logits, more, labels, weights, distributions)
+        torch.testing.assert_close(actual, expected)
+    unlabelled = torch.cat([LABELS, torch.tensor([-1] * 3)])
+    actual = losses(more_logits, more, unlabelled, None, distributions)
+    for metric in ("triplet", "circle", "centre"):
+        torch.testing.assert_close(actual[metric], expected[metric])
+    others = -(more_logits[6:].log_softmax(dim=1) / 3).sum(dim=1)
+    both = (expected["cross_entropy"] * 6 + others.sum()) / 9
+    torch.testing.assert_close(actual["cross_entropy"], both)
+
+
+def test_equal_weights_are_none(embedding: Tensor) -> None:
+    losses = rich()
+    expected = losses(embedding[:, :3], embedding, LABELS)
+    actual = losses(embedding[:, :3], embedding, LABELS, torch.full((6,), 0.25))
+    torch.testing.assert_close(actual, expected)
+
+
+def test_a_micro_batch_of_nothing_to_learn_from_is_no_loss(embedding: Tensor) -> None:
+    logits = torch.zeros(6, 3, requires_grad=True)
+    embedding.requires_grad_(True)
+    values = rich()(logits, embedding, LABELS, torch.zeros(6))
+    total = torch.stack(list(values.values())).sum()
+    total.backward()
+    assert total.item() == 0 and not embedding.grad.any()  # type: ignore[union-attr]
+    only = torch.full((6,), -1)
+    terms = rich()(logits, embedding, only, None, torch.full((6, 3), 1 / 3))
+    assert all(value.isfinite() for value in terms.values())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lookalike.reid.model import InstanceBatchNorm
-from lookalike.training.statistics import with_one_update
+from lookalike.training.statistics import with_one_update, without_update
 
 
 def batches(count: int) -> list[Tensor]:
@@ -57,3 +57,15 @@ def test_frozen_statistics_keep_their_bits() -> None:
     for part in with_one_update(norm.eval(), batches(3)):
         norm(part)
     assert all(torch.equal(a, b) for a, b in zip(before.buffers(), norm.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, InstanceBatchNorm])
+def test_images_apart_are_normalised_and_move_nothing(kind: type[nn.BatchNorm2d]) -> None:
+    norm, (part,) = kind(4).train(), batches(1)
+    before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    with without_update(norm):
+        normalised = norm(part)
+    for name, buffer in norm.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+    torch.testing.assert_close(norm(part), normalised)  # by its own statistics, as ever
+    assert not torch.equal(norm.running_mean, before["running_mean"])  # type: ignore[arg-type]
