@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from lookalike.config import ReidConfig, ReidLossConfig, ReidScheduleConfig
+from lookalike.config import ArmPolicy, ReidConfig, ReidLossConfig, ReidScheduleConfig
 from lookalike.data.loading import to_tensor
 from lookalike.reid.trainer import train_reid
 from lookalike.tracking import NullTracker
@@ -33,8 +33,8 @@ CONFIG = ReidConfig(
     ibn=True,
     loss=ReidLossConfig(label_smoothing=0.1, triplet=0.3, centre=5e-4, circle=0.1),
     epochs=3,
-    batch_size=8,
-    micro_batch=4,
+    batch_size=16,
+    micro_batch=8,
     images_per_person=2,
     erasing=0.5,
     optimizer="adamw",
@@ -44,6 +44,8 @@ CONFIG = ReidConfig(
     checkpoint_images=8,
     precision="fp32",
 )
+# Half of the batches: variations of four persons, as classes of their own.
+POLICY = ArmPolicy(label="own", weight=0.5, batch_share=0.5, own_statistics=True)
 
 
 class Stopped(Session):
@@ -62,11 +64,13 @@ class Stopped(Session):
 def train(session: Session, folder: Path) -> dict[str, torch.Tensor]:
     """The weights, and the features that they give."""
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (8, 32, 16, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (16, 32, 16, 3), dtype=np.uint8)
     model, _ = train_reid(
         CONFIG,
         images,
-        ["a", "b", "c", "d"] * 2,
+        ["a", "b", "c", "d"] * 4,
+        generated=np.arange(16) >= 8,
+        policy=POLICY,
         session=session,
         resume=ResumeState(folder, "train_reid", "test"),
         tracker=NullTracker(),

@@ -51,6 +51,7 @@ def small_parameters() -> dict:
     for name in ("detector", "ssim", "identity"):
         params["filter"][f"{name}_threshold"] = {"value": -100.0}
     params["filter"]["duplicate_similarity"] = 1.0
+    params["arms"]["variations"] |= {"label": "soft", "batch_share": 0.5, "own_statistics": True}
     params["gates"] |= {
         "min_rank1": 0, "min_map": 0, "min_camera_rank1": 0, "pass_rate": [0, 1],
         "max_frechet": 10, "max_latency_ms": 60_000, "baseline_margin": 1,

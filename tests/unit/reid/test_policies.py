@@ -78,6 +78,29 @@ def test_statistics_of_their_own_change_what_is_learnt(config: ReidConfig, image
     assert not torch.equal(shared.norm.running_mean, own.norm.running_mean)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_consistency_learns_from_another_view(
+    config: ReidConfig, images: Images, apart: bool
+) -> None:
+    session = Session(1)
+    arm = ArmPolicy(label="consistency", batch_share=0.5, own_statistics=apart)
+    targets = Targets(PERSONS, GENERATED, arm)
+    model = new_reid(config, 2)
+    torch.nn.init.normal_(model.classifier.weight)  # opinions
+    batches = Batches(config, images, targets, arm, seed=1, device=session.device)
+    training = ReidTraining(config, model, batches, session=session, curves=Curves(session))
+    training.prepare(0)
+    seen = training.read(0)[0]
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    logits = torch.zeros(4, 2)
+    first, second = (training._other_view(seen, logits) for _ in range(2))
+    assert not first.requires_grad and not torch.equal(first, second)
+    torch.testing.assert_close(first[2:].sum(dim=1), torch.ones(2))
+    assert bool(first[:2].any()) is not apart
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
 RICH = ArmPolicy(
     label="consistency", weight=0.5, batch_share=0.5, own_statistics=True, epochs=(1, 2)
 )
