@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from lookalike.files import replacing
+from lookalike.files import replacing, write_text
 from lookalike.progress import say
 
 RESUME_VERSION = 3  # of what trainers save; raise it when they cannot go on from an old state
@@ -44,6 +44,7 @@ class ResumeState:
         self.pattern = f"{stage}-" + "?" * len(fingerprint)
         self.folder = root / f"{stage}-{fingerprint}"
         self.path, self.kept = self.folder / "state.pt", self.folder / "kept"
+        self._told = self.folder / "told"
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state atomically (tensors, numbers, strings, lists and dicts)."""
@@ -76,6 +77,14 @@ class ResumeState:
             return None
         say(f"{self.stage}: resuming at {state.get('images_seen', '?')} images")
         return state
+
+    def tell(self, images_seen: int) -> None:
+        """Note that the tracker has all points of the state that was saved there."""
+        write_text(self._told, str(images_seen))
+
+    def told(self, images_seen: int) -> bool:
+        """Whether that was noted."""
+        return self._told.is_file() and self._told.read_text() == str(images_seen)
 
     def keep(self, path: Path) -> None:
         """Keep a copy of a file that the run wrote on the way and will not write again."""

@@ -36,7 +36,8 @@ class Loop:
     Each point of a curve has the means since the last one, `images_per_second` and `data_wait` (the
     share of the time spent waiting for images) of training alone, and `memory_gib`, the peak so
     far. Points reach the tracker right after the checkpoint that holds them, with the images seen
-    as step: a resumed run repeats none, lacks none, and has the same ones. If it diverges, those
+    as step. A resumed run first hands over those of the checkpoint that had not all arrived: none
+    is lacking, and none comes twice but for a kill in the middle of that. If it diverges, those
     before are handed over.
 
     Args:
@@ -86,7 +87,7 @@ class Loop:
         self.measurements: History = []
         self._parts: dict[str, Stateful] = {}
         self._replicated: dict[str, Stateful] = {}
-        self._unsaved: list[tuple[Row, int]] = []  # for the tracker, after the next checkpoint
+        self._untold: list[tuple[Row, int]] = []  # for the tracker, after the next checkpoint
         self._taken: tuple[Reading, Row, Row, int] | None = None  # a point that is not yet read
         self._clock, self._clocked = 0.0, 0  # when the current point began, and at which image
         self._note = ""
@@ -178,7 +179,7 @@ class Loop:
         if self.session.is_main:
             self.points.append({"images": float(seen), **values})
             rates["memory_gib"] = peak_memory(self.session.device)
-            self._unsaved.append((values | rates, seen))
+            self._untold.append((values | rates, seen))
 
     def _check_finite(self, values: Mapping[str, float], seen: int) -> None:
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
@@ -192,7 +193,7 @@ class Loop:
         values = dict(measure(self.images_seen))
         if values and self.session.is_main:
             self.measurements.append({"images": float(self.images_seen), **values})
-            self._unsaved.append((values, self.images_seen))
+            self._untold.append((values, self.images_seen))
         self.session.wait()
 
     def _load(self) -> None:
@@ -211,6 +212,9 @@ class Loop:
         self.curves.load_state_dict(state["curves"])
         self.images_seen = state["images_seen"]
         self.points, self.measurements = state["points"], state["measurements"]
+        if self.session.is_main and not self.resume.told(self.images_seen):
+            self._untold = state["untold"]
+            self._hand_over_saved()
 
     def _save(self) -> None:
         """Write a checkpoint that every process agrees on and that has finite losses only."""
@@ -219,7 +223,7 @@ class Loop:
         if self.session.is_main:
             parts = {name: part.state_dict() for name, part in self._parts.items()}
             self.resume.save(parts | self._own_state())
-            self._hand_over()
+            self._hand_over_saved()
         self.session.wait()
 
     def _own_state(self) -> dict[str, Any]:
@@ -228,14 +232,19 @@ class Loop:
             "curves": self.curves.state_dict(),
             "points": self.points,
             "measurements": self.measurements,
+            "untold": self._untold,
             "same": self.same,
         }
 
+    def _hand_over_saved(self) -> None:
+        """Give the tracker what the last checkpoint has made certain, and note that it has it."""
+        self._hand_over()
+        self.resume.tell(self.images_seen)
+
     def _hand_over(self) -> None:
-        """Give the tracker what the last checkpoint has made certain."""
-        for values, seen in self._unsaved:
+        for values, seen in self._untold:
             self.tracker.metrics(values, step=seen)
-        self._unsaved.clear()
+        self._untold.clear()
 
 
 def rows(points: History, measurements: History) -> History:

@@ -142,6 +142,29 @@ def test_a_resumed_run_repeats_no_point_and_lacks_none(
     assert Trial(tmp_path / "killed", clock).run().recorder.points == [], "it is complete"
 
 
+@pytest.mark.parametrize(("arrived", "again"), [(0, 0), (1, 1), (None, 0)])
+def test_points_that_did_not_arrive_are_handed_over_by_the_resumed_run(
+    tmp_path: Path, clock: Clock, arrived: int | None, again: int
+) -> None:
+    """The server is gone right after the checkpoint at 24 images, which holds two new points."""
+    whole = [step for step, _ in Trial(tmp_path / "whole", clock).run().recorder.points]
+
+    class Gone(Recorder):
+        def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+            before = len([known for known, _ in self.points if known in (16, 20)])
+            if step in (16, 20) and before == arrived:
+                raise ConnectionError
+            super().metrics(values, step)
+
+    first = Trial(tmp_path / "gone", clock, dies_at=24 if arrived is None else -1)
+    first.recorder = first.loop.tracker = Gone()
+    with pytest.raises((ConnectionError, KeyboardInterrupt)):
+        first.run()
+    resumed = Trial(tmp_path / "gone", clock).run()
+    steps = [step for trial in (first, resumed) for step, _ in trial.recorder.points]
+    assert set(steps) == set(whole) and len(steps) == len(whole) + again
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_one_bad_step_stops_the_run_before_the_next_checkpoint(
     tmp_path: Path, clock: Clock, bad: float
