@@ -29,7 +29,12 @@ def _git(root: Path, *arguments: str) -> str | None:
     """Git's answer, or None where there is no git, no repository or no commit."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+            ["git", *arguments],
+            cwd=root,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # a file's name may be any bytes
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -48,10 +53,10 @@ def uncommitted(root: Path) -> list[str]:
     """
     if git_sha(root) == UNKNOWN:
         return [name for name in CODE_AND_CONFIGURATION if (root / name).exists()]
-    changes = _git(
-        root, "status", "--porcelain", "--untracked-files=all", "--", *CODE_AND_CONFIGURATION
-    )
-    return sorted(line[3:] for line in (changes or "").splitlines())
+    # -z: names as they are. Without it git quotes those with a blank or an umlaut.
+    how = ("--porcelain", "-z", "--no-renames", "--untracked-files=all")
+    changes = _git(root, "status", *how, "--", *CODE_AND_CONFIGURATION) or ""
+    return sorted(change[3:] for change in changes.split("\0") if change)
 
 
 def pipeline_digest(root: Path) -> str:

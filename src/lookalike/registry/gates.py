@@ -133,10 +133,11 @@ def _uncommitted(evidence: Evidence) -> str:
         return f"there is no commit: `git init`, commit everything, then {REGISTER_AGAIN}"
     if not evidence.uncommitted:
         return "everything is committed"
-    files = shlex.join(evidence.uncommitted)
+    # Not file by file: `git add` refuses a name whose removal or renaming is staged already.
+    places = shlex.join(sorted({name.partition("/")[0] for name in evidence.uncommitted}))
     return (
         f"not committed: {', '.join(evidence.uncommitted)}; "
-        f"`git add {files}`, `git commit`, then {REGISTER_AGAIN}"
+        f"`git add --all {places}`, `git commit`, then {REGISTER_AGAIN}"
     )
 
 

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lookalike.config import GatesConfig
+from lookalike.provenance import uncommitted
 from lookalike.registry import gates
 from lookalike.registry.evidence import Evidence, Measurement
 from lookalike.registry.verdict import failures
@@ -125,6 +128,33 @@ def test_each_piece_of_evidence_fails_its_own_gate(
     changes: dict[str, object], failing: str
 ) -> None:
     assert judge(evidence(**changes)) == {failing}
+
+
+def test_the_command_that_commits_what_is_not_works(tmp_path: Path) -> None:
+    """For a changed, a new, a deleted and a renamed file, and names that git would quote."""
+
+    def shell(command: str) -> None:
+        subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
+
+    def commit() -> None:
+        shell("git -c user.name=t -c user.email=t@example.org commit -qm x")
+
+    shell("git init -q; mkdir src; touch params.yaml")
+    shell("for name in old changed gone 'a blank'; do echo $name > src/\"$name\".py; done")
+    shell("git add .")
+    commit()
+    assert uncommitted(tmp_path) == []
+    shell("git mv src/old.py src/new.py; echo 2 > src/changed.py; rm src/gone.py")
+    shell("echo 3 > 'src/a blank.py'; echo 4 > src/Zoë.py; echo 5 > params.yaml")
+    changed = uncommitted(tmp_path)
+    names = ("a blank", "changed", "gone", "new", "old", "Zoë")
+    assert changed == sorted(["params.yaml", *(f"src/{name}.py" for name in names)])
+    verdicts = gates.integrity(evidence(uncommitted=tuple(changed)), True, False)
+    command = failures(verdicts)["integrity.code"].split("`")[1]
+    assert command == "git add --all params.yaml src"
+    shell(command)
+    commit()
+    assert uncommitted(tmp_path) == []
 
 
 def test_a_run_of_another_machine_is_judged_by_dvcs_lock() -> None:
