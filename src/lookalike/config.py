@@ -9,7 +9,7 @@ is a DVC parameter of that stage, so a change re-runs what it concerns and no mo
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -56,12 +57,24 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_numbers(cls, values: Any) -> Any:
-        """Refuse `epochs: true`, which would otherwise be 1."""
+        """Refuse `epochs: true` and `ranks: [true]`, which would otherwise be 1."""
         for name, value in values.items() if isinstance(values, dict) else ():
+            items = value if isinstance(value, list | tuple) else [value]
+            truths = [item for item in items if isinstance(item, bool)]
             field = cls.model_fields.get(name)
-            if isinstance(value, bool) and field and field.annotation in (int, float):
-                raise ValueError(f"{name} is a number, not {str(value).lower()}")
+            if truths and field and _takes(field.annotation, (int, float)):
+                if not _takes(field.annotation, (bool,)):
+                    raise ValueError(f"{name} is a number, not {str(truths[0]).lower()}")
         return values
+
+
+def _takes(annotation: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a type is, or has among its alternatives, items or literals, one of these."""
+    return (
+        annotation in kinds
+        or type(annotation) in kinds  # of a literal
+        or any(_takes(part, kinds) for part in get_args(annotation))
+    )
 
 
 S = TypeVar("S", bound=Section)
@@ -596,7 +609,8 @@ def load_config(path: Path) -> Config:
     """
     if not path.is_file():
         raise UserError(f"no parameter file at {path}")
-    return parse_config(read_yaml(path), path)
+    values = read_yaml(path)
+    return parse_config({} if values is None else values, path)  # an empty file is None
 
 
 def parse_config(values: object, path: Path) -> Config:
@@ -617,8 +631,15 @@ def checked(kind: type[S], values: object, source: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}"
-            for e in error.errors()
-        )
+        problems = "; ".join(map(_problem, error.errors()))
         raise UserError(f"{source}: {problems}") from error
+
+
+def _problem(found: ErrorDetails) -> str:
+    """What is wrong where: of a key, or of a whole file or set of options without one."""
+    place = ".".join(str(part) for part in found["loc"])
+    if found["type"] in ("model_type", "model_attributes_type"):
+        reason = "must be keys with their values"
+    else:
+        reason = found["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else reason

@@ -193,8 +193,20 @@ def test_no_file_no_yaml_no_mapping(tmp_path: Path) -> None:
     assert "no parameter file" in complaint(path)
     path.write_text("a: [1,\nb: 2")
     assert "not YAML" in complaint(path)
-    path.write_text("")
-    assert "file: " in complaint(path)
+    path.write_text("[1]")
+    assert complaint(path) == f"{path}: must be keys with their values"
+    path.write_text("gan: 1")
+    assert complaint(path) == f"{path}: gan: must be keys with their values"
+    for empty in ("", "# nothing\n"):
+        path.write_text(empty)
+        assert load_config(path) == Config()
+
+
+def test_reasons_are_ours_without_the_librarys_words(tmp_path: Path) -> None:
+    path = write(tmp_path, arms__far={"images": ["persons"], "batch_share": 0.02})
+    assert complaint(path).startswith(f"{path}: arms.far: batch_share: 0.02")
+    path = write(tmp_path, encoder__micro_batch=3)
+    assert complaint(path) == f"{path}: encoder: batch_size must be a multiple of micro_batch"
 
 
 EXTREMES = (
@@ -240,8 +252,15 @@ def test_an_extreme_value_is_refused_by_its_name_or_taken(path: tuple[str, ...])
         ({"reid__batch_size": 1, "reid__micro_batch": 1}, "batch norm compares images in it"),
         ({"reid__batch_size": 65}, "batch_size must be a multiple of micro_batch"),
         ({"reid__epochs": True}, "epochs is a number, not true"),
+        ({"reid__embedding_dim": True}, "embedding_dim is a number, not true"),
+        ({"reid__last_stride": True}, "last_stride is a number, not true"),
+        ({"reid__loss__triplet": True}, "triplet is a number, not true"),
+        ({"reid__schedule__decay": [4, True]}, "decay is a number, not true"),
+        ({"evaluate__ranks": [True]}, "ranks is a number, not true"),
+        ({"filter__ssim_threshold": {"value": True}}, "value is a number, not true"),
+        ({"gates__pass_rate": [False, True]}, "pass_rate is a number, not false"),
         ({"reid__learning_rate": float("nan")}, "reid.learning_rate: Input should be"),
-        ({"encoder__micro_batch": 3}, "encoder: Value error, batch_size must be a multiple"),
+        ({"encoder__micro_batch": 3}, "encoder: batch_size must be a multiple"),
         ({"encoder__l2": 0, "encoder__lpips": 0, "encoder__identity": 0}, "nothing is learnt"),
         ({"gan__height": 8, "gan__width": 8}, "must be 16 or more"),
         ({"gan__channel_base": 127}, "at least twice the longer"),
