@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import hashlib
 import logging
 import os
 import shlex
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from lookalike.addresses import Address
+from lookalike.addresses import Address, hidden
 from lookalike.config import Config
 from lookalike.errors import UserError
 from lookalike.progress import say
@@ -96,6 +97,18 @@ def quoted(text: str) -> str:
 def own_folder(root: Path) -> Path:
     """Where the store of this checkout lies: `mlruns/`, or what that is a link to."""
     return (workspace(root) / "mlruns").resolve()
+
+
+def short_name(uri: str, root: Path) -> str:
+    """One word for a store: `own` for this checkout's database, wherever that is moved, or digits.
+
+    Whoever opens it, with whatever password, it is the same store.
+    """
+    file = uri.removeprefix("sqlite:///")
+    place = hidden(uri).rstrip("/") if file == uri else str(Path(file).resolve())
+    if place == str(own_folder(root) / DATABASE):
+        return "own"
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
 def settle(root: Path) -> str:

@@ -134,7 +134,7 @@ def register(
 
 def decisions(registry: Registry) -> list[Path]:
     """The copies on disk; the log has as many."""
-    paths = sorted((registry.root / "mlruns" / "decisions" / registry.name).glob("*.json"))
+    paths = sorted((registry.root / "mlruns" / "decisions" / registry.name / "own").glob("*.json"))
     history, problems = registry.verify()
     assert problems == [] and len(history.entries) == len(paths)
     return paths

@@ -241,7 +241,8 @@ def lost_copies(history: History, folder: Path) -> list[str]:
     """
     digests = {entry.digest[:12] for entry in history.entries}
     return [
-        f"{path} is not in the log: it was cut, or the database replaced"
+        f"{path} is not in the log: it was cut, or the database replaced; if that was meant, move "
+        "this file away"
         for path in sorted(folder.glob("[0-9]*.json"))
         if path.stem.partition("-")[2] not in digests
     ]

@@ -38,7 +38,7 @@ from lookalike.registry.decisions import (
     read_history,
 )
 from lookalike.registry.verdict import Gate, failures
-from lookalike.store import connect, locked, own_folder, quoted
+from lookalike.store import connect, locked, own_folder, quoted, short_name
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -80,7 +80,9 @@ class Ledger:
         self.config, self.root, self.name = config, root, config.registry.model
         self.store = connect(config, root)
         self.log = f"{self.name}-decisions"
-        self.copies = own_folder(root) / "decisions" / self.name
+        # Of each store alone: decisions are not missing from a log that they were not made in.
+        store = short_name(self.store.uri, root)
+        self.copies = own_folder(root) / "decisions" / self.name / store
 
     def champion(self) -> int | None:
         """The champion's version; None where there is none."""
@@ -240,7 +242,7 @@ class Ledger:
                 raise UserError(
                     f"the decision log {self.log} was tampered with ({history.problems[0]}): "
                     "restore MLflow's database, or delete that registered model in MLflow's UI "
-                    "to begin a new log with the present champion"
+                    f"and move {self.copies} away, to begin a new log with the present champion"
                 )
             moved_to = aliases.get(CHAMPION)
             if history.applied and moved_to != history.champion:

@@ -27,6 +27,7 @@ from lookalike.errors import UserError
 from lookalike.registry.decisions import PROMOTED, REFUSED, UNCHANGED, Decision, History
 from lookalike.registry.ledger import SOURCE, Ledger
 from lookalike.registry.verdict import Gate
+from lookalike.store import short_name
 
 REPOSITORY = Path(__file__).parents[3]
 FORK = multiprocessing.get_context("fork")
@@ -300,7 +301,7 @@ def test_a_log_that_was_tampered_with_stops_decisions(root: Path) -> None:
     def story() -> tuple[str, dict[str, Any]]:
         ledger = promote_all(root, 1, 2, 3)
         ledger.store.client.delete_model_version(ledger.log, "2")
-        with pytest.raises(UserError, match=r"taken out.*delete that registered model") as caught:
+        with pytest.raises(UserError, match=r"taken out.*delete that reg.* move .* away") as caught:
             ledger.rollback()
         # The advice works: a new log begins with the present champion.
         ledger.store.client.delete_registered_model(ledger.log)
@@ -310,7 +311,45 @@ def test_a_log_that_was_tampered_with_stops_decisions(root: Path) -> None:
     message, state = run(story)
     assert "\n" not in message
     assert state["decisions"] == [("moved by hand", 3), ("promoted", 1)]
-    assert len(state["problems"]) == 3 and "not in the log" in state["problems"][0]
+    assert len(state["problems"]) == 3
+    for problem in state["problems"]:
+        file, _, advice = problem.partition(" is not in the log: ")
+        assert advice.endswith("if that was meant, move this file away")
+        Path(file).rename(root / Path(file).name)
+    assert run(partial(seen, root))["problems"] == []
+
+
+def test_decisions_are_not_missing_from_another_store(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are those of the checkout's own database, by whatever name, forgotten meanwhile."""
+    shutil.copytree(root / "mlruns", tmp_path / "server")
+    run(lambda: promote_all(root, 1, 2).name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/server/mlflow.db")
+    elsewhere = run(lambda: [promote_all(root, 3), seen(root)][1])
+    assert elsewhere["problems"] == []
+    assert elsewhere["decisions"] == elsewhere["copies"] == [("promoted", 3)]
+    monkeypatch.chdir(root)
+    for own in (None, f"sqlite:///{root}/mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"):
+        if own:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", own)
+        else:
+            monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        state = run(partial(seen, root))
+        assert state["problems"] == []
+        assert state["decisions"] == state["copies"] == [("promoted", 1), ("promoted", 2)]
+
+
+def test_a_store_is_the_same_whoever_opens_it(root: Path) -> None:
+    addresses = (
+        "http://127.0.0.1:5000",
+        "http://127.0.0.1:5000/",
+        "http://alice:SECRET@127.0.0.1:5000",
+        "http://alice@127.0.0.1:5000",
+        "http://127.0.0.1:5001",
+    )
+    first, *same, other = (short_name(address, root) for address in addresses)
+    assert set(same) == {first} and other not in (first, "own")
 
 
 @pytest.mark.parametrize(
