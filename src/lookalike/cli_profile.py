@@ -16,13 +16,14 @@ Name = Annotated[str, typer.Argument(help="See `lookalike profile list`.")]
 def profile_list() -> None:
     """The profiles; a * marks what params.yaml holds."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from lookalike.profiles import current, summary
 
     table = Table("", "profile", "what it is")
     for name, held in current().items():
-        table.add_row("*" if held else "", name, summary(name))
+        table.add_row("*" if held else "", escape(name), escape(summary(name)))
     Console().print(table)
 
 

@@ -6,6 +6,7 @@ there. It is written by `use` and may be edited by hand.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import subprocess
@@ -56,8 +57,21 @@ def read(path: Path) -> Config:
     return load_config(path) if path.name == PARAMS.name else compose(path.stem, path.parent)
 
 
+def sound(folder: Path = FOLDER) -> dict[str, Config]:
+    """The profiles that are right, by name; a wrong one is no reason to do without the others."""
+    found = {}
+    for name in names(folder):
+        with contextlib.suppress(UserError):
+            found[name] = compose(name, folder)
+    return found
+
+
 def summary(name: str, folder: Path = FOLDER) -> str:
-    """What a profile says of itself in its first lines."""
+    """What a profile says of itself in its first lines, or what is wrong with it."""
+    try:
+        compose(name, folder)
+    except UserError as error:
+        return f"broken: {error}"
     lines = (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     said = itertools.takewhile(lambda line: line.startswith("# "), lines)
     return " ".join(line[2:] for line in said)
@@ -166,13 +180,14 @@ def current(folder: Path = FOLDER) -> dict[str, bool]:
         held = load_config(PARAMS)
     except UserError:
         return dict.fromkeys(names(folder), False)
-    return {name: compose(name, folder) == held for name in names(folder)}
+    right = sound(folder)
+    return {name: right.get(name) == held for name in names(folder)}
 
 
 def _is_profile(path: Path, folder: Path) -> bool:
     """Whether the file is, byte for byte, what `use` writes of one of the profiles."""
     text = path.read_text(encoding="utf-8", errors="replace")
-    return any(text == render(compose(name, folder)) for name in names(folder))
+    return any(text == render(config) for config in sound(folder).values())
 
 
 def _is_committed(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,23 @@ def test_profiles_are_listed_and_shown(call) -> None:
         "study",
     ]
     assert "no profile none" in call("show", "none")[1]
+
+
+def test_a_broken_profile_leaves_the_others_usable(call) -> None:
+    folder = Path("profiles")
+    folder.unlink()
+    shutil.copytree(FOLDER, folder, symlinks=True)
+    (folder / "broken.yaml").write_text("reid: {heigth: 3}\n")
+    (folder / "a link.yaml").symlink_to("nowhere.yaml")
+    assert call("use", "embedded")[0] == 0
+    status, said = call("list")
+    assert status == 0
+    cells = {line.split("│")[2].strip(): line.split("│")[3] for line in said.splitlines()[3:-1]}
+    assert cells["broken"].strip().startswith("broken: profiles/broken.yaml: reid.heigth")
+    assert cells["a link"].strip().startswith("broken: no profile a link")
+    assert "broken" not in cells["strong"]
+    assert call("use", "strong")[0] == 0  # though params.yaml is in no commit
+    assert load_config(Path("params.yaml")) == of("strong")
 
 
 def test_no_test_depends_on_the_profile_in_use() -> None:
