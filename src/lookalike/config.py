@@ -62,9 +62,9 @@ class Section(BaseModel):
             items = value if isinstance(value, list | tuple) else [value]
             truths = [item for item in items if isinstance(item, bool)]
             field = cls.model_fields.get(name)
-            if truths and field and _takes(field.annotation, (int, float)):
-                if not _takes(field.annotation, (bool,)):
-                    raise ValueError(f"{name} is a number, not {str(truths[0]).lower()}")
+            kind = field.annotation if field else None
+            if truths and _takes(kind, (int, float)) and not _takes(kind, (bool,)):
+                raise ValueError(f"{name} is a number, not {str(truths[0]).lower()}")
         return values
 
 
