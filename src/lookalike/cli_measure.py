@@ -110,4 +110,5 @@ def _extractor(space: Space, model: str) -> FeatureExtractor:
     from lookalike.registry.chosen import choose_model
 
     chosen = choose_model(load_config(PARAMS), Path.cwd(), model, device)
-    return ReidFeatures(chosen.embedder, chosen.description["weights_sha256"])
+    flip = " flip" if chosen.embedder.flip else ""  # statistics are kept under this digest
+    return ReidFeatures(chosen.embedder, f"{chosen.digest}{flip}")

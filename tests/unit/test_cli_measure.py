@@ -10,7 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from lookalike.cli import app
+from lookalike.cli_measure import Space, _extractor
+from lookalike.config import ReidConfig
 from lookalike.data.loading import encode_jpeg
+from lookalike.reid.model import new_reid, save_reid
 
 RUN = CliRunner()
 
@@ -52,3 +55,15 @@ def test_distance_names_the_features(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert done.exit_code == 0, done.output
     assert "frechet_efficientnet_lite2" in done.output
     assert "5 pictures in made against 5 in real" in done.output
+
+
+def test_flipped_embeddings_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other features of the same weights must not find the first ones' statistics."""
+    monkeypatch.chdir(tmp_path)
+    config = ReidConfig(height=8, width=8, embedding_dim=4, batch_size=2, micro_batch=2)
+    save_reid(Path("mine.safetensors"), new_reid(config, 2), config, ["a", "b"])
+    digests = []
+    for flip in ("false", "true"):
+        Path("params.yaml").write_text(f"evaluate: {{flip: {flip}}}\n")
+        digests.append(_extractor(Space.reid, "mine.safetensors").digest)
+    assert len(set(digests)) == 2
