@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.config import KINDS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.data.scores import write_scores
@@ -75,6 +76,6 @@ def work(stage: Stage, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    kind = choice(["persons", "variations"])
+    kind = choice(list(KINDS))
     inputs = [generated_manifest(kind), MANIFEST, BASELINE]
     run(f"filter@{kind}", partial(work, kind=kind), inputs)

@@ -37,6 +37,8 @@ Weight = Annotated[float, Field(ge=0, le=1e6)]
 Rate = Annotated[float, Field(gt=0, le=1e9)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]*$", max_length=100)]
 Group = Literal["coarse", "medium", "fine"]
+Kind = Literal["persons", "variations"]  # of generated images
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Source = Literal["rendered", "market1501", "dukemtmc", "msmt17", "csv", "folders"]
 ARM_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a folder, and of DVC's stages
 DATA_SET_NAME = r"[a-z0-9][a-z0-9-]*"  # of a data set beside the main one, which is "own"
@@ -447,7 +449,7 @@ class ArmImages(Section):
     """Which images an arm trains on."""
 
     # Of one kind, or of two: `dvc.yaml` watches the first and the last. [none]: real images only.
-    images: Annotated[tuple[Literal["none", "persons", "variations"], ...], Field(min_length=1)]
+    images: Annotated[tuple[Literal["none"] | Kind, ...], Field(min_length=1)]
     # Data sets whose train images are the real ones: own (data/) and names of data.others.
     real: Annotated[tuple[str, ...], Field(min_length=1)] = ("own",)
     max_persons: Positive | None = None  # of each kind

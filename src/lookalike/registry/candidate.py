@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from lookalike.config import Config
+from lookalike.config import KINDS, Config
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.files import md5_file
@@ -26,6 +26,7 @@ from lookalike.registry.evidence import (
 )
 from lookalike.registry.paired import lower_bound
 from lookalike.reid.ranking import CRITERION
+from lookalike.report.headline import DISTANCES
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def collect(
         "reid": read_manifest(weights.with_name("trained_on.parquet")),
     }
     history = pd.read_csv(artifacts / "train_gan" / "history.csv")
-    distance = {"reid": "frechet_reid", "inception": "fid"}[config.gan.distance_features]
+    distance = DISTANCES[config.gan.distance_features]
     return Evidence(
         evaluation=Measurement.read(artifacts / "evaluate" / arm),
         baseline=Measurement.read(artifacts / "evaluate" / BASELINE),
@@ -132,8 +133,7 @@ def collect(
         leaks=leaked(training, read_manifest(artifacts / "validate" / "manifest.parquet")),
         frechet=float(history[distance].iloc[-1]),
         pass_rates={
-            kind: _json(artifacts / "filter" / kind / "summary.json")["pass_rate"]
-            for kind in ("persons", "variations")
+            kind: _json(artifacts / "filter" / kind / "summary.json")["pass_rate"] for kind in KINDS
         },
     )
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.config import GatesConfig
+from lookalike.config import KINDS, GatesConfig
 from lookalike.registry.evidence import FINISHED, LOCKED, Evidence, Measurement
 from lookalike.registry.paired import lower_bound
 from lookalike.registry.verdict import Gate
@@ -24,7 +24,6 @@ UNIT_TOLERANCE = 1e-3  # of an embedding's length; JSON rounds little, bf16 more
 REGISTER_AGAIN = "`dvc repro --force --single-item register`"
 TRAIN_AGAIN = "`dvc repro --force --single-item train_reid@ARM`, then `dvc repro`"
 TRAINED = ("gan", "encoder", "reid")
-KINDS = ("persons", "variations")
 COLUMNS = {"rank_1": "rank_1", "mAP": "ap"}  # metrics that are compared, and theirs per query
 
 

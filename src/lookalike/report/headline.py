@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lookalike.config import KINDS
+
 if TYPE_CHECKING:
     import pandas as pd
 
 HEADLINE = "headline.json"
-KINDS = ("persons", "variations")  # of generated images
+DISTANCES = {"reid": "frechet_reid", "inception": "fid"}  # by `gan.distance_features`
 
 
 def arm_headline(metrics: Mapping[str, Any], validation: Mapping[str, float]) -> dict[str, float]:
@@ -30,7 +32,7 @@ def filter_headline(summary: Mapping[str, Any]) -> dict[str, float]:
 
 def generator_headline(history: pd.DataFrame) -> dict[str, float]:
     """Of the generator: its distances after training, called after their features."""
-    distances = [name for name in ("frechet_reid", "fid") if name in history]
+    distances = [name for name in DISTANCES.values() if name in history]
     return {name: float(history[name].iloc[-1]) for name in distances}
 
 
@@ -65,7 +67,7 @@ def view(arms: Sequence[str]) -> str:
         The JSON that MLflow's UI keeps where somebody shares a view.
     """
     parts = [("rank_1", arms), ("mAP", arms), ("pass_rate", KINDS)]
-    names = ["frechet_reid", "fid", *(f"{name}/{part}" for name, of in parts for part in of)]
+    names = [*DISTANCES.values(), *(f"{name}/{part}" for name, of in parts for part in of)]
     return json.dumps({"selectedColumns": [f"metrics.`{name}`" for name in names]})
 
 

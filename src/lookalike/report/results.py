@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lookalike.config import KINDS
 from lookalike.data.scores import read_scores
 from lookalike.errors import UserError
 
@@ -45,7 +46,7 @@ def read_results(artifacts: Path, arms: Sequence[str]) -> Results:
         if found is not None:
             metrics[arm] = found
     filters = {}
-    for kind in ("persons", "variations"):
+    for kind in KINDS:
         try:
             scores = read_scores(artifacts / "filter" / kind / "scores.parquet")
         except UserError as error:
