@@ -31,10 +31,12 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     from lookalike.config import load_config
     from lookalike.progress import say
     from lookalike.report.headline import view
-    from lookalike.store import connect, own_folder
+    from lookalike.store import connect, own_folder, tracking_uri
     from lookalike.tracking import reconcile
 
-    check_port(LOCALHOST, port)
+    on_server = tracking_uri(Path.cwd()).startswith("http")
+    if not on_server:  # that server may well have our port
+        check_port(LOCALHOST, port)
     config = load_config(PARAMS)
     store = connect(config, Path.cwd())
     reconcile(store)  # what kill -9 left as running
@@ -43,7 +45,7 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     # MLflow opens at its other face, for language models, which shows no run.
     page = f"#/experiments/{store.experiment_id}/runs"
     page += f"?workflowType=machine_learning&viewStateShareKey={VIEW}"
-    if store.uri.startswith("http"):
+    if on_server:
         say(f"the runs are on a server; open {store.uri.rstrip('/')}/{page}")
         return
     say(f"open http://{LOCALHOST}:{port}/{page} (in a few seconds; Ctrl+C ends it)")

@@ -162,6 +162,21 @@ def test_a_password_for_a_server_is_written_nowhere(
         assert not any(secret.encode() in text for text in texts)
 
 
+def test_runs_on_a_server_need_no_port_here(
+    shown: Ui, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where MLflow's server runs on this machine, at the port that ours would have."""
+    monkeypatch.chdir(shown.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", shown.address)
+    taken = shown.address.rpartition(":")[2]
+    monkeypatch.setattr(sys, "argv", ["lookalike", "ui", "--port", taken])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    said = capsys.readouterr().err
+    assert caught.value.code in (0, None), said
+    assert f"the runs are on a server; open {shown.address}/#/experiments/" in said
+
+
 @pytest.mark.parametrize("command", ["ui", "serve"])
 def test_a_port_in_use_is_told_before_anything_is_loaded(
     command: str,
