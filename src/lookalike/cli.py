@@ -134,7 +134,10 @@ def starting_generator(
 
 @app.command()
 def doctor() -> None:
-    """What this machine and each profile have, and what they lack; exits with 1 if anything."""
+    """What this machine and each profile have, and what they lack.
+
+    Exits with 1 if this machine or the profile in use lacks anything; others may.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -169,3 +169,8 @@ def test_what_another_profile_lacks_is_no_failure(tmp_path, monkeypatch, capsys)
     code, cells = printed(monkeypatch, capsys)
     assert code == 1
     assert ["params", "parameters", "missing"] in [row[:3] for row in cells]
+    monkeypatch.setattr(sys, "argv", ["lookalike", "doctor", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Exits with 1 if this machine or the profile in use lacks anything" in said
