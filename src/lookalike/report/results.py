@@ -45,7 +45,7 @@ def read_results(artifacts: Path, arms: Sequence[str]) -> Results:
         found = _read_json(artifacts / "evaluate" / arm / "metrics.json", missing)
         if found is not None:
             metrics[arm] = found
-    filters = {}
+    filters: dict[str, dict[str, int]] = {}
     for kind in KINDS:
         try:
             scores = read_scores(artifacts / "filter" / kind / "scores.parquet")
