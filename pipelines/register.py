@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.config import Config
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.progress import say
+from lookalike.registry.decisions import PROMOTED, UNCHANGED, Decision
 from lookalike.registry.gates import REGISTER_AGAIN
 from lookalike.registry.side_by_side import draw_side_by_side
+from lookalike.registry.verdict import failures
 from lookalike.registry.winner import judge_winner
 from lookalike.report.curves import cmc_curves
 from lookalike.tracking import MlflowTracker
@@ -30,21 +33,17 @@ def work(stage: Stage) -> None:
             if folder.name not in arms:
                 shutil.rmtree(folder)
     assert isinstance(stage.tracker, MlflowTracker)
-    # An experiment is judged and changes nothing that others use, unless its parameters say so.
-    held_back = bool(experiment()) and not config.registry.promote_experiments
+    held_back = is_held_back(config)
     judged = judge_winner(ARTIFACTS, Path.cwd(), config, stage.tracker, dry_run=held_back)
-    choice, decision, reason = judged.choice, judged.decision, judged.reason
-    if held_back and decision.action == "promoted":
-        reason = f"passed as experiment {experiment()}, not promoted"
+    choice, decision = judged.choice, judged.decision
+    done = outcome(decision, judged.reason, held_back)
     record = {
         "winner": choice.winner,
         "validation": {name: vars(standing) for name, standing in choice.standings.items()},
         "model": judged.model,
         "version": judged.version,
-        "promoted": decision.action == "promoted" and not held_back,
-        "champion": decision.champion_before if held_back else decision.champion_after,
+        **done,
         "gates": [gate.as_dict() for gate in decision.gates],
-        "reason": reason,
     }
     (stage.folder / "verdict.json").write_text(json.dumps(record, indent=2) + "\n")
     curves = {name: pd.read_csv(evaluations / name / "cmc.csv")["cmc"].to_numpy() for name in arms}
@@ -58,14 +57,36 @@ def work(stage: Stage) -> None:
     stage.tracker.params({"gates": config.gates.model_dump(), "winner": choice.winner})
     stage.tracker.metrics(judged.evidence.evaluation.metrics)
     stage.dataset(query, "query")
-    say(f"register: {judged.model} v{judged.version} ({choice.winner}): {reason}")
+    say(f"register: {judged.model} v{judged.version} ({choice.winner}): {done['reason']}")
     for gate in judged.failed:
         say(f"register: {gate.name}: {gate.reason}")
-    if held_back and all(gate.name == "integrity.code" for gate in judged.failed):
+    if held_back and promotable(decision):
         say(
             f"register: to promote it: `dvc exp apply {experiment()}`, `git commit --all`, then "
             f"{REGISTER_AGAIN}"
         )
+
+
+def is_held_back(config: Config) -> bool:
+    """Whether this is an experiment whose parameters do not say that it may promote.
+
+    It is judged, and changes nothing that others use.
+    """
+    return bool(experiment()) and not config.registry.promote_experiments
+
+
+def outcome(decision: Decision, reason: str, held_back: bool) -> dict[str, object]:
+    """What came of a decision, for the verdict: `promoted`, `champion` (a version) and `reason`."""
+    promoted = decision.action == PROMOTED
+    if promoted and held_back:
+        reason = f"passed as experiment {experiment()}, not promoted"
+    champion = decision.champion_before if held_back else decision.champion_after
+    return {"promoted": promoted and not held_back, "champion": champion, "reason": reason}
+
+
+def promotable(decision: Decision) -> bool:
+    """Whether committing is all that it takes to make the version of an experiment champion."""
+    return decision.action != UNCHANGED and failures(decision.gates).keys() <= {"integrity.code"}
 
 
 if __name__ == "__main__":
