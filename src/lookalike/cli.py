@@ -164,7 +164,7 @@ def promote(
     version: Annotated[int, typer.Argument(help="Of the registered model.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, write nothing.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Promote it although gates fail; with --reason.")
+        bool, typer.Option("--force", help="Promote it even if gates fail; with --reason.")
     ] = False,
     reason: Annotated[str, typer.Option(help="Of --force; goes on record.")] = "",
 ) -> None:
@@ -190,6 +190,8 @@ def promote(
         Console().print(gates.select(*GATE_COLUMNS).rich("Gates"))
     note = " (dry run: nothing was written)" if dry_run else ""
     say(f"version {version}: {decision.action}; champion: {decision.champion_after}{note}")
+    if reason.strip() not in ("", decision.reason):
+        say("nothing new was decided, so the reason is not on record")
     raise typer.Exit(int(decision.action == "refused"))
 
 
@@ -204,6 +206,8 @@ def rollback(
 
     decision = Ledger(load_config(PARAMS), Path.cwd()).rollback(reason.strip())
     say(f"champion: version {decision.champion_after} (was {decision.champion_before})")
+    if reason.strip() not in ("", decision.reason):
+        say("this finished a rollback that was decided before, whose reason is on record")
 
 
 @registry_app.command("show")

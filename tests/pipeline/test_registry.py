@@ -39,6 +39,7 @@ from lookalike.profiles import render
 from lookalike.provenance import git_sha
 from lookalike.registry.chosen import choose_model
 from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.ledger import APPLIED
 from lookalike.registry.promotion import Registry
 from lookalike.registry.serving import load_serving_model
 from lookalike.registry.verdict import failures
@@ -265,7 +266,11 @@ def test_by_hand(
     status, said = call("promote", "2", "--dry-run")
     assert (status, registry.champion()) == (0, 1)
     assert "version 2: promoted; champion: 2 (dry run: nothing was written)" in said
-    assert call("promote", "2")[0] == 0
+    status, said = call("promote", "2", "--force", "--reason", "in a hurry")
+    assert status == 0 and "version 2: promoted; champion: 2\n" in said, "no gate fails"
+    assert registry.verify()[0].last[2].reason == "in a hurry"
+    status, said = call("promote", "2", "--force", "--reason", "once more")
+    assert status == 0 and "unchanged" in said and "so the reason is not on record" in said
     assert registry.champion() == 2
     status, said = call("promote", "3")
     assert (status, registry.champion()) == (1, 2)
@@ -273,6 +278,10 @@ def test_by_hand(
     assert "2 champion" in call("registry", "show")[1]
     assert call("rollback") == (0, "champion: version 1 (was 2)\n")
     assert registry.champion() == 1
+    # As if that had been killed before it was finished: the next one finishes it.
+    registry.store.client.delete_registered_model_tag("by-hand-decisions", APPLIED)
+    status, said = call("rollback", "--reason", "too slow")
+    assert status == 0 and said.startswith("champion: version 1 (was 2)\nthis finished a rollback")
     for half in (("--force",), ("--reason", "a demo")):
         status, said = call("promote", "3", *half)
         assert status == 2 and "--force and --reason TEXT go together" in said

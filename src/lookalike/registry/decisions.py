@@ -40,7 +40,7 @@ class Decision:
         gates: every verdict; empty for a rollback.
         time: UTC, ISO 8601.
         by: who decided, user@host.
-        reason: of a person, for forcing or rolling back.
+        reason: of a person, for forcing (even where no gate failed) or rolling back.
         dry_run: whether nothing was written.
     """
 

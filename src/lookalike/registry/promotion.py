@@ -111,7 +111,8 @@ class Registry(Ledger):
             dry_run: decide, and write nothing.
             by_hand: a person asks for this version; a pipeline must not promote again what
                 somebody rolled back.
-            force: a person's reason to promote it although gates fail; goes on record.
+            force: a person's reason to promote it even if gates fail; goes on record with the
+                promotion, whether any failed or not.
             remeasure: measures the champion's weights file on the current evaluation data; used
                 where the champion was measured on other data. Without it such a candidate is
                 refused.
@@ -136,7 +137,7 @@ class Registry(Ledger):
             if before == version:
                 return self.decision(UNCHANGED, version, before, before, tuple(gates))
             if not failures(gates):
-                return self.decision(PROMOTED, version, before, version, tuple(gates))
+                return self.decision(PROMOTED, version, before, version, tuple(gates), force)
             if force:
                 return self.decision(FORCED, version, before, version, tuple(gates), force)
             return self.decision(REFUSED, version, before, before, tuple(gates))
