@@ -357,7 +357,9 @@ def test_experiments_have_their_own_run_here_and_promote_nothing(
     parameters = (repository.folder / "params.yaml").read_bytes()
     changed = ("--set-param", "gates.max_frechet=11", "--set-param", "evaluate.ranks=[5,20]")
     said = repository.run("dvc", "exp", "run", "--temp", "--name", "mine", *changed, "register")
-    assert "passed as experiment mine, not promoted" in said or "integrity.code" in said
+    # Its parameters are in no commit, and nothing else speaks against it.
+    assert "(baseline): failed: integrity.code\n" in said
+    assert "register: to promote it: `dvc exp apply mine`, `git commit --all`, then `dvc" in said
     assert (repository.folder / "params.yaml").read_bytes() == parameters
     assert not list((repository.folder / ".dvc" / "tmp" / "exps").rglob("mlflow.db"))
 
