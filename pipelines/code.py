@@ -26,7 +26,7 @@ STAGES = (
 )
 # Not followed, nor what they alone import: an edit of these must not train anything again.
 SHAPE_NO_OUTPUT = {
-    "pipelines/stage.py": "opens the run and the folder; its digests only find resume state",
+    "pipelines/stage.py": "opens the run and the folder, and finds resume state",
     "src/lookalike/addresses.py": "hides passwords in messages",
     "src/lookalike/config.py": "checks the parameters, which DVC compares by itself",
     "src/lookalike/device.py": "says where to compute, which changes rounding only",

@@ -19,7 +19,7 @@ from lookalike.registry.evidence import (
     per_query_frame,
 )
 from lookalike.reid.embedder import Embedder
-from lookalike.reid.evaluation import measure
+from lookalike.reid.evaluation import measure, measured_ranks
 from lookalike.reid.pictures.evaluation import draw_evaluation, top_matches_frame
 from lookalike.report.headline import arm_headline, of_part, write_headline
 from lookalike.training.session import Session
@@ -37,7 +37,7 @@ def work(stage: Stage, arm: str) -> None:
         session.device,
     )
     manifest = read_manifest(MANIFEST)
-    ranks = config.evaluate.measured_ranks
+    ranks = measured_ranks(config.evaluate.ranks)
     chosen_by = measure(embedder, validation_protocol(manifest), stage.root, config, session)
     validation = chosen_by.summary(ranks)
     test = measure(embedder, test_protocol(manifest), stage.root, config, session)

@@ -21,7 +21,8 @@ from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.report.headline import filter_headline, of_part, write_headline
 from lookalike.report.verdicts import kept_and_rejected
-from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, note_baseline, run
+from pipelines.added import note_baseline
+from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, run
 
 
 def generated_manifest(kind: str) -> Path:

@@ -16,7 +16,7 @@ import pandas as pd
 from lookalike.config import ArmConfig, Config, load_config
 from lookalike.data.manifest import write_manifest
 from lookalike.failures import last_words
-from lookalike.files import md5_file, sha256_file, write_text
+from lookalike.files import md5_file
 from lookalike.names import PARAMS
 from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
@@ -81,27 +81,6 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
             write_run_json(stage.folder / "run.json", tracker, inputs)
     except Exception as error:
         sys.exit(last_words(error, name))
-
-
-def added_manifests(arm: ArmConfig) -> list[Path]:
-    """What the filter wrote about the generated images that join the real ones, a file per kind."""
-    return [ARTIFACTS / "filter" / kind / "manifest.parquet" for kind in arm.images]
-
-
-def note_baseline(manifest: Path, baseline: Path | None) -> None:
-    """Beside what `added_manifests` names, write which baseline has seen those images, if one has.
-
-    Arms may take their labels from it, and depend on this file: the baseline is an arm itself, so
-    that not every arm can depend on its model.
-    """
-    write_text(manifest.with_name("baseline.txt"), content(baseline) if baseline else "none")
-
-
-def content(thing: Path | pd.DataFrame) -> str:
-    """Digest of a file, or of the images that manifest rows stand for and their labels."""
-    if isinstance(thing, Path):
-        return sha256_file(thing)
-    return fingerprint(*zip(thing["person_id"], thing["sha256"], strict=True))
 
 
 def choice(options: list[str]) -> str:

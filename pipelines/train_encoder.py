@@ -16,7 +16,8 @@ from lookalike.spread import spread
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.training.session import Session
 from lookalike.weights import find
-from pipelines.stage import BASELINE, ENCODER, GENERATOR, MANIFEST, Stage, content, run
+from pipelines.content import content
+from pipelines.stage import BASELINE, ENCODER, GENERATOR, MANIFEST, Stage, run
 
 SHOWN = 16  # validation crops in the figure
 

@@ -22,7 +22,8 @@ from lookalike.stylegan3.trainer import train_gan
 from lookalike.stylegan3.transfer import TransferReport, transfer
 from lookalike.training.session import Session
 from lookalike.weights import find
-from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, content, run
+from pipelines.content import content
+from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, run
 
 
 def features(stage: Stage, session: Session) -> FeatureExtractor:

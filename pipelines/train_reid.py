@@ -18,7 +18,9 @@ from lookalike.reid.trainer import train_reid
 from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.session import Session
 from lookalike.weights import find
-from pipelines.stage import BASELINE, MANIFEST, Stage, added_manifests, chosen_arm, content, run
+from pipelines.added import added_manifests
+from pipelines.content import content
+from pipelines.stage import BASELINE, MANIFEST, Stage, chosen_arm, run
 
 # Of the curves that validation draws. What `evaluate.ranks` reports is no reason to train again.
 RANKS = (1, 5, 10)

@@ -10,7 +10,8 @@ from lookalike.config import ArmConfig
 from lookalike.data.expectations import validate_manifest
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.progress import say
-from pipelines.stage import ARTIFACTS, Stage, added_manifests, note_baseline, run
+from pipelines.added import added_manifests, note_baseline
+from pipelines.stage import ARTIFACTS, Stage, run
 
 INPUTS = [ARTIFACTS / "prepare" / "manifest.parquet", ARTIFACTS / "prepare" / "problems.parquet"]
 

@@ -502,11 +502,6 @@ class EvaluateConfig(Section):
     rerank: bool = False
     ranks: tuple[Positive, ...] = (1, 5, 10)  # beside 1, which the gates judge
 
-    @property
-    def measured_ranks(self) -> tuple[int, ...]:
-        """`ranks` and 1, sorted."""
-        return tuple(sorted({1, *self.ranks}))
-
 
 class GatesConfig(Section):
     """Bounds of the promotion gates."""

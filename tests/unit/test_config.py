@@ -12,7 +12,6 @@ import yaml
 from lookalike.config import (
     ArmConfig,
     Config,
-    EvaluateConfig,
     GanConfig,
     ReidConfig,
     Source,
@@ -291,8 +290,3 @@ def test_the_smallest_networks_that_are_accepted_can_be_built() -> None:
     sizes = {"height": 8, "width": 8, "embedding_dim": 1, "batch_size": 2, "micro_batch": 2}
     net = new_reid(ReidConfig(**sizes), 2)
     assert net(torch.zeros(2, 3, 8, 8))[0].isfinite().all()
-
-
-def test_rank_1_is_measured_whatever_is_reported() -> None:
-    assert EvaluateConfig(ranks=(10, 5)).measured_ranks == (1, 5, 10)
-    assert EvaluateConfig(ranks=()).measured_ranks == (1,)

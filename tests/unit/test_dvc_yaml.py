@@ -33,6 +33,8 @@ def test_code_follows_imports_and_stops_at_what_shapes_no_output() -> None:
     )
     assert losses in files["train_reid"] and discriminator in files["train_gan"]
     assert losses not in files["evaluate"] and discriminator not in files["train_reid"]
+    assert all("pipelines/added.py" in files[name] for name in ("validate", "filter", "train_reid"))
+    assert all("pipelines/content.py" in files[f"train_{name}"] for name in ("reid", "gan"))
     # Pictures and captions train nothing; the serving model is named by its file, not imported.
     assert not any("pictures" in name for name in files["train_reid"])
     assert "src/lookalike/registry/serving_model.py" in files["register"]

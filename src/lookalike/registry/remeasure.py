@@ -10,7 +10,7 @@ from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.device import default_device
 from lookalike.registry.evidence import Measurement, evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
-from lookalike.reid.evaluation import measure
+from lookalike.reid.evaluation import measure, measured_ranks
 
 
 def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Measurement]:
@@ -23,7 +23,7 @@ def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Me
         found = measure(embedder, test_protocol(rows), root, config)
         return Measurement(
             evaluation_fingerprint(rows, config),
-            found.summary(settings.measured_ranks),
+            found.summary(measured_ranks(settings.ranks)),
             per_query_frame(found.query.rows, found.ranking.ap, found.ranking.first_match_rank),
         )
 

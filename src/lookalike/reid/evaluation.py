@@ -24,6 +24,11 @@ from lookalike.training.session import Session
 Rows = tuple[pd.DataFrame, pd.DataFrame]  # manifest rows of queries and gallery
 
 
+def measured_ranks(reported: Sequence[int]) -> tuple[int, ...]:
+    """`evaluate.ranks`, and 1, which the gates judge; sorted."""
+    return tuple(sorted({1, *reported}))
+
+
 @dataclass(frozen=True)
 class Side:
     """Manifest rows with their pixels (uint8 [N, H, W, 3]), in the same order."""

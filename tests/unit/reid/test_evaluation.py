@@ -17,7 +17,7 @@ from lookalike.errors import UserError
 from lookalike.registry.serving_model import EmbeddingModel
 from lookalike.reid import evaluation
 from lookalike.reid.embedder import Embedder
-from lookalike.reid.evaluation import Side, evaluate, measure
+from lookalike.reid.evaluation import Side, evaluate, measure, measured_ranks
 from lookalike.reid.gallery import embed_pictures
 from lookalike.reid.model import new_reid
 from lookalike.reid.ranking import Ranking
@@ -131,3 +131,8 @@ def test_sides_that_cannot_be_ranked(embedder: Embedder, crops: tuple[Images, li
     same_camera = side(images, persons, camera=1)
     with pytest.raises(UserError, match=r"(?i)camera"):
         evaluate(embedder, same_camera, same_camera)
+
+
+def test_rank_1_is_measured_whatever_is_reported() -> None:
+    assert measured_ranks((10, 5)) == (1, 5, 10)
+    assert measured_ranks(()) == (1,)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 from pipelines import train_reid as stage_module
-from pipelines.stage import BASELINE, MANIFEST, Stage, added_manifests
+from pipelines.added import added_manifests
+from pipelines.stage import BASELINE, MANIFEST, Stage
 
 from lookalike.config import ArmConfig, Config, ReidConfig
 from lookalike.data.manifest import new_manifest, read_manifest, write_manifest
