@@ -23,6 +23,7 @@ from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
 
 ARTIFACTS = Path("artifacts")
+TRACES = Path(".lookalike/errors")  # what is known of a stage that ended over a file
 MANIFEST = ARTIFACTS / "validate" / "manifest.parquet"
 BASELINE = ARTIFACTS / "train_reid" / "baseline" / "model.safetensors"
 GENERATOR = ARTIFACTS / "train_gan" / "generator.safetensors"
@@ -80,7 +81,7 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
             tracker.metrics({"seconds": time.monotonic() - began, "peak_memory_mb": peak})
             write_run_json(stage.folder / "run.json", tracker, inputs)
     except Exception as error:
-        sys.exit(last_words(error, name))
+        sys.exit(last_words(error, name, TRACES))
 
 
 def choice(options: list[str]) -> str:

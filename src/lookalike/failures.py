@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import traceback
+from pathlib import Path
 
+from lookalike.addresses import hidden
 from lookalike.errors import UserError
 from lookalike.progress import say
 from lookalike.reachable import explained
@@ -33,15 +35,34 @@ def _of_a_file(error: Exception) -> str | None:
     return f"{name}{(error.strerror or '').lower()}: {_FILES[error.errno]}"
 
 
-def last_words(error: Exception, before: str) -> int:
+def last_words(error: Exception, before: str, traces: Path | None = None) -> int:
     """Say why a command ends: in one line what a user can mend, with a stack trace what not.
+
+    What the system has against a file may be an error of ours as well, deep inside a stage: where
+    `traces` is a folder, the line names a file there with the trace.
 
     Returns:
         The exit status: 2 for the user's errors and those of MLflow's store, 1 for ours.
     """
-    told = error if isinstance(error, UserError) else explained(error) or _of_a_file(error)
+    told = str(error) if isinstance(error, UserError) else explained(error)
+    if told is None and (told := _of_a_file(error)) is not None and traces is not None:
+        told += _kept(error, traces / f"{before.replace('@', '-')}.txt")
     if told is not None:
         say(f"{before}: {told}")
         return 2
-    say("".join(traceback.format_exception(error)).rstrip())
+    say(_trace(error))
     return 1
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def _kept(error: Exception, path: Path) -> str:
+    """Write the trace to a file, and say where; "" where that fails, say on a full disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(hidden(_trace(error)) + "\n", encoding="utf-8")
+    except OSError:
+        return ""
+    return f" (where it happened: {path})"

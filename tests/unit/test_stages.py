@@ -66,6 +66,30 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert last_words(OSError(errno.EPIPE, "Broken pipe"), "export") == 1  # not about a file
 
 
+def test_a_stage_that_ends_over_a_file_keeps_the_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be an error of ours."""
+
+    def deep_inside_a_stage() -> None:
+        Path("nowhere.csv").read_text()
+
+    with pytest.raises(FileNotFoundError) as caught:
+        deep_inside_a_stage()
+    traces = tmp_path / "errors"
+    assert last_words(caught.value, "evaluate@mine", traces) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and "evaluate@mine: nowhere.csv: no such file" in said
+    kept = traces / "evaluate-mine.txt"
+    assert str(kept) in "".join(said.split("\n"))
+    assert "in deep_inside_a_stage" in kept.read_text()
+    kept.unlink()
+    traces.rmdir()
+    traces.write_text("no folder")  # then the line has to do
+    assert last_words(caught.value, "evaluate@mine", traces) == 2
+    assert str(kept) not in capsys.readouterr().err
+
+
 def test_a_replaced_file_of_weights_changes_what_its_stage_depends_on() -> None:
     """And nobody else's; what is missing is listed too, and stops the stage that reads it."""
     Path("params.yaml").write_text("gan: {start: mine.safetensors}\n")
