@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from lookalike import cli_deploy
+from lookalike import device as device_module
 from lookalike.cli import main
 from lookalike.config import Config
 from lookalike.data.loading import Images, encode_jpeg
@@ -19,7 +19,6 @@ from lookalike.profiles import render
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.gallery import Gallery
 from lookalike.reid.model import new_reid, save_reid
-from lookalike.training import session
 
 WEIGHTS = ("--model", "model.safetensors")
 
@@ -109,7 +108,7 @@ def test_a_gpu_embeds_and_the_cpu_exports(place: Path, monkeypatch: pytest.Monke
 
     there = torch.device("meta")
     monkeypatch.setattr(Embedder, "load", load)
-    monkeypatch.setattr(session, "Session", lambda seed: SimpleNamespace(device=there))
+    monkeypatch.setattr(device_module, "default_device", lambda: there)
     for arguments in (
         ["embed", "people", "--output", "g.npz"],
         ["search", "people", "people"],

@@ -264,7 +264,7 @@ class Ledger:
             # Another machine may have decided meanwhile, and have set the aliases before us.
             if self._read().tail == history.tail:
                 client = self.store.client
-                client.set_registered_model_tag(self.log, APPLIED, history.tail)
+                _write(client.set_registered_model_tag, self.log, APPLIED, history.tail)
                 return replace(history, applied=True)
 
     def _read(self) -> History:
@@ -324,7 +324,7 @@ class Ledger:
             if version is None and alias in aliases:
                 client.delete_registered_model_alias(self.name, alias)
             elif version is not None and version != aliases.get(alias):
-                client.set_registered_model_alias(self.name, alias, str(version))
+                _write(client.set_registered_model_alias, self.name, alias, str(version))
 
     def _set_tags(self, history: History) -> None:
         """The last decision about each version, where MLflow's UI shows it."""
@@ -339,7 +339,7 @@ class Ledger:
                 "lookalike.decided": decision.time,  # the last: it says that the others are there
             }.items():
                 if value:
-                    client.set_model_version_tag(self.name, version.version, key, value)
+                    _write(client.set_model_version_tag, self.name, version.version, key, value)
                 elif key in version.tags:
                     client.delete_model_version_tag(self.name, version.version, key)
 
@@ -368,3 +368,16 @@ def _who() -> str:
     except (KeyError, OSError):  # a container's user may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
+
+
+def _write(write: Callable[..., object], *values: object) -> None:
+    """Write a tag or an alias; again if another machine has made its row at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write(*values)
+    except MlflowException as error:
+        # As SQLite, PostgreSQL and MySQL call it; a server passes the text on.
+        if not any(name in str(error) for name in ("UNIQUE", "UniqueViolation", "Duplicate entry")):
+            raise
+        write(*values)

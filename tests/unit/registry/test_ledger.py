@@ -18,12 +18,14 @@ import mlflow.store.model_registry.sqlalchemy_store  # once here, not in each fo
 import mlflow.store.tracking.sqlalchemy_store
 import mlflow.tracking
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.server.handlers import _validate_source_run
 from rich.console import Console
 
 from lookalike.cli import main
 from lookalike.config import Config
 from lookalike.errors import UserError
+from lookalike.registry import ledger as ledger_module
 from lookalike.registry.decisions import PROMOTED, REFUSED, UNCHANGED, Decision, History
 from lookalike.registry.ledger import SOURCE, Ledger
 from lookalike.registry.verdict import Gate
@@ -435,3 +437,19 @@ def test_twenty_processes_of_two_checkouts_at_once_lose_no_decision(
     assert befores == (None, *afters[:-1]), "each knew the decision before"
     assert state["problems"] == [] and state["applied"]
     assert state["champion"] == state["aliases"]["champion"]
+
+
+def test_a_row_that_another_machine_made_at_the_same_moment_is_written_over() -> None:
+    said = ["(sqlite3.IntegrityError) UNIQUE constraint failed: model_version_tags.key"]
+    written: list[object] = []
+
+    def write(*values: object) -> None:
+        if said:
+            raise MlflowException(said.pop())
+        written.append(values)
+
+    ledger_module._write(write, "name", 1)
+    assert written == [("name", 1)]
+    said.append("attempt to write a readonly database")
+    with pytest.raises(MlflowException, match="readonly"):
+        ledger_module._write(write, "name", 1)
