@@ -227,21 +227,21 @@ class GanConfig(Section):
     # body too. The generator then has twice the channels named below, as published.
     config: Literal["t", "r"] = "t"
     # What the networks are told about an image, so that the generator can be asked for it.
-    condition: Literal["none", "person", "camera"] = "none"
+    condition: Literal["none", "person", "camera"] = "camera"
     height: SideLength = 64
     width: SideLength = 32
     z_dim: Channels = 64
     w_dim: Channels = 64
-    channel_base: Positive = 1024  # channels are this by the resolution, and at most the next
-    channel_max: Channels = 64
+    channel_base: Positive = 2048  # channels are this by the resolution, and at most the next
+    channel_max: Channels = 96
     num_layers: Annotated[int, Field(gt=2, le=64)] = 8
     margin: Annotated[int, Field(gt=0, le=256)] = 4
-    discriminator_channel_base: Positive = 1024
+    discriminator_channel_base: Positive = 2048
     discriminator_channel_max: Channels = 64
     # What the generator is trained against. stylegan: StyleGAN3's own discriminator. projected: one
     # on pretrained features (Sauer et al. 2021), which sees shapes at once and hardly minds
     # colours. both: the own one keeps the colours.
-    discriminator: Literal["stylegan", "projected", "both"] = "stylegan"
+    discriminator: Literal["stylegan", "projected", "both"] = "both"
     projected_weight: Rate = 0.25  # of its part in the generator's loss, where there are both
     # A name of `lookalike weights`, a .safetensors file in its home, or "none".
     start: str = "starting-generator"

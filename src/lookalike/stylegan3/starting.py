@@ -76,7 +76,7 @@ def train_starting_generator(
         gan.average.load_state_dict(gan.generator.state_dict())
         legs = load_model(start, "stylegan3").recipe.get("legs", [])
     leg: dict[str, object] = {"images": total_images, "batch_size": config.batch_size, "seed": seed}
-    legs.append(leg | {"discriminator": config.discriminator})
+    legs.append(leg | {"discriminator": config.discriminator, "crops": len(images)})
 
     def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
         if session.is_main:
@@ -110,7 +110,6 @@ def train_starting_generator(
             ),
             {
                 "population_seed": POPULATION_SEED,
-                "crops": len(images),
                 "images_seen": sum(int(str(leg["images"])) for leg in legs),
                 "legs": legs,
                 **({"licence": licence} if licence else {}),

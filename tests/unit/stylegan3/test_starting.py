@@ -12,6 +12,7 @@ from lookalike.config import Config, GanConfig
 from lookalike.errors import UserError
 from lookalike.profiles import compose, names
 from lookalike.stylegan3.checkpoint import load_generator
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan, sample_images
 from lookalike.stylegan3.starting import PATH, POPULATION_SEED, train_starting_generator
 from lookalike.stylegan3.transfer import transfer
@@ -27,8 +28,9 @@ def embedded() -> GanConfig:
 
 
 def test_the_shipped_one_fits_the_embedded_profile_whole(embedded: GanConfig) -> None:
-    gan = build_gan(embedded, seed=1)
-    report = transfer(PATH, gan.generator, gan.discriminator)
+    classes, _ = Classes.of("camera", range(1, 7))
+    gan = build_gan(embedded, 1, classes)
+    report = transfer(PATH, gan.generator, gan.discriminator, gan.projected)
     assert report.names("adapted") == report.names("new") == []
     assert PATH.stat().st_size < 4e6
 
