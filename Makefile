@@ -12,7 +12,7 @@ install: .venv/installed
 
 # Rewritten only when the pins change, so the second run needs no network; and, without network, when
 # the checkout was moved or copied: commands find their Python beside them, but the library's source
-# is an absolute path, and a copy would run the original's. Compiled once here: fifteen stages would
+# is an absolute path, and a copy would run the original's. Compiled once here: the stages would
 # otherwise each compile what they import where bytecode cannot be written.
 ifneq ($(shell test "$$(cat .venv/installed 2>/dev/null)" = "$$(pwd -P)" && echo here),here)
 .PHONY: .venv/installed
