@@ -22,10 +22,7 @@ def test_it_is_that_of_a_session_without_one() -> None:
 def test_memory_is_the_most_so_far() -> None:
     """In a process of its own: this one may have held more before."""
     script = """
-import subprocess
-import sys
-
-import pytest
+import torch
 from lookalike.device import finish_work, peak_memory
 device = torch.device("cpu")
 before = peak_memory(device)
