@@ -32,7 +32,8 @@ def pictures_in(folder: Path) -> list[str]:
         UserError: no such folder.
     """
     if not folder.is_dir():
-        raise UserError(f"no folder at {folder}")
+        what = f"{folder} is a file, not a folder" if folder.exists() else f"no folder at {folder}"
+        raise UserError(what)
     return sorted(
         path.relative_to(folder).as_posix()
         for path in files_below(folder)

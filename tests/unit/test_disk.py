@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.disk import alike, files_below, is_utf8, printable, some, what_is_in
+from lookalike.disk import alike, files_below, is_utf8, pictures_in, printable, some, what_is_in
 from lookalike.errors import UserError
 
 
@@ -56,3 +56,11 @@ def test_names_in_messages(tmp_path: Path) -> None:
     (tmp_path / name).touch()
     (tmp_path / "sub").mkdir()
     assert what_is_in(tmp_path) == r"it holds J\xfcrgen.jpg, sub/"
+
+
+def test_a_file_in_place_of_a_folder_of_pictures_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(UserError, match=r"a\.jpg is a file, not a folder"):
+        pictures_in(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match="no folder at"):
+        pictures_in(tmp_path / "b")
