@@ -83,7 +83,7 @@ class FeatureMaps(nn.Module):
 
 
 class ImagenetFeatures:
-    """The 1,280 (Lite2: 1,408) pooled features of an EfficientNet-Lite, a `FeatureExtractor`.
+    """The 1,280 pooled features of an EfficientNet-Lite, a `FeatureExtractor`.
 
     Images are enlarged bilinearly until their longer side has 224 pixels. The distances are called
     after the network (`frechet_efficientnet_lite2`), never FID.

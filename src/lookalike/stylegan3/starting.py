@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -63,7 +64,7 @@ def train_starting_generator(
     session = Session(seed)
     classes, labels = Classes.of("camera", cameras)
     gan = build_gan(config, seed, classes)
-    transferred, legs = config.start != "none", list[dict[str, object]]()
+    transferred, legs = config.start != "none", list[dict[str, Any]]()
     start_digest, licence = "", ""
     if transferred:
         start = Path(config.start)
@@ -75,8 +76,15 @@ def train_starting_generator(
             say(str(report))
         gan.average.load_state_dict(gan.generator.state_dict())
         legs = load_model(start, "stylegan3").recipe.get("legs", [])
-    leg: dict[str, object] = {"images": total_images, "batch_size": config.batch_size, "seed": seed}
-    legs.append(leg | {"discriminator": config.discriminator, "crops": len(images)})
+    legs.append(
+        {
+            "images": total_images,
+            "batch_size": config.batch_size,
+            "seed": seed,
+            "discriminator": config.discriminator,
+            "crops": len(images),
+        }
+    )
 
     def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
         if session.is_main:
@@ -110,7 +118,7 @@ def train_starting_generator(
             ),
             {
                 "population_seed": POPULATION_SEED,
-                "images_seen": sum(int(str(leg["images"])) for leg in legs),
+                "images_seen": sum(leg["images"] for leg in legs),
                 "legs": legs,
                 **({"licence": licence} if licence else {}),
             },

@@ -11,36 +11,13 @@ import torch
 
 from lookalike.errors import UserError
 from lookalike.stylegan3.checkpoint import (
-    DiscriminatorConfig,
     export_generator,
     load_generator,
-    save_gan,
 )
-from lookalike.stylegan3.design import GeneratorConfig
-from lookalike.stylegan3.discriminator import Discriminator
-from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.transfer import transfer
 from lookalike.training.model_file import load_model, save_model
 
-TINY = GeneratorConfig(
-    16, 8, z_dim=8, w_dim=8, channel_base=64, channel_max=8, num_layers=4, margin=2
-)
-
-
-def networks(
-    seed: int, config: GeneratorConfig = TINY, channels: int = 8
-) -> tuple[Generator, Discriminator]:
-    torch.manual_seed(seed)
-    discriminator = Discriminator(
-        config.height, config.width, channel_base=64, channel_max=channels
-    )
-    return Generator(config), discriminator
-
-
-def save(path: Path, dtype: torch.dtype = torch.float32) -> tuple[Generator, Discriminator]:
-    generator, discriminator = networks(0)
-    save_gan(path, generator, discriminator, DiscriminatorConfig(64, 8), {"seed": 0}, dtype)
-    return generator, discriminator
+from .tiny import TINY, networks, save
 
 
 @pytest.fixture
