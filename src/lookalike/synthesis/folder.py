@@ -63,18 +63,17 @@ def generate_from_folder(
 
     Args:
         source: the folder; folders in it are not entered.
-        output: created where it is missing.
+        output: created where it is missing, empty otherwise: its pictures are the manifest's.
         encoder: bound to the generator that draws.
         config: sizes, and under `variations` how many and how.
         generator_digest: sha256 of the generator's file, for the manifest.
 
     Raises:
-        UserError: no such folder, no readable image in it, or both folders are the same.
+        UserError: no such folder, no readable image in it, or `output` holds something already.
     """
     if not source.is_dir():
         raise UserError(f"no folder at {source}; give --input a folder of images")
-    if output.exists() and (not output.is_dir() or output.samefile(source)):
-        raise UserError(f"cannot write to {output}; give --output another folder")
+    _check_output(output)
     sources, skipped = _scan(source)
     for name, reason in skipped.items():
         say(f"skipped {name}: {reason}")
@@ -121,15 +120,14 @@ def generate_from_seeds(
     Args:
         generator_file: any checkpoint of this project: trained, imported or exported.
         seeds: at least one.
-        output: created where it is missing.
+        output: created where it is missing, empty otherwise: its pictures are the manifest's.
         psi: truncation.
         name: the class to draw, of a conditional generator; "": each seed draws its own.
 
     Raises:
-        UserError: no such generator or class, or the folder is a file.
+        UserError: no such generator or class, or `output` holds something already.
     """
-    if output.exists() and not output.is_dir():
-        raise UserError(f"cannot write to {output}: it is a file; give --output a folder")
+    _check_output(output)
     generator = load_generator(generator_file, default_device())
     digest = sha256_file(generator_file)
     labels_of(generator, [0], [name])
@@ -152,6 +150,14 @@ def generate_from_seeds(
     write_manifest(manifest, output / "manifest.parquet")
     say(f"{output}: {len(manifest)} images of {generator_file}, and manifest.parquet")
     return manifest
+
+
+def _check_output(folder: Path) -> None:
+    """Refuse what is no folder, and one with files: they would lie among those of the manifest."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"cannot write to {folder}: it is a file; give --output a folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds files already; give --output an empty or a new folder")
 
 
 def _scan(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -81,8 +81,10 @@ def test_bad_folders(
 ) -> None:
     with pytest.raises(UserError, match="no folder at"):
         run(tmp_path / "nowhere", tmp_path / "out", encoder, generate)
-    with pytest.raises(UserError, match="another folder"):
+    with pytest.raises(UserError, match="holds files already; give --output an empty"):
         run(folder, folder, encoder, generate)
+    with pytest.raises(UserError, match="it is a file"):
+        run(folder, folder / "notes.txt", encoder, generate)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no readable image"):
         run(tmp_path / "empty", tmp_path / "out", encoder, generate)
@@ -112,8 +114,8 @@ def test_the_command_takes_the_pipelines_networks(
 
     monkeypatch.setattr(checkpoint, "load_generator", loaded)
 
-    def call(*options: str) -> str:
-        arguments = ["lookalike", "generate", "--input", "in", "--output", "out", *options]
+    def call(*options: str, output: str = "out") -> str:
+        arguments = ["lookalike", "generate", "--input", "in", "--output", output, *options]
         monkeypatch.setattr(sys, "argv", arguments)
         with pytest.raises(SystemExit) as caught:
             main()
@@ -131,4 +133,5 @@ def test_the_command_takes_the_pipelines_networks(
     assert (read_manifest(Path("out/manifest.parquet"))["generator"] != "").all()
     assert devices == [Session(config.seed).device]
 
-    assert "3 images -> 15 in out" in call("--count", "4")
+    # Not into the same folder, whose pictures are its manifest's.
+    assert "3 images -> 15 in more" in call("--count", "4", output="more")
