@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -40,6 +39,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from lookalike.device import peak_of_process
 from lookalike.reid.ranking import rank
 from lookalike.reid.reranking import rerank
 
@@ -247,7 +247,7 @@ def blocked_product(data: Data, blocked: bool) -> None:
 
 def peak_gb() -> float:
     """The largest memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # KiB on Linux
+    return peak_of_process() / 2**30
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pandas as pd
 
 from lookalike.config import ArmConfig, Config, load_config
 from lookalike.data.manifest import write_manifest
+from lookalike.device import peak_of_process
 from lookalike.failures import last_words
 from lookalike.files import md5_file
 from lookalike.names import PARAMS
@@ -77,8 +77,8 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
             stage.folder.mkdir(parents=True, exist_ok=True)
             began = time.monotonic()
             work(stage)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-            tracker.metrics({"seconds": time.monotonic() - began, "peak_memory_mb": peak})
+            seconds, peak = time.monotonic() - began, peak_of_process() / 2**20
+            tracker.metrics({"seconds": seconds, "peak_memory_mb": peak})
             write_run_json(stage.folder / "run.json", tracker, inputs)
     except Exception as error:
         sys.exit(last_words(error, name, TRACES))

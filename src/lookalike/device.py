@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -30,10 +31,21 @@ def peak_memory(device: torch.device) -> float:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
-    if device.type == "cpu":
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
-    return 0.0
+    return peak_of_process() / GIB if device.type == "cpu" else 0.0
+
+
+def peak_of_process() -> int:
+    """The most memory that this process has held so far, in bytes.
+
+    Linux' `ru_maxrss` begins at the peak of the process that started this one; `VmHWM` does not.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def finish_work(device: torch.device) -> None:
