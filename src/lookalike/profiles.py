@@ -1,4 +1,4 @@
-"""Profiles: what differs from the defaults of `config.py`, under a name.
+"""Profiles: what differs from the defaults of `config/`, under a name.
 
 `params.yaml` is the whole of one profile, because DVC compares and rewrites single parameters
 there. It is written by `use` and may be edited by hand.
@@ -27,7 +27,7 @@ from lookalike.names import PARAMS
 FOLDER = Path("profiles")
 HEADER = """\
 The parameters in use, all of them, as `lookalike profile use {name}` wrote them. Edit them as you
-like, and commit. src/lookalike/config.py says what each means, `lookalike profile list` what other
+like, and commit. src/lookalike/config/ says what each means, `lookalike profile list` what other
 profiles there are.
 """
 

@@ -43,9 +43,9 @@ def imported(node: ast.AST) -> Iterator[str]:
 def imports() -> dict[str, set[str]]:
     """From each module, without `lookalike.`, to what it imports, ours and others'."""
     files = {
-        file.relative_to(SOURCE).with_suffix("").as_posix().replace("/", "."): file
+        ".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): file
         for file in sorted(SOURCE.rglob("*.py"))
-        if file.name != "__init__.py"
+        if file.parent.name != "lookalike" or file.name != "__init__.py"
     }
     found = {}
     for name, file in files.items():

@@ -1,0 +1,85 @@
+"""The re-ID model and its training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lookalike.config.base import (
+    Channels,
+    Fraction,
+    Positive,
+    Precision,
+    Rate,
+    Section,
+    SideLength,
+    Weight,
+)
+
+
+class ReidLossConfig(Section):
+    """Cross-entropy over persons, and the metric losses that are added to it."""
+
+    label_smoothing: Fraction = 0.0  # Szegedy et al. 2016
+    # Batch-hard triplets (Hermans et al. 2017): the margin, or a soft one; null: none.
+    triplet: Rate | Literal["soft"] | None = None
+    centre: Weight = 0.0  # of the centre loss (Wen et al. 2016); 0: none
+    circle: Weight = 0.0  # of the circle loss (Sun et al. 2020); 0: none
+
+
+class ReidScheduleConfig(Section):
+    """The learning rate over epochs of as many images as there are to train on."""
+
+    warm_up: Weight = 0.8  # epochs of linear rise
+    # To 0, or by 10 after each of these epochs.
+    decay: Literal["cosine"] | tuple[Positive, ...] = "cosine"
+    freeze: Weight = 0  # epochs in which the backbone stays as it was loaded
+
+
+class ReidConfig(Section):
+    """ResNet50 with a batch-normalised embedding and one output per person; its training."""
+
+    height: SideLength = 48
+    width: SideLength = 24
+    weights: Literal["none", "resnet50-imagenet"] = "none"
+    embedding_dim: Channels | None = 256  # of the fc layer; null: no such layer, ResNet50's 2048
+    bnneck: bool = False  # batch norm without shift, classifier without bias (Luo et al. 2019)
+    dropout: Annotated[Fraction, Field(lt=1)] = 0.2
+    last_stride: Literal[1, 2] = 2  # 1 keeps layer4 at twice the resolution (Luo et al. 2019)
+    pooling: Literal["average", "gem"] = "average"  # gem: generalised mean (Radenovic et al. 2018)
+    # Instance norm on half of the channels of layers 1 to 3 (IBN-a, Pan et al. 2018).
+    ibn: bool = False
+    loss: ReidLossConfig = ReidLossConfig()
+    epochs: Positive = 8
+    batch_size: Positive = 64  # over all processes
+    micro_batch: Positive = 64  # images at once; the scope of batch statistics and metric losses
+    images_per_person: Positive | None = None  # in a batch, K of PK sampling; null: shuffled images
+    erasing: Fraction = 0.0  # probability of random erasing (Zhong et al. 2020)
+    optimizer: Literal["adam", "adamw"] = "adamw"  # adam adds the weight decay to the gradient
+    learning_rate: Rate = 0.003
+    weight_decay: Weight = 0.0005
+    schedule: ReidScheduleConfig = ReidScheduleConfig()
+    checkpoint_images: Positive = 3000
+    precision: Precision = "fp32"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.micro_batch < 2:
+            raise ValueError("micro_batch must be 2 or more: batch norm compares images in it")
+        if self.batch_size % self.micro_batch:
+            raise ValueError("batch_size must be a multiple of micro_batch")
+        if self.schedule.warm_up >= self.epochs:
+            raise ValueError("schedule.warm_up must be shorter than epochs")
+        if self.schedule.freeze and self.weights == "none":
+            raise ValueError("schedule.freeze keeps loaded weights; there are none to keep")
+        if self.images_per_person and self.micro_batch % self.images_per_person:
+            raise ValueError("micro_batch must hold whole persons: multiples of images_per_person")
+        if self.loss.triplet or self.loss.circle:
+            images = self.images_per_person or 1
+            if images < 2 or self.micro_batch < 2 * images:
+                raise ValueError(
+                    "loss.triplet and loss.circle compare images within a micro_batch: it must "
+                    "hold at least two persons, and images_per_person must be 2 or more"
+                )
+        return self
