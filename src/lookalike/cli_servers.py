@@ -67,8 +67,9 @@ def serve(
     host: Annotated[str, typer.Option(help="0.0.0.0 for all of this machine's addresses.")] = (
         LOCALHOST
     ),
+    docs: Annotated[bool, typer.Option("--docs", help="With /docs and /openapi.json.")] = False,
 ) -> None:
-    """Serve the champion over HTTP: POST /invocations with base64 images."""
+    """Serve the champion over HTTP: POST /invocations with base64 images; GET /metrics counts."""
     from lookalike.config import load_config
     from lookalike.store import settle
 
@@ -82,7 +83,8 @@ def serve(
     }
     script = Path(__file__).parent / "registry" / "server.py"
     # -P: this package's folder must not be where modules are looked for.
-    _become(["-P", str(script), model, host, str(port)], environment)
+    options = ["--docs"] if docs else []
+    _become(["-P", str(script), model, host, str(port), *options], environment)
 
 
 def check_port(host: str, port: int) -> None:

@@ -340,6 +340,20 @@ class Server:
         rows = [[image] for image in images]
         return self.send(json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}))
 
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page."""
+        try:
+            with urllib.request.urlopen(f"{self.address}{path}", timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, sample: str) -> float:
+        """A value at /metrics; 0 where nothing was counted yet."""
+        lines = [line for line in self.get("/metrics")[1].splitlines() if not line.startswith("#")]
+        values = dict(line.rsplit(" ", 1) for line in lines)
+        return float(values.get(f"lookalike_{sample}", 0))
+
     def send(self, body: str | bytes | Iterator[bytes]) -> tuple[int, str]:
         """The same for any body; an iterator is sent in chunks, without a length."""
         request = urllib.request.Request(
@@ -429,6 +443,23 @@ def test_embeddings_over_http(server: Server, root: Path) -> None:
         np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
         assert embeddings.shape == expected.shape
         np.testing.assert_allclose(embeddings, expected, atol=1e-4)
+
+
+def test_what_was_answered_and_refused_is_counted(server: Server) -> None:
+    names = (
+        "pictures_total",
+        "request_seconds_count",
+        'requests_total{status="200"}',
+        'refusals_total{status="400",by="model"}',
+        'refusals_total{status="400",by="guard"}',
+    )
+    before = [server.metric(name) for name in names]
+    server.ask(text(jpeg(1)), text(jpeg(2)))
+    server.ask(text(b"no picture at all"))
+    server.send("{}")
+    after = [server.metric(name) for name in names]
+    assert [a - b for a, b in zip(after, before, strict=True)] == [2, 3, 1, 1, 1]
+    assert {server.get(path)[0] for path in ("/docs", "/openapi.json", "/redoc")} == {404}
 
 
 def test_mlflows_own_command_serves_the_same_model(served: Registry, root: Path) -> None:

@@ -5,23 +5,34 @@ refuse it, repeats bodies in its answers, and answers 500 or a stack trace to ma
 guard stands in front of it as ASGI middleware: it takes JSON only, reads at most `MAX_BODY` bytes
 within `BODY_SECONDS`, lets `READERS` bodies be read and `WORKERS` requests be computed at a time,
 and makes the others wait, their bodies still in the network. MLflow sees nothing but a column of at
-most `MAX_IMAGES` pictures, and the client nothing of an error but its message.
+most `MAX_IMAGES` pictures, and the client nothing of an error but its message. `/metrics` answers
+with what was counted, and pages of MLflow's own are there only if asked for.
 
 `lookalike serve` runs this file as a script (`python -P server.py MODEL HOST PORT`). It imports
-nothing of this package, so that the code registered with the model is the code that runs.
+nothing of this package, so that the code registered with the model is the code that runs; the few
+files that it shares with the package are loaded by their paths.
 """
 
+from __future__ import annotations
+
+import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
 import logging
 import os
-import runpy
 import sys
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from lookalike.registry.telemetry import Telemetry
+
+PACKAGE = Path(__file__).parents[1]
 MAX_BODY = 16 * 1024 * 1024  # bytes: a picture of 8 MiB in base64, or hundreds of crops
 BODY_SECONDS = 30  # to send a body
 READERS = 32  # bodies in memory
@@ -33,6 +44,9 @@ COLUMN, MAX_IMAGES = "image", 256  # as in serving_model.py
 # and their items (250,000 pixels as nested lists), and objects and their keys.
 MAX_ITEMS, MAX_KEYS = 1_000_000, 4 * MAX_IMAGES
 MAX_MESSAGE = 1000  # characters of MLflow's own errors, which may repeat what was sent
+PATHS = {"/ping", "/health", "/version", "/invocations"}  # of MLflow's; /metrics is ours
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"  # as Prometheus reads it
+DOCS = {"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -48,20 +62,66 @@ class RefusedError(Exception):
         self.status, self.message = status, message
 
 
-class Guard:
-    """ASGI middleware; see the module."""
+@dataclass
+class Work:
+    """How far a request came: whether the model saw it, and how many pictures it holds."""
 
-    def __init__(self, app: App):
-        self.app = app
+    accepted: bool = False
+    pictures: int = 0
+
+
+class Guard:
+    """ASGI middleware; see the module.
+
+    Args:
+        app: MLflow's application.
+        telemetry: counts every POST.
+        docs: whether MLflow's pages about its interface are there.
+    """
+
+    def __init__(self, app: App, telemetry: Telemetry, docs: bool = False):
+        self.app, self.telemetry = app, telemetry
+        self.paths = PATHS | DOCS if docs else PATHS
         self.readers = asyncio.Semaphore(READERS)
         self.workers = asyncio.Semaphore(WORKERS)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Check a POST before the application sees it; pass on everything else."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        """Check a POST before the application sees it; of the rest pass on what is known."""
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
+        elif scope["method"] == "POST":
+            await self.count(scope, receive, send)
+        elif scope["path"] == "/metrics":
+            await respond(send, 200, self.telemetry.text().encode(), TEXT)
+        elif scope["path"] in self.paths:
+            await self.app(scope, receive, send)
+        else:
+            await answer(send, RefusedError(404, f"nothing is at {scope['path'][:100]}"))
+
+    async def count(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Let a POST be answered, and count what came of it."""
+        status, began = 0, time.perf_counter()
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        work = Work()
+        self.telemetry.working += 1
         try:
+            await self.guarded(scope, receive, noting, work)
+        finally:
+            self.telemetry.working -= 1
+            seconds = time.perf_counter() - began
+            by = "model" if work.accepted else "guard"
+            self.telemetry.answered(status, by, seconds, work.pictures)
+
+    async def guarded(self, scope: Message, receive: Receive, send: Send, work: Work) -> None:
+        """Read a body, and let the application see it if it may."""
+        try:
+            if scope["path"] not in PATHS:
+                raise RefusedError(404, f"nothing is at {scope['path'][:100]}")
             headers = {key.lower(): value for key, value in scope["headers"]}
             check_headers(headers)
             async with self.readers:
@@ -72,10 +132,12 @@ class Guard:
                 if body is None:  # the client has gone
                     return
                 async with self.workers:
-                    body = await asyncio.to_thread(normalise, body)
-                    await self.answered(scope, replay(body, receive), send)
+                    table, work.pictures = await asyncio.to_thread(normalise, body)
+                    del body
+                    work.accepted = True
+                    await self.answered(scope, replay(table, receive), send)
         except RefusedError as refused:
-            if refused.status in (413, 415):  # the client may still be sending, and not listening
+            if refused.status in (404, 413, 415):  # the client may still be sending, not listening
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(discard(receive), BODY_SECONDS)
             await answer(send, refused)
@@ -149,8 +211,11 @@ async def discard(receive: Receive) -> None:
         pass
 
 
-def normalise(body: bytes) -> bytes:
+def normalise(body: bytes) -> tuple[bytes, int]:
     """A body in one of MLflow's four forms as the one that costs MLflow least, `dataframe_split`.
+
+    Returns:
+        The new body, and how many pictures it holds.
 
     Raises:
         RefusedError: it is something else, or holds more than a request may.
@@ -179,7 +244,7 @@ def normalise(body: bytes) -> bytes:
     if len(pictures) > MAX_IMAGES:
         raise RefusedError(400, f"{len(pictures)} pictures in a request; send at most {MAX_IMAGES}")
     table = {"columns": [COLUMN], "data": [[picture] for picture in pictures]}
-    return json.dumps({"dataframe_split": table}).encode()
+    return json.dumps({"dataframe_split": table}).encode(), len(pictures)
 
 
 def _split(value: dict[str, Any]) -> list[Any]:
@@ -242,30 +307,51 @@ async def answer(send: Send, refused: RefusedError) -> None:
     if refused.status >= 500:
         code = "INTERNAL_ERROR"
     content = json.dumps({"error_code": code, "message": refused.message}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(content)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await respond(send, refused.status, content, b"application/json")
+
+
+async def respond(send: Send, status: int, content: bytes, kind: bytes) -> None:
+    """Send a whole answer."""
+    headers = [(b"content-type", kind), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
 
-def main(model: str, host: str, port: str) -> None:
+def load_file(path: str) -> Any:
+    """A file of this package as a module, without importing the package: see the module."""
+    name = f"served_{Path(path).stem}"
+    found = importlib.util.spec_from_file_location(name, PACKAGE / path)
+    assert found is not None and found.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def main(arguments: list[str]) -> None:
     """Load the model, then answer until told to stop."""
     import uvicorn
     from mlflow.pyfunc import load_model, scoring_server
 
+    parser = argparse.ArgumentParser()
+    for name in ("model", "host"):
+        parser.add_argument(name)
+    parser.add_argument("port", type=int)
+    parser.add_argument("--docs", action="store_true")
+    asked = parser.parse_args(arguments)
     os.environ.setdefault("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
     try:
-        loaded = load_model(model)
+        loaded = load_model(asked.model)
     except Exception as error:
-        # Run as a script, because this package must not be imported.
-        hidden = runpy.run_path(str(Path(__file__).parents[1] / "addresses.py"))["hidden"]
-        reason = " ".join(hidden(str(error)).split())[:300]
-        sys.exit(f"error: cannot load {model}: {reason}; `lookalike registry show` says what to do")
-    app = Guard(scoring_server.init(loaded))
-    uvicorn.run(app, host=host, port=int(port), limit_concurrency=CONNECTIONS, access_log=False)
+        reason = " ".join(load_file("addresses.py").hidden(str(error)).split())[:300]
+        sys.exit(
+            f"error: cannot load {asked.model}: {reason}; `lookalike registry show` says what to do"
+        )
+    telemetry = load_file("registry/telemetry.py").Telemetry(asked.model)
+    app = Guard(scoring_server.init(loaded), telemetry, asked.docs)
+    uvicorn.run(
+        app, host=asked.host, port=asked.port, limit_concurrency=CONNECTIONS, access_log=False
+    )
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

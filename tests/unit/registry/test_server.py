@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from lookalike.registry import server, serving_model
-from lookalike.registry.server import MAX_BODY, Guard, Message, Receive, Send, normalise
+from lookalike.registry.server import MAX_BODY, App, Message, Receive, Send, normalise
+from lookalike.registry.telemetry import Telemetry
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 GOOD = b'{"dataframe_split": {"columns": ["image"], "data": [["x"]]}}'
+
+
+def Guard(app: App, docs: bool = False) -> server.Guard:  # noqa: N802 # with counts of its own
+    return server.Guard(app, Telemetry("m"), docs)
 
 
 class Echo:
@@ -32,7 +37,9 @@ class Echo:
         await send({"type": "http.response.body", "body": body})
 
 
-async def post(guard: Guard, chunks: list[bytes], headers: dict[str, str]) -> tuple[int, bytes]:
+async def post(
+    guard: server.Guard, chunks: list[bytes], headers: dict[str, str]
+) -> tuple[int, bytes]:
     """Status and body of an answer; takes what is read out of `chunks`, then hangs."""
     status, content = 0, b""
 
@@ -47,7 +54,12 @@ async def post(guard: Guard, chunks: list[bytes], headers: dict[str, str]) -> tu
         content += message.get("body", b"")
 
     encoded = [(key.encode(), value.encode()) for key, value in headers.items()]
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": encoded}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/invocations",
+        "headers": encoded,
+    }
     await guard(scope, receive, send)
     return status, content
 
@@ -114,6 +126,7 @@ def test_slow_and_vanished_clients_give_their_place_back(monkeypatch: pytest.Mon
         scope = {
             "type": "http",
             "method": "POST",
+            "path": "/invocations",
             "headers": [(b"content-type", b"application/json")],
         }
         await guard(scope, gone, nobody)
@@ -142,7 +155,9 @@ IMAGE = [[[1, 2, 3], [4, 5, 6]]]
     ],
 )
 def test_every_form_becomes_one_column(body: dict[str, Any], pictures: list[Any]) -> None:
-    table = json.loads(normalise(json.dumps(body).encode()))
+    content, count = normalise(json.dumps(body).encode())
+    table = json.loads(content)
+    assert count == len(pictures)
     rows = [[picture] for picture in pictures]
     assert table == {"dataframe_split": {"columns": ["image"], "data": rows}}
 
@@ -188,7 +203,7 @@ def test_the_limits_are_those_of_the_model() -> None:
     assert normalise(json.dumps({"instances": [crop] * 30}).encode())
 
 
-def failing(status: int, content: bytes, error: Exception | None = None) -> Guard:
+def failing(status: int, content: bytes, error: Exception | None = None) -> server.Guard:
     """A guard before an application that answers so, or raises before it does, or after."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -220,3 +235,56 @@ def test_an_error_is_answered_without_a_stack_trace() -> None:
         assert b"secret" not in content
     with pytest.raises(KeyError):  # for the log; the client has its answer
         asyncio.run(post(failing(500, b"", KeyError("x")), [GOOD], JSON))
+
+
+async def get(guard: server.Guard, path: str) -> tuple[int, str]:
+    """Status and text of an answer to a GET."""
+    status, content = 0, b""
+
+    async def send(message: Message) -> None:
+        nonlocal status, content
+        status = message.get("status", status)
+        content += message.get("body", b"")
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    await guard(scope, receive, send)
+    return status, content.decode()
+
+
+def test_metrics_count_answers_refusals_pictures_and_seconds() -> None:
+    async def story() -> str:
+        guard = Guard(Echo())
+        two = b'{"instances": ["x", "y"]}'
+        for chunks, headers in (
+            ([GOOD], JSON),
+            ([two], JSON),
+            ([b"null"], JSON),
+            ([b"{}"], {}),
+            ([b"{}"], {**JSON, "content-length": str(MAX_BODY + 1)}),
+        ):
+            await post(guard, chunks, headers)
+        broken = failing(400, b'{"message": "row 1"}')
+        broken.telemetry = guard.telemetry
+        await post(broken, [GOOD], JSON)
+        return (await get(guard, "/metrics"))[1]
+
+    lines = asyncio.run(story()).splitlines()
+    assert 'lookalike_requests_total{status="200"} 2' in lines
+    assert 'lookalike_requests_total{status="400"} 2' in lines
+    assert 'lookalike_refusals_total{status="400",by="guard"} 1' in lines
+    assert 'lookalike_refusals_total{status="400",by="model"} 1' in lines
+    assert 'lookalike_refusals_total{status="413",by="guard"} 1' in lines
+    assert 'lookalike_refusals_total{status="415",by="guard"} 1' in lines
+    assert "lookalike_pictures_total 3" in lines
+    assert "lookalike_requests_working 0" in lines
+    assert "lookalike_request_seconds_count 6" in lines
+
+
+def test_pages_about_the_interface_are_there_only_if_asked_for() -> None:
+    for path, open_to_all in (("/ping", True), ("/docs", False), ("/openapi.json", False)):
+        assert asyncio.run(get(Guard(Echo()), path))[0] == (200 if open_to_all else 404)
+        assert asyncio.run(get(Guard(Echo(), docs=True), path))[0] == 200
+    assert asyncio.run(get(Guard(Echo(), docs=True), "/elsewhere"))[0] == 404
