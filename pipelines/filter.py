@@ -33,7 +33,8 @@ def generated_manifest(kind: str) -> Path:
 def work(stage: Stage, kind: str) -> None:
     """Score every generated image, keep or reject it, and say how many and why."""
     config = stage.config
-    embedder = Embedder.load(BASELINE, device=default_device())
+    device = default_device()
+    embedder = Embedder.load(BASELINE, device=device)
 
     def crops(rows: pd.DataFrame) -> Crops:
         rows = rows.reset_index(drop=True)
@@ -43,7 +44,7 @@ def work(stage: Stage, kind: str) -> None:
     generated = crops(read_manifest(generated_manifest(kind)))
     manifest = read_manifest(MANIFEST)
     real = crops(manifest[manifest["split"].isin(["train", "val"])])
-    detector = load_detector(config.filter.detector, stage.root)
+    detector = load_detector(config.filter.detector, stage.root, device)
     result = filter_manifest(generated, real, detector, config.filter)
 
     write_manifest(result.kept, stage.folder / "manifest.parquet")

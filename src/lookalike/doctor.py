@@ -81,18 +81,14 @@ def _machine(root: Path) -> list[Row]:
 
     devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     listed = ", ".join(f"{d.name} ({d.total_memory / 2**30:.0f} GiB)" for d in devices)
-    readers = {
-        "HOG people detector": hasattr(cv2, "HOGDescriptor"),
-        "Darknet reader": hasattr(cv2.dnn, "readNetFromDarknet"),
-    }
-    lacking = ", ".join(name for name, there in readers.items() if not there)
+    has_hog = hasattr(cv2, "HOGDescriptor")
     free = shutil.disk_usage(root).free / 1e9
     return [
         row("python", sys.version_info >= (3, 11), platform.python_version()),
         row("torch", True, torch.__version__),
         row("cuda", bool(devices), listed or "none: everything runs on the CPU", "note"),
         *([_compiler()] if devices else []),
-        row("opencv", not lacking, f"{cv2.__version__}{': no ' + lacking if lacking else ''}"),
+        row("opencv", has_hog, cv2.__version__ + ("" if has_hog else ": no HOG people detector")),
         row("disk", free > FREE_GB, f"{free:.0f} GB free, {FREE_GB} advised", "note"),
         _git(root),
         _dvc(root),
