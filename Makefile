@@ -1,12 +1,13 @@
 # Everything a fresh machine needs: Python >= 3.11, git and make.
 #   make repro   data, pipeline, summary        make test   the whole suite
 #   make ui      MLflow's UI                    make serve  the champion over HTTP
+#   make evidence  the study: do generated images help? Hours; goes on where it was stopped
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: install install-server data repro test lint format ui serve summary lock
+.PHONY: install install-server data repro evidence test lint format ui serve summary lock
 
 install: .venv/installed
 
@@ -36,6 +37,10 @@ data: install
 repro: data
 	@$(BIN)/dvc repro
 	@$(BIN)/lookalike summary
+
+# After `make repro`, whose images it studies.
+evidence: install
+	@$(BIN)/lookalike study evidence/study.yaml --output evidence
 
 # A worker per core, one thread each: most tests are too small for more. The long pipeline tests start
 # first, and those of one file share what they have set up. A crash ends the suite: xdist would wait

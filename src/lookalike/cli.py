@@ -15,6 +15,7 @@ from lookalike import (
     cli_measure,
     cli_profile,
     cli_servers,
+    cli_study,
     cli_weights,
 )
 from lookalike.errors import UserError
@@ -30,6 +31,7 @@ app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
 app.add_typer(cli_measure.app)
 app.add_typer(cli_servers.app)
+app.add_typer(cli_study.app)
 
 ENCODER = Path("artifacts/train_encoder/encoder.safetensors")
 

@@ -85,7 +85,7 @@ def _overlay(path: Path) -> dict[str, Any]:
     below = path.with_name(f"{base}.yaml")
     if not below.is_file() or "base" in _mapping(below):
         raise UserError(f"{path}: base must be a profile without a base, not {base}")
-    return _merged(_mapping(below), values)
+    return merged(_mapping(below), values)
 
 
 def _mapping(path: Path) -> dict[str, Any]:
@@ -95,15 +95,15 @@ def _mapping(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`above` on `below`, section by section; lists are replaced."""
-    merged = dict(below)
+    result = dict(below)
     for key, value in above.items():
-        old = merged.get(key)
+        old = result.get(key)
         if isinstance(old, dict) and isinstance(value, Mapping):
-            value = _merged(old, value)
-        merged[key] = value
-    return merged
+            value = merged(old, value)
+        result[key] = value
+    return result
 
 
 def render(config: Config) -> str:

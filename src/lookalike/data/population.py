@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -234,12 +234,26 @@ def _check_seed(seed: int) -> None:
         raise UserError(f"a seed is an integer from 0 to {MAX_SEED}, got {seed}")
 
 
-def _write(root: Path, shot: Shot) -> None:
-    """Draw one image and write it as JPEG."""
+def encode_shots(
+    shots: Sequence[Shot], *, workers: int | None = None, description: str = "render"
+) -> Iterator[bytes]:
+    """Draw images of a plan and yield each as the JPEG that a population has of it, in order."""
+    with Progress(description, len(shots)) as bar:
+        for data in _parallel(_encode, shots, workers):
+            yield data
+            bar.advance()
+
+
+def _encode(shot: Shot) -> bytes:
     buffer = io.BytesIO()
     # Fixed quality and 4:2:0 chroma, as cameras write it. Pillow's libjpeg-turbo is bit-exact.
     PillowImage.fromarray(draw_shot(shot)).save(buffer, "JPEG", quality=90, subsampling="4:2:0")
-    (root / shot.path).write_bytes(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _write(root: Path, shot: Shot) -> None:
+    """Draw one image and write it as JPEG."""
+    (root / shot.path).write_bytes(_encode(shot))
 
 
 def _parallel(

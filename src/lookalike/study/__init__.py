@@ -1,0 +1,1 @@
+"""The study: do generated images help, measured over arms, amounts of images and seeds."""
