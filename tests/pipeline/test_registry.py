@@ -38,6 +38,7 @@ from lookalike.names import CHAMPION
 from lookalike.profiles import render
 from lookalike.provenance import git_sha
 from lookalike.registry.chosen import choose_model
+from lookalike.registry.drift import LEAST, Reference
 from lookalike.registry.evidence import Evidence, Measurement
 from lookalike.registry.ledger import APPLIED
 from lookalike.registry.promotion import Registry
@@ -124,13 +125,22 @@ def registry(root: Path, config: Config) -> Registry:
     return Registry(config, root)
 
 
+def known(root: Path) -> Reference:
+    """The embeddings of some noise, which stands for the validation set."""
+    images = np.stack([np.asarray(decode(jpeg(seed))) for seed in range(100, 132)])
+    return Reference.of(Embedder.load(weights(root)).embed(images), [1, 2] * 16)
+
+
 def register(
     registry: Registry, quality: float, fingerprint: str = "test-set-1", **changes: Any
 ) -> int:
     root = registry.root
     with open_run("register", registry.config, root) as tracker:
         proof = replace(evidence(root, quality, fingerprint), **changes)
-        return registry.register(tracker, "persons", weights(root), proof, [jpeg(0), jpeg(1)])
+        shown = [jpeg(0), jpeg(1)]
+        return registry.register(
+            tracker, "persons", weights(root), proof, shown, partial(known, root)
+        )
 
 
 def decisions(registry: Registry) -> list[Path]:
@@ -418,6 +428,13 @@ def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def grey(seed: int) -> bytes:
+    """A picture as of a camera with something in front of it."""
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 128), (seed % 8, seed % 8, seed % 8)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
 def bomb() -> bytes:
     """400 megapixels in 50 kB."""
     stream = io.BytesIO()
@@ -460,6 +477,14 @@ def test_what_was_answered_and_refused_is_counted(server: Server) -> None:
     after = [server.metric(name) for name in names]
     assert [a - b for a, b in zip(after, before, strict=True)] == [2, 3, 1, 1, 1]
     assert {server.get(path)[0] for path in ("/docs", "/openapi.json", "/redoc")} == {404}
+
+
+def test_drift_shows_what_the_validation_set_does_not_know(server: Server) -> None:
+    assert server.ask(*[text(jpeg(seed)) for seed in range(LEAST)])[0] == 200
+    alike = server.metric("embedding_drift")
+    assert server.ask(*[text(grey(seed)) for seed in range(256)])[0] == 200
+    assert server.metric("embedding_drift_pictures") >= 256 + LEAST
+    assert server.metric("embedding_drift") > max(1.0, 2 * alike)
 
 
 def test_mlflows_own_command_serves_the_same_model(served: Registry, root: Path) -> None:

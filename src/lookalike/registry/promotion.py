@@ -23,6 +23,7 @@ from lookalike.registry.decisions import (
     Decision,
     History,
 )
+from lookalike.registry.drift import Reference
 from lookalike.registry.evidence import BASELINE, EVIDENCE, METRICS, Evidence, Measurement
 from lookalike.registry.gates import evaluate_gates
 from lookalike.registry.ledger import Ledger
@@ -51,6 +52,7 @@ class Registry(Ledger):
         weights: Path,
         evidence: Evidence,
         pictures: Sequence[bytes],
+        reference: Callable[[], Reference] | None = None,
     ) -> int:
         """Add a version, or find the one that was made of the same weights and measurements.
 
@@ -60,6 +62,7 @@ class Registry(Ledger):
             weights: file of `reid.model.save_reid`.
             evidence: for the gates, now and whenever the version is judged again.
             pictures: a few encoded test images, which the serving gate sends to the model.
+            reference: makes what a server compares its embeddings with; only of a new version.
         """
         client = self.store.client
         with tempfile.TemporaryDirectory() as scratch:
@@ -90,7 +93,9 @@ class Registry(Ledger):
             card = model_card(self.name, arm, evidence, self.config)
             (folder / "model_card.md").write_text(card)
             tracker.artifact(folder, FOLDER)
-            return self._create_version(tracker, weights, Path(scratch) / "model", tags, card)
+            packed = Path(scratch) / "model"
+            known = reference() if reference else None
+            return self._create_version(tracker, weights, packed, tags, card, known)
 
     def promote(
         self,
@@ -162,7 +167,13 @@ class Registry(Ledger):
             raise UserError(f"{self.name} has no version {version} (there is: {known})") from error
 
     def _create_version(
-        self, tracker: MlflowTracker, weights: Path, folder: Path, tags: dict[str, str], card: str
+        self,
+        tracker: MlflowTracker,
+        weights: Path,
+        folder: Path,
+        tags: dict[str, str],
+        card: str,
+        reference: Reference | None,
     ) -> int:
         """Pack the model, keep it as the run's, and make it a version, tags and all at once."""
         from mlflow.models import Model
@@ -177,7 +188,8 @@ class Registry(Ledger):
             model_uuid=logged.model_id,
             model_id=logged.model_id,
         )
-        save_serving_model(folder, weights, self.config.evaluate.flip, description)
+        flip = self.config.evaluate.flip
+        save_serving_model(folder, weights, flip, description, reference)
         client.log_model_artifacts(logged.model_id, str(folder))
         client.finalize_logged_model(logged.model_id, "READY")
         with self.store.selected():

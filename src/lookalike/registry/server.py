@@ -346,7 +346,9 @@ def main(arguments: list[str]) -> None:
         sys.exit(
             f"error: cannot load {asked.model}: {reason}; `lookalike registry show` says what to do"
         )
-    telemetry = load_file("registry/telemetry.py").Telemetry(asked.model)
+    inner = loaded.unwrap_python_model()  # type: ignore[no-untyped-call]
+    figures = [inner.figures] if hasattr(inner, "figures") else []  # older versions have none
+    telemetry = load_file("registry/telemetry.py").Telemetry(asked.model, figures)
     app = Guard(scoring_server.init(loaded), telemetry, asked.docs)
     uvicorn.run(
         app, host=asked.host, port=asked.port, limit_concurrency=CONNECTIONS, access_log=False

@@ -25,6 +25,7 @@ from lookalike.data.decoding import decode
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.progress import say
+from lookalike.registry.drift import Reference
 from lookalike.registry.gates import ServingCheck
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.onnx_export import export_onnx, run_onnx
@@ -48,9 +49,16 @@ REQUIREMENTS = (
 )
 LATENCY_REQUESTS = 7
 ONNX = "model.onnx"  # among the packed model's artifacts
+REFERENCE = "reference.npz"  # the same
 
 
-def save_serving_model(folder: Path, weights: Path, flip: bool, description: Model) -> None:
+def save_serving_model(
+    folder: Path,
+    weights: Path,
+    flip: bool,
+    description: Model,
+    reference: Reference | None = None,
+) -> None:
     """Write an MLflow model: weights (safetensors), this package's code, signature, requirements.
 
     Beside the weights lies the same model as ONNX. Weights that cannot be exported are packed
@@ -61,6 +69,7 @@ def save_serving_model(folder: Path, weights: Path, flip: bool, description: Mod
         weights: of `reid.model.save_reid`.
         flip: whether the evaluation averaged with mirror images; serving does as it did.
         description: MLflow's record of the model; completed and written as `MLmodel`.
+        reference: what a server compares its embeddings with; without it, it says nothing of drift.
     """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
@@ -82,6 +91,9 @@ def save_serving_model(folder: Path, weights: Path, flip: bool, description: Mod
             artifacts["onnx"] = str(graph)
         except UserError as error:
             say(f"registered without ONNX: {error}")
+        if reference is not None:
+            reference.save(Path(scratch) / REFERENCE)
+            artifacts["reference"] = str(Path(scratch) / REFERENCE)
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(package / "registry" / "serving_model.py"),

@@ -34,6 +34,7 @@ from lookalike.data.decoding import decode
 from lookalike.data.loading import resize
 from lookalike.device import default_device
 from lookalike.errors import UserError
+from lookalike.registry.drift import Reference, Watch
 from lookalike.reid.embedder import Embedder
 
 COLUMN = "image"
@@ -54,6 +55,8 @@ class EmbeddingModel(PythonModel):
         device = default_device()
         self.embedder = Embedder.load(Path(context.artifacts["weights"]), flip=flip, device=device)
         self.turn = threading.Lock()
+        reference = context.artifacts.get("reference")  # older versions have none
+        self.watch = Watch(Reference.load(Path(reference))) if reference else None
 
     def predict(
         self,
@@ -88,8 +91,15 @@ class EmbeddingModel(PythonModel):
         # Requests come in threads. One at a time through the network is as fast, and their
         # activations do not add up.
         with self.turn:
-            embeddings: list[list[float]] = self.embedder.embed(images).astype(float).tolist()
-        return embeddings
+            embeddings = self.embedder.embed(images)
+            if self.watch is not None:
+                self.watch.add(embeddings)
+        rows: list[list[float]] = embeddings.astype(float).tolist()
+        return rows
+
+    def figures(self) -> dict[str, tuple[str, float]]:
+        """Gauges for a server's metrics: names, what they are, and their values."""
+        return {} if self.watch is None else self.watch.figures()
 
 
 def read_picture(picture: object, name: str, max_pixels: int) -> Image.Image:
