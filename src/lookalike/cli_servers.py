@@ -18,6 +18,7 @@ app = typer.Typer()
 
 LOCALHOST = "127.0.0.1"
 VIEW = "lookalike"  # what MLflow's UI calls our columns
+SHADOW = Path(".lookalike") / "shadow.jsonl"  # how a candidate's answers differ
 
 
 def _port(what: str) -> typer.models.OptionInfo:
@@ -67,6 +68,9 @@ def serve(
     host: Annotated[str, typer.Option(help="0.0.0.0 for all of this machine's addresses.")] = (
         LOCALHOST
     ),
+    shadow: Annotated[
+        str, typer.Option(help="@candidate, or a version, that answers beside it unheard.")
+    ] = "",
     docs: Annotated[bool, typer.Option("--docs", help="With /docs and /openapi.json.")] = False,
 ) -> None:
     """Serve the champion over HTTP: POST /invocations with base64 images; GET /metrics counts."""
@@ -76,15 +80,24 @@ def serve(
     name = load_config(PARAMS).registry.model
     check_port(host, port)
     uri = settle(Path.cwd())
-    model = f"models:/{name}{version if version.startswith('@') else f'/{version}'}"
     environment = {
         "MLFLOW_TRACKING_URI": uri,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        # glibc gives back at once what is larger. Left alone it learns from the first large picture
+        # to keep the next ones.
+        "MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024),
     }
     script = Path(__file__).parent / "registry" / "server.py"
     # -P: this package's folder must not be where modules are looked for.
     options = ["--docs"] if docs else []
-    _become(["-P", str(script), model, host, str(port), *options], environment)
+    if shadow:
+        options += ["--shadow", _uri(name, shadow), str(Path.cwd() / SHADOW)]
+    _become(["-P", str(script), _uri(name, version), host, str(port), *options], environment)
+
+
+def _uri(name: str, version: str) -> str:
+    """As MLflow calls a version, which is an alias with an @ or a number."""
+    return f"models:/{name}{version if version.startswith('@') else f'/{version}'}"
 
 
 def check_port(host: str, port: int) -> None:

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 import yaml
@@ -345,6 +346,11 @@ class Server:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
+    @property
+    def memory(self) -> int:
+        """What is resident, bytes."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
     def ask(self, *images: object) -> tuple[int, str]:
         """Status and body of one request with one row per image."""
         rows = [[image] for image in images]
@@ -413,7 +419,8 @@ def running(registry: Registry, *command: str | Path) -> Iterator[Server]:
                 time.sleep(0.5)
         yield server
     finally:
-        os.killpg(process.pid, signal.SIGTERM)  # MLflow's command starts a shell and workers
+        with suppress(ProcessLookupError):  # MLflow's command starts a shell and workers
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
 
 
@@ -485,6 +492,60 @@ def test_drift_shows_what_the_validation_set_does_not_know(server: Server) -> No
     assert server.ask(*[text(grey(seed)) for seed in range(256)])[0] == 200
     assert server.metric("embedding_drift_pictures") >= 256 + LEAST
     assert server.metric("embedding_drift") > max(1.0, 2 * alike)
+
+
+def test_a_candidate_answers_beside_the_champion_and_ends_with_it(served: Registry) -> None:
+    """Its own version stands for a candidate, so no difference may be found."""
+    command = (Path(sys.executable).with_name("lookalike"), "serve", "--shadow", "1")
+    with running(served, *command) as server:
+        for start in (0, 20):
+            assert server.ask(*[text(jpeg(seed)) for seed in range(start, start + 20)])[0] == 200
+        assert server.ask(text(b"no picture at all"))[0] == 400
+        deadline = time.monotonic() + 60
+        while server.metric("shadow_answered") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert server.metric("shadow_failed") == 0
+        assert server.metric("shadow_same_nearest") == 1.0
+        assert server.metric("shadow_correlation") > 0.999
+        (child,) = psutil.Process(server.pid).children()
+        lines = (served.root / "served" / ".lookalike" / "shadow.jsonl").read_text().splitlines()
+        assert [json.loads(line)["pictures"] for line in lines] == [20, 20]
+        os.kill(server.pid, signal.SIGKILL)
+        child.wait(timeout=30)
+
+
+def huge() -> bytes:
+    """33 megapixels, a progressive JPEG."""
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 90, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize((5790, 5790), Image.Resampling.NEAREST)
+    image.save(stream, "JPEG", progressive=True)
+    return stream.getvalue()
+
+
+def test_large_pictures_leave_no_memory_behind(server: Server) -> None:
+    picture = text(huge())
+    assert server.ask(text(jpeg()))[0] == 200
+    before, peak = server.memory, server.peak_memory
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(server.ask, picture) for _ in range(8)]
+        assert {answer.result()[0] for answer in answers} == {200}
+    assert server.memory - before < 150_000_000, f"{(server.memory - before) / 1e6:.0f} MB"
+    assert server.peak_memory - peak < 800_000_000
+
+
+def test_a_busy_server_stops_within_two_seconds(served: Registry) -> None:
+    with running(served, Path(sys.executable).with_name("lookalike"), "serve") as server:
+        process, picture = psutil.Process(server.pid), text(huge())
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(8):
+                pool.submit(server.ask, picture)
+            time.sleep(1)
+            began = time.monotonic()
+            os.kill(server.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+            assert time.monotonic() - began < 2.5, "1.5 s, and what a busy machine adds"
 
 
 def test_mlflows_own_command_serves_the_same_model(served: Registry, root: Path) -> None:

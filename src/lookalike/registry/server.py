@@ -22,14 +22,18 @@ import importlib.util
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lookalike.registry.shadow import Shadow
     from lookalike.registry.telemetry import Telemetry
 
 PACKAGE = Path(__file__).parents[1]
@@ -39,6 +43,8 @@ READERS = 32  # bodies in memory
 WORKERS = 4  # bodies decoded and embedded
 CONNECTIONS = 512  # open at once; more get a 503 from uvicorn
 REQUEST_SECONDS = 300  # to decode and embed; MLflow answers 504 afterwards
+# After SIGTERM or Ctrl+C: what is in progress may end, then no thread keeps the process.
+GRACE_SECONDS, STOP_SECONDS = 1, 1.5
 COLUMN, MAX_IMAGES = "image", 256  # as in serving_model.py
 # A byte of JSON can become hundreds in memory, so what makes objects of it is counted before: lists
 # and their items (250,000 pixels as nested lists), and objects and their keys.
@@ -77,10 +83,13 @@ class Guard:
         app: MLflow's application.
         telemetry: counts every POST.
         docs: whether MLflow's pages about its interface are there.
+        shadow: gets what was answered with embeddings.
     """
 
-    def __init__(self, app: App, telemetry: Telemetry, docs: bool = False):
-        self.app, self.telemetry = app, telemetry
+    def __init__(
+        self, app: App, telemetry: Telemetry, docs: bool = False, shadow: Shadow | None = None
+    ):
+        self.app, self.telemetry, self.shadow = app, telemetry, shadow
         self.paths = PATHS | DOCS if docs else PATHS
         self.readers = asyncio.Semaphore(READERS)
         self.workers = asyncio.Semaphore(WORKERS)
@@ -135,27 +144,34 @@ class Guard:
                     table, work.pictures = await asyncio.to_thread(normalise, body)
                     del body
                     work.accepted = True
-                    await self.answered(scope, replay(table, receive), send)
+                    began = time.perf_counter()
+                    content = await self.answered(scope, replay(table, receive), send)
+                    if self.shadow is not None and content:
+                        self.shadow.offer(table, content, time.perf_counter() - began)
         except RefusedError as refused:
             if refused.status in (404, 413, 415):  # the client may still be sending, not listening
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(discard(receive), BODY_SECONDS)
             await answer(send, refused)
 
-    async def answered(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Let the application answer, of its errors only with their messages."""
+    async def answered(self, scope: Message, receive: Receive, send: Send) -> bytes:
+        """Let the application answer, of its errors only with their messages.
+
+        Returns:
+            What it answered with; empty for an error.
+        """
         started, status, content = False, 200, b""
 
         async def plainly(message: Message) -> None:
             nonlocal started, status, content
             if message["type"] == "http.response.start":
                 status = message["status"]
+            if status >= 400 or self.shadow is not None:
+                content += message.get("body", b"")
             if status < 400:
                 started = True
                 await send(message)
-                return
-            content += message.get("body", b"")
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
                 started = True
                 await answer(send, plain_error(status, content))
 
@@ -166,6 +182,7 @@ class Guard:
                 raise
             logging.getLogger("uvicorn.error").exception("a request failed")
             await answer(send, plain_error(500, b""))
+        return content if status < 400 else b""
 
 
 def plain_error(status: int, content: bytes) -> RefusedError:
@@ -327,6 +344,13 @@ def load_file(path: str) -> Any:
     return module
 
 
+def stop_soon() -> None:
+    """End this process in `STOP_SECONDS`, whatever its threads are at."""
+    end = threading.Timer(STOP_SECONDS, os._exit, [128 + signal.SIGTERM])
+    end.daemon = True
+    end.start()
+
+
 def main(arguments: list[str]) -> None:
     """Load the model, then answer until told to stop."""
     import uvicorn
@@ -337,7 +361,13 @@ def main(arguments: list[str]) -> None:
         parser.add_argument(name)
     parser.add_argument("port", type=int)
     parser.add_argument("--docs", action="store_true")
+    parser.add_argument("--shadow", nargs=2, default=())  # the candidate, and where to record
     asked = parser.parse_args(arguments)
+    shadow: Shadow | None = None
+    if asked.shadow:
+        candidate, record = asked.shadow
+        beside = load_file("registry/shadow.py")
+        shadow = beside.Shadow(asked.model, candidate, Path(record))
     os.environ.setdefault("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
     try:
         loaded = load_model(asked.model)
@@ -348,11 +378,29 @@ def main(arguments: list[str]) -> None:
         )
     inner = loaded.unwrap_python_model()  # type: ignore[no-untyped-call]
     figures = [inner.figures] if hasattr(inner, "figures") else []  # older versions have none
+    if shadow is not None:
+        try:
+            shadow.start()
+        except RuntimeError as error:
+            sys.exit(f"error: {error}; `lookalike registry show` lists the versions")
+        figures.append(shadow.figures)
     telemetry = load_file("registry/telemetry.py").Telemetry(asked.model, figures)
-    app = Guard(scoring_server.init(loaded), telemetry, asked.docs)
-    uvicorn.run(
-        app, host=asked.host, port=asked.port, limit_concurrency=CONNECTIONS, access_log=False
+    app = Guard(scoring_server.init(loaded), telemetry, asked.docs, shadow)
+    settings = uvicorn.Config(
+        app,
+        host=asked.host,
+        port=asked.port,
+        limit_concurrency=CONNECTIONS,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            stop_soon()
+            super().handle_exit(sig, frame)
+
+    Server(settings).run()
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class EmbeddingModel(PythonModel):
         flip = bool((context.model_config or {}).get("flip", False))
         device = default_device()
         self.embedder = Embedder.load(Path(context.artifacts["weights"]), flip=flip, device=device)
-        self.turn = threading.Lock()
+        self.turn, self.decoding = threading.Lock(), threading.Lock()
         reference = context.artifacts.get("reference")  # older versions have none
         self.watch = Watch(Reference.load(Path(reference))) if reference else None
 
@@ -82,12 +82,16 @@ class EmbeddingModel(PythonModel):
         pixels_left = MAX_PIXELS
         for row, picture in enumerate(pictures):  # one at a time: a large one is soon small again
             name = f"image in row {row}"
-            try:
-                decoded = read_picture(picture, name, pixels_left)
-            except (UserError, OSError) as error:
-                raise _refused(str(error)) from error
-            pixels_left -= decoded.width * decoded.height
-            images[row] = resize(decoded, height, width)
+            # Of all requests, too: Pillow mostly decodes one at a time anyway, and large pictures
+            # take hundreds of megabytes each.
+            with self.decoding:
+                try:
+                    decoded = read_picture(picture, name, pixels_left)
+                except (UserError, OSError) as error:
+                    raise _refused(str(error)) from error
+                pixels_left -= decoded.width * decoded.height
+                images[row] = resize(decoded, height, width)
+                del decoded
         # Requests come in threads. One at a time through the network is as fast, and their
         # activations do not add up.
         with self.turn:
