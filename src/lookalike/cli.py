@@ -16,6 +16,7 @@ from lookalike import (
     cli_profile,
     cli_servers,
     cli_study,
+    cli_train,
     cli_weights,
 )
 from lookalike.errors import UserError
@@ -29,6 +30,7 @@ app.add_typer(cli_profile.app, name="profile")
 app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
+app.add_typer(cli_train.app)
 app.add_typer(cli_measure.app)
 app.add_typer(cli_servers.app)
 app.add_typer(cli_study.app)

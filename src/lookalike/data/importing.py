@@ -21,16 +21,16 @@ from lookalike.progress import say, track
 DEEPEST = 2  # folders above the layout: an archive's own, and one that somebody packed it in
 
 
-def layout_named(name: str) -> Layout:
-    """The layout of an imported data set.
+def layout_named(name: str, **more: Layout) -> Layout:
+    """The layout of an imported data set, or one of `more`.
 
     Raises:
         UserError: there is none of that name; lists those there are.
     """
-    known = {source: layout for source, layout in SOURCES.items() if source != "rendered"}
+    known = more | {str(source): SOURCES[source] for source in SOURCES if source != "rendered"}
     if name not in known:
         raise UserError(f"no layout {name!r}; give --as {', '.join(known)}")
-    return known[name]  # type: ignore[index]
+    return known[name]
 
 
 def import_dataset(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lookalike.config import DataConfig, Source
 from lookalike.data.decoding import decode
-from lookalike.data.layouts.layout import OTHERS, Found, Problem
+from lookalike.data.layouts.layout import OTHERS, Found, Layout, Problem
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import new_manifest
 from lookalike.disk import files_below, is_utf8, linked_folders, printable
@@ -24,6 +24,8 @@ from lookalike.progress import Progress, say
 # Of two equal images the first in this order stays: a test set is worth more than a training image.
 PRIORITY = ("query", "gallery", "distractor", "train", "other", "junk")
 LISTED = 10  # problems spelled out in an error
+
+Listing = tuple[list[dict[str, object]], list[Problem]]  # rows, and files that have none
 
 
 def prepare_manifest(
@@ -62,15 +64,19 @@ def prepare_manifest(
             f"{linked[0].relative_to(root)} is a link to a folder, behind which DVC does not look: "
             f"put the folder in its place, or let {data_root.name}/ as a whole be the link"
         )
-    crops = config.as_published
-    rows, problems = _read(data_root, prefix, config.source, crops)
+
+    def read(folder: Path, place: str, source: Source, other: str = "") -> Listing:
+        layout = SOURCES[source]
+        return _read(folder, place, layout, layout.crop if config.as_published else None, other)
+
+    rows, problems = read(data_root, prefix, config.source)
     for name, source in sorted(config.others.items()):
         folder = data_root / OTHERS / name
         if not folder.is_dir():
             how = f"`lookalike data import PATH --as {source} --name {name}`"
             raise UserError(f"data.others has {name}, but there is no {folder}; {how} brings it")
         place = f"{prefix}/{OTHERS}/{name}"
-        more_rows, more_problems = _read(folder, place, source, crops, name)
+        more_rows, more_problems = read(folder, place, source, name)
         rows, problems = rows + more_rows, problems + more_problems
     manifest = new_manifest(rows).sort_values("member", ignore_index=True)
 
@@ -103,14 +109,35 @@ def matches(queries: pd.DataFrame, gallery: pd.DataFrame) -> pd.Series:
     )
 
 
+def read_sound(folder: Path, layout: Layout) -> tuple[pd.DataFrame, list[Problem]]:
+    """Any data set as it lies there, for whoever needs no pipeline.
+
+    Args:
+        folder: the data set; the manifest's paths begin with it.
+        layout: how it is laid out. It may have train images alone.
+
+    Returns:
+        The manifest of the sound images, sorted by `member`, and what was left out, sorted.
+
+    Raises:
+        UserError: not the layout.
+    """
+    rows, problems = _read(folder, folder.as_posix(), layout, None)
+    manifest = new_manifest(rows).sort_values("member", ignore_index=True)
+    for check in (_in_two_splits, _duplicates):
+        problems.extend(check(manifest))
+    sound = ~manifest["member"].isin([problem.file for problem in problems])
+    return manifest[sound].reset_index(drop=True), sorted(problems)
+
+
 def _read(
-    folder: Path, place: str, source: Source, as_published: bool, other: str = ""
-) -> tuple[list[dict[str, object]], list[Problem]]:
+    folder: Path, place: str, layout: Layout, crop: tuple[int, int] | None, other: str = ""
+) -> Listing:
     """Rows and problems of one data set; `place` is its folder relative to the root.
 
-    With `other`, the data set's name, only its train images are read.
+    With `crop`, images of another width and height are problems. With `other`, the data set's
+    name, only its train images are read.
     """
-    layout = SOURCES[source]
     found, listed = layout.scan(folder)
     listed += [
         Problem(image.path.relative_to(folder).as_posix(), "bad name", "not UTF-8; rename it")
@@ -127,7 +154,6 @@ def _read(
     ]
     if other:
         found = [image for image in found if image.split == "train"]
-    crop = layout.crop if as_published else None
 
     def inspect(image: Found) -> dict[str, object] | Problem:
         member = f"{place}/{image.path.relative_to(folder).as_posix()}"

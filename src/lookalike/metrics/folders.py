@@ -42,16 +42,16 @@ def compare_folders(
     Raises:
         UserError: no such folder, fewer than four pictures, or one that cannot be read.
     """
-    names = {folder: pictures_in(folder) for folder in (real, other)}
-    for folder, found in names.items():
+    sides = [(folder, pictures_in(folder)) for folder in (real, other)]
+    for folder, found in sides:
         if len(found) < FEWEST:
             raise UserError(
                 f"{folder} holds {len(found)} pictures; a distance needs {FEWEST}, and means "
                 "little below hundreds"
             )
-    first = names[real][0]
+    first = sides[0][1][0]
     width, height = decode((real / first).read_bytes(), str(real / first)).size
-    reals, others = (_read(folder, found, height, width) for folder, found in names.items())
+    reals, others = (_read(folder, found, height, width) for folder, found in sides)
     distances = Comparison(reals, extract, Session(0), cache)(others, len(others))
     return distances, {"real": len(reals), "other": len(others)}
 

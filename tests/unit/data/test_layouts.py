@@ -14,6 +14,7 @@ from lookalike.config import ArmConfig, DataConfig
 from lookalike.data import manifest as manifests
 from lookalike.data.expectations import validate_manifest
 from lookalike.data.layouts.layout import Count, number_cameras, path_id
+from lookalike.data.layouts.persons import PERSONS
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import SPLITS
 from lookalike.data.prepare import prepare_manifest
@@ -378,3 +379,20 @@ def test_published_counts_add_up() -> None:
     assert counts is not None
     assert counts["train"].images == 30_248 + 2_373
     assert sum(one.images for one in counts.values()) == 126_441
+
+
+def test_a_folder_per_person_is_all_train(tmp_path: Path) -> None:
+    for name in ("b/2.jpg", "b/1.PNG", "a/x.jpg", ".hidden/1.jpg", "-1/1.jpg", "a/deep/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found, problems = PERSONS.scan(tmp_path)
+    assert [(image.image_id, image.person, image.split) for image in found] == [
+        ("a/x", "a", "train"),
+        ("b/1", "b", "train"),
+        ("b/2", "b", "train"),
+    ]
+    assert [problem.file for problem in problems] == ["-1/1.jpg"]
+    for name in ("bounding_box_train", "bounding_box_test", "query"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="say --as market1501"):
+        PERSONS.scan(tmp_path)

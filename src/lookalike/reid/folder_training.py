@@ -1,0 +1,91 @@
+"""A folder of pictures in, a re-ID model out: the pipeline's training without DVC and MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike.config import Config
+from lookalike.data.layouts.layout import Layout
+from lookalike.data.loading import load_images
+from lookalike.data.manifest import test_protocol
+from lookalike.data.prepare import matches, read_sound
+from lookalike.errors import UserError
+from lookalike.files import sha256_file
+from lookalike.progress import say
+from lookalike.reid.embedder import Embedder
+from lookalike.reid.evaluation import measure, measured_ranks
+from lookalike.reid.model import read_state, save_reid
+from lookalike.reid.trainer import train_reid
+from lookalike.tracking import NullTracker
+from lookalike.training.checkpoint import ResumeState, fingerprint
+from lookalike.training.session import Session
+from lookalike.weights import find
+
+RESUME = Path(".lookalike/resume")
+NAMED = 10  # files left out that are named
+
+
+def train_on_folder(folder: Path, output: Path, layout: Layout, config: Config) -> dict[str, float]:
+    """Train on all train images of a folder, write the model, and measure it where that can be.
+
+    No person is held out: the weights are the last ones. A run that was killed goes on where it
+    was when the same call is made again; its state is kept below `RESUME` of the working directory
+    until the model is written.
+
+    Args:
+        folder: the pictures.
+        output: the safetensors file to write, as a stage of the pipeline would.
+        layout: how the folder is laid out; one with queries and a gallery is measured.
+        config: its `reid`, `seed` and `evaluate`.
+
+    Returns:
+        `Evaluation.summary` on the queries; empty where the folder has none.
+
+    Raises:
+        UserError: not the layout, fewer than two persons, no query with a match, weights that are
+            missing, or an output that cannot be written.
+    """
+    reid = config.reid
+    if output.suffix != ".safetensors":
+        raise UserError(f"cannot write {output}: the name must end in .safetensors")
+    session = Session(config.seed, reid.precision)
+    manifest, problems = read_sound(folder, layout)
+    if session.is_main:
+        for problem in problems[:NAMED]:
+            say(f"left out {problem.file}: {problem.problem}: {problem.detail}")
+        if len(problems) > NAMED:
+            say(f"left out {len(problems) - NAMED:,} more files")
+    rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    sides = test_protocol(manifest)
+    tested = not any(side.empty for side in sides)
+    if tested and not matches(*sides).any():
+        raise UserError(f"{folder}: no query has its person in the gallery from another camera")
+    output.parent.mkdir(parents=True, exist_ok=True)  # rather than after hours
+
+    initial, start = None, ""
+    if reid.weights != "none":
+        path = find(reid.weights, Path.cwd())
+        initial, start = read_state(path), sha256_file(path)
+    persons = rows["person_id"].tolist()
+    classes = sorted(set(persons))
+    key = fingerprint(reid, config.seed, start, *zip(persons, rows["sha256"], strict=True))
+    resume = ResumeState(RESUME, f"train-{output.stem}", key)
+    images = load_images(rows, Path(), reid.height, reid.width, description="decode train")
+    model, _ = train_reid(
+        reid,
+        images,
+        persons,
+        session=session,
+        resume=resume,
+        tracker=NullTracker(),
+        initial=initial,
+    )
+    if session.is_main:
+        save_reid(output, model, reid, classes)
+        resume.discard()
+        say(f"{output}: trained on {len(rows):,} images of {len(classes):,} persons")
+    if not tested:
+        return {}
+    embedder = Embedder(model, config.evaluate.batch_size, config.evaluate.flip, session.device)
+    found = measure(embedder, sides, Path(), config, session)
+    return found.summary(measured_ranks(config.evaluate.ranks))
