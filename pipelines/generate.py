@@ -10,7 +10,7 @@ import pandas as pd
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.files import sha256_file
-from lookalike.inversion.encoder import load_encoder
+from lookalike.inversion.checkpoint import load_encoder
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet, sources_and_variations
 from lookalike.stylegan3.checkpoint import load_generator

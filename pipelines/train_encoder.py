@@ -1,4 +1,4 @@
-"""Stage train_encoder: ReStyle-pSp inversion of the frozen generator."""
+"""Stage train_encoder: inversion of the frozen generator."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import numpy as np
 
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
-from lookalike.inversion.encoder import reconstruct, save_encoder
-from lookalike.inversion.losses import lpips_loss
+from lookalike.files import sha256_file
+from lookalike.inversion.checkpoint import save_encoder
+from lookalike.inversion.encoder import reconstruct
+from lookalike.inversion.losses import perceptual_loss
 from lookalike.inversion.trainer import train_encoder
+from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.identity import IdentityFeatures
 from lookalike.report.figures import sources_and_variations
 from lookalike.spread import spread
 from lookalike.stylegan3.checkpoint import load_generator
+from lookalike.synthesis.likeness import likeness
 from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.content import content
@@ -32,20 +36,26 @@ def work(stage: Stage) -> None:
     canvas = (generator.config.height, generator.config.width)
     images = load_images(rows, stage.root, *canvas)
 
-    backbone = encoder_config.lpips_backbone
-    weights = None if backbone == "random" else find(backbone, stage.root)
+    backbone = encoder_config.perceptual_backbone
+    weights = find(backbone, stage.root) if backbone.endswith("-imagenet") else None
+    start = None
+    if encoder_config.start != "none":
+        start = find(encoder_config.start, stage.root)
     embedder = Embedder.load(BASELINE, device=session.device)
     stage.tracker.params({"encoder": encoder_config.model_dump(), "seed": config.seed})
-    stage.tracker.tags({"lookalike.lpips_backbone": backbone})
+    stage.tracker.tags({"lookalike.perceptual_backbone": backbone})
     stage.dataset(rows, "training")
+    started = sha256_file(start) if start else ""
     resume = stage.resume(
-        encoder_config, config.seed, content(rows), content(GENERATOR), content(BASELINE)
+        encoder_config, config.seed, content(rows), content(GENERATOR), content(BASELINE), started
     )
     encoder = train_encoder(
         encoder_config,
         images,
+        rows["person_id"].tolist(),
         generator,
-        perceptual=lpips_loss(backbone, weights),
+        start=start,
+        perceptual=perceptual_loss(backbone, weights),
         identity=IdentityFeatures(embedder.model),
         session=session,
         resume=resume,
@@ -56,7 +66,7 @@ def work(stage: Stage) -> None:
     save_encoder(
         ENCODER,
         encoder,
-        {"lpips_backbone": backbone, "images_seen": encoder_config.total_images},
+        {"perceptual_backbone": backbone, "images_seen": encoder_config.total_images},
     )
     write_manifest(rows, stage.folder / "trained_on.parquet")
     unseen = manifest[manifest["split"] == "val"].reset_index(drop=True)
@@ -67,9 +77,13 @@ def work(stage: Stage) -> None:
     none = np.empty((len(reals), 0, *reals.shape[1:]), np.uint8)
     sources_and_variations(reals, none, figure, reconstructions=drawn, scale=2)
     stage.tracker.artifact(figure)
-    likeness = (embedder.embed(reals) * embedder.embed(drawn)).sum(1).mean()
+    similarity = (embedder.embed(reals) * embedder.embed(drawn)).sum(1).mean()
     error = np.square((reals.astype(float) - drawn) / 127.5).mean()
-    stage.tracker.metrics({"unseen_identity_similarity": float(likeness), "unseen_l2": error})
+    stage.tracker.metrics({"unseen_identity_similarity": float(similarity), "unseen_l2": error})
+    everybody = load_images(unseen, stage.root, *canvas)
+    found = likeness(encoder, embedder.embed, everybody, unseen["person_id"].tolist())
+    stage.tracker.metrics({f"unseen_{name}": value for name, value in found.items()})
+    say(", ".join(f"{name} {value:.3f}" for name, value in found.items()))
     resume.discard()
 
 

@@ -95,7 +95,7 @@ def generate(
     assert source is not None
     from lookalike.config import load_config
     from lookalike.device import default_device
-    from lookalike.inversion.encoder import load_encoder
+    from lookalike.inversion.checkpoint import load_encoder
     from lookalike.synthesis.folder import generate_from_folder
 
     if name:
@@ -134,6 +134,41 @@ def starting_generator(
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
     cameras = [shot.camera for shot in plan_crops(POPULATION_SEED, persons, images_per_person)]
     train_starting_generator(gan, crops, cameras, output, total_images=images, seed=config.seed)
+
+
+@app.command("starting-pair")
+def starting_pair(
+    start: Annotated[Path, typer.Option(help="Generator to start from.")],
+    encoder: Annotated[
+        Path | None, typer.Option(help="Its encoder, to go on from; else a new one.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images to train on.")] = 48_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the encoder and the batches.")] = 1,
+    persons: Annotated[int, typer.Option(min=2, help="Rendered persons.")] = 1200,
+    images_per_person: Annotated[int, typer.Option(min=4)] = 10,
+    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("starting"),
+) -> None:
+    """Train the starting generator and the starting encoder together, on persons of their own."""
+    from lookalike.config import load_config
+    from lookalike.data.population import plan_crops, render_crops
+    from lookalike.inversion.starting import train_starting_pair
+    from lookalike.stylegan3.starting import POPULATION_SEED
+
+    config = load_config(PARAMS)
+    changes = {"start": str(start), "batch_size": 16, "micro_batch": 16, "generator_lr": 0.002}
+    gan = config.gan.model_copy(update=changes)
+    crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
+    shots = plan_crops(POPULATION_SEED, persons, images_per_person)
+    train_starting_pair(
+        gan,
+        crops,
+        [shot.person for shot in shots],
+        [shot.camera for shot in shots],
+        output,
+        encoder=encoder,
+        total_images=images,
+        seed=seed,
+    )
 
 
 @app.command()

@@ -219,14 +219,17 @@ def find(name: str, root: Path) -> Path:
 def required_by_stage(config: Config) -> dict[str, list[str]]:
     """Names of the weights that each stage reads with these parameters."""
     start, inception = config.gan.start, config.gan.distance_features == "inception"
-    backbone = config.encoder.lpips_backbone
+    encoder, backbone = config.encoder.start, config.encoder.perceptual_backbone
     return {
         "train_reid": [config.reid.weights] if config.reid.weights != "none" else [],
         "train_gan": [
             *([start] if start != "none" else []),
             *(["inception-2015"] if inception else []),
         ],
-        "train_encoder": [backbone] if backbone != "random" else [],
+        "train_encoder": [
+            *([encoder] if encoder != "none" else []),
+            *([backbone] if backbone.endswith("-imagenet") else []),  # others need no file
+        ],
         "filter": of_detector(config.filter.detector),
     }
 

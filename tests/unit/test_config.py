@@ -260,7 +260,7 @@ def test_an_extreme_value_is_refused_by_its_name_or_taken(path: tuple[str, ...])
         ({"gates__pass_rate": [False, True]}, "pass_rate is a number, not false"),
         ({"reid__learning_rate": float("nan")}, "reid.learning_rate: Input should be"),
         ({"encoder__micro_batch": 3}, "encoder: batch_size must be a multiple"),
-        ({"encoder__l2": 0, "encoder__lpips": 0, "encoder__identity": 0}, "nothing is learnt"),
+        ({"encoder__l2": 0, "encoder__perceptual": 0, "encoder__identity": 0}, "nothing is learnt"),
         ({"gan__height": 8, "gan__width": 8}, "must be 16 or more"),
         ({"gan__channel_base": 127}, "at least twice the longer"),
         ({"gan__discriminator_channel_base": 127}, "at least twice the longer"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 # Bounds are those of what works, not of what makes sense.
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
@@ -15,6 +16,19 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Rate = Annotated[float, Field(gt=0, le=1e9)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]*$", max_length=100)]
+
+
+def _watched(start: str) -> str:
+    """A name or a path that `dvc.yaml` can see the change of."""
+    path = PurePosixPath(start)
+    if not start or path.is_absolute() or ".." in path.parts:
+        raise ValueError("start must be a name, or a file in weights/, which DVC watches")
+    return start
+
+
+# What a network starts from: a name of `lookalike weights`, a .safetensors file in its home, or
+# "none".
+Start = Annotated[str, AfterValidator(_watched)]
 # Of what autocast reduces. fp16 is for GPUs without bf16: reid and encoder scale their loss, gan
 # clamps its activations instead. fp32 was once called "no", which many readers of YAML take for
 # false.

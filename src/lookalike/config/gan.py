@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,6 +15,7 @@ from lookalike.config.base import (
     Rate,
     Section,
     SideLength,
+    Start,
 )
 
 Transform = Literal[
@@ -86,8 +86,7 @@ class GanConfig(Section):
     # colours. both: the own one keeps the colours.
     discriminator: Literal["stylegan", "projected", "both"] = "both"
     projected_weight: Rate = 0.25  # of its part in the generator's loss, where there are both
-    # A name of `lookalike weights`, a .safetensors file in its home, or "none".
-    start: str = "starting-generator"
+    start: Start = "starting-generator"
     # Layers counted from the input (Freeze-D, Mo et al. 2020), as in the original: the one that
     # reads the image, then three in each block.
     freeze_discriminator: Count = 0
@@ -121,9 +120,6 @@ class GanConfig(Section):
             )
         if self.batch_size % self.micro_batch:
             raise ValueError("batch_size must be a multiple of micro_batch")
-        start = PurePosixPath(self.start)
-        if not self.start or start.is_absolute() or ".." in start.parts:
-            raise ValueError("start must be a name, or a file in weights/, which DVC watches")
         group = min(4, self.batch_size)
         if self.micro_batch % group:
             raise ValueError(

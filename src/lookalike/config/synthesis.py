@@ -15,26 +15,36 @@ from lookalike.config.base import (
     Rate,
     Section,
     SideLength,
+    Start,
     Weight,
 )
 
-Group = Literal["coarse", "medium", "fine"]
+Group = Literal["coarse", "medium", "fine", "structure"]
 Kind = Literal["persons", "variations"]  # of generated images
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class EncoderConfig(Section):
-    """ReStyle-pSp on the frozen generator (Alaluf et al. 2021; Richardson et al. 2021)."""
+    """The encoder on the frozen generator: two codes, or ReStyle-pSp (Alaluf et al. 2021)."""
 
+    start: Start = "none"
+    # How many of the generator's styles, from the first, are read off a grey copy of an image and
+    # say how somebody is seen, while the others say who it is (as in DG-Net, Zheng et al. 2019). It
+    # is trained on pairs of images of one person. 0: all off one image (ReStyle-pSp).
+    structure_styles: Count = 0
     channels: Channels = 16  # width of the residual backbone's first stage
-    steps: Positive = 2  # refinement steps, each a residual on the current latent
+    steps: Positive = 2  # of ReStyle's refinement, each a residual on the current latent
     total_images: Positive = 512
     batch_size: Positive = 4
     micro_batch: Positive = 4
     learning_rate: Rate = 0.002
     l2: Weight = 1.0
-    lpips: Weight = 0.8
-    lpips_backbone: Literal["random", "vgg16-imagenet", "alexnet-imagenet"] = "random"
+    perceptual: Weight = 0.8
+    # Of the perceptual loss: LPIPS with a random, a VGG16's or an AlexNet's trunk, or the distance
+    # in an EfficientNet-Lite0's features.
+    perceptual_backbone: Literal[
+        "random", "vgg16-imagenet", "alexnet-imagenet", "efficientnet-lite0"
+    ] = "random"
     identity: Weight = 0.1
     latent_norm: Weight = 0.005  # keeps latents near w_avg, where the generator is good
     checkpoint_images: Positive = 160
@@ -44,8 +54,12 @@ class EncoderConfig(Section):
     def _consistent(self) -> Self:
         if self.batch_size % self.micro_batch:
             raise ValueError("batch_size must be a multiple of micro_batch")
-        if not (self.l2 or self.lpips or self.identity):
-            raise ValueError("one of l2, lpips and identity must be above 0, or nothing is learnt")
+        if not (self.l2 or self.perceptual or self.identity):
+            raise ValueError(
+                "one of l2, perceptual and identity must be above 0, or nothing is learnt"
+            )
+        if self.structure_styles and self.steps > 1:
+            raise ValueError("structure_styles is read in one step; steps is for ReStyle's, with 0")
         return self
 
 
@@ -65,9 +79,17 @@ class VariationsConfig(Section):
     """Variations of real train persons from their inversions."""
 
     images_per_person: Positive = 3
-    truncation_psi: Fraction = 0.8  # of the styles that are mixed in
-    group: Group = "coarse"
+    # Share that shows the person as another image, of anybody, is seen: its styles of `group`.
+    crosses: Fraction = 0.0
     interpolation: Fraction = 0.3  # share made by interpolating two inversions of the same person
+    truncation_psi: Fraction = 0.8  # of the styles that the rest take from seeds
+    group: Group = "coarse"  # the styles that come from elsewhere
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.crosses + self.interpolation > 1:
+            raise ValueError("crosses and interpolation are shares: together 1 at most")
+        return self
 
 
 class GenerateConfig(Section):

@@ -21,8 +21,16 @@ from torch import Tensor, nn
 
 from lookalike.config import EncoderConfig
 from lookalike.errors import UserError
+from lookalike.metrics.imagenet import FeatureMaps
 
-Backbone = Literal["random", "vgg16-imagenet", "alexnet-imagenet"]
+Backbone = Literal["random", "vgg16-imagenet", "alexnet-imagenet", "efficientnet-lite0"]
+# What the distance is called: LPIPS is the paper's with a trained trunk alone.
+NAMES: dict[Backbone, str] = {
+    "random": "lpips_random",
+    "vgg16-imagenet": "lpips",
+    "alexnet-imagenet": "lpips",
+    "efficientnet-lite0": "efficientnet_lite0",
+}
 FeatureNetwork = Callable[[Tensor], Tensor]  # [N, 3, H, W] in [-1, 1] -> [N, D], differentiable
 RANDOM_SEED = 20180618  # any fixed number; the random backbone is part of the loss' definition
 
@@ -50,8 +58,31 @@ class Lpips(nn.Module):
         return distances * self.gain
 
 
-def lpips_loss(backbone: Backbone, weights: Path | None = None) -> Lpips:
-    """The perceptual loss with one of three trunks.
+class FeatureDistance(nn.Module):
+    """LPIPS' distance (Zhang et al. 2018) in EfficientNet-Lite0's features, without its weights.
+
+    At each of four scales the squared difference of features of unit length, summed over channels
+    and averaged over positions; then the mean over scales. It is no LPIPS, whose weights were
+    fitted to people's judgements.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = FeatureMaps()
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distances [N] of two [N, 3, H, W] in [-1, 1]."""
+        with torch.no_grad():
+            of_y = self.features(y)
+        pairs = zip(self.features(x), of_y, strict=True)
+        of_each = [(F.normalize(a) - F.normalize(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
+        return torch.stack(of_each).mean(0)
+
+
+def perceptual_loss(backbone: Backbone, weights: Path | None = None) -> nn.Module:
+    """Distances [N] of two [N, 3, H, W] in [-1, 1] as people might see them.
+
+    `efficientnet-lite0` is `FeatureDistance`; its weights are a package of Python's.
 
     `random` needs no file: the paper's baseline of an untrained SqueezeNet, layers averaged without
     the learned weights, which were calibrated for trained features. It still sees edges and
@@ -63,8 +94,10 @@ def lpips_loss(backbone: Backbone, weights: Path | None = None) -> Lpips:
         weights: torchvision's ImageNet state dict (.pth or .safetensors) for the trained trunks.
 
     Raises:
-        UserError: the file is missing, or does not fit the trunk.
+        UserError: the file or the package is missing, or does not fit the trunk.
     """
+    if backbone == "efficientnet-lite0":
+        return FeatureDistance()
     if backbone == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
@@ -75,7 +108,7 @@ def lpips_loss(backbone: Backbone, weights: Path | None = None) -> Lpips:
     if weights is None or not weights.is_file():
         raise UserError(
             f"LPIPS {backbone} needs its weights ({weights or 'no file given'} is not there); "
-            "see `lookalike weights`, or set encoder.lpips_backbone: random"
+            "see `lookalike weights`, or set encoder.perceptual_backbone: efficientnet-lite0"
         )
     name, min_side = {"vgg16-imagenet": ("vgg", 32), "alexnet-imagenet": ("alex", 64)}[backbone]
     model = _build(name)
@@ -120,7 +153,7 @@ class InversionLoss:
     Args:
         config: holds the weights.
         w_avg: [w_dim], the generator's average latent.
-        perceptual: see `lpips_loss`.
+        perceptual: see `perceptual_loss`.
         identity: re-ID features of images in [-1, 1].
     """
 
@@ -140,20 +173,24 @@ class InversionLoss:
     ) -> dict[str, Tensor]:
         """Scalar terms by name, unweighted, and their weighted sum under `loss`.
 
-        l2: mean squared error of pixels in [-1, 1]. lpips: mean distance; `lpips_random` where the
-        trunk is untrained, which makes it another measure. identity: 1 - cosine of the re-ID
+        l2: mean squared error of pixels in [-1, 1]. Mean perceptual distance under the name of
+        what it is (NAMES). identity: 1 - cosine of the re-ID
         features, in [0, 2]. latent_norm: mean Euclidean distance of ws from w_avg (pSp's
         regulariser).
         """
         config = self.config
         terms = {"l2": F.mse_loss(reconstructions, images)}
-        if config.lpips:
-            name = "lpips_random" if config.lpips_backbone == "random" else "lpips"
-            terms[name] = self.perceptual(reconstructions, images).mean()
+        weights = [config.l2]
+        if config.perceptual:
+            weights.append(config.perceptual)
+            terms[NAMES[config.perceptual_backbone]] = self.perceptual(
+                reconstructions, images
+            ).mean()
         if target is not None:
+            weights.append(config.identity)
             similarity = F.cosine_similarity(self.identity(reconstructions), target)
             terms["identity"] = 1 - similarity.mean()
         terms["latent_norm"] = (ws - self.w_avg).flatten(1).norm(dim=1).mean()
-        weights = [getattr(config, name.removesuffix("_random")) for name in terms]
+        weights.append(config.latent_norm)
         weighted = [weight * value for weight, value in zip(weights, terms.values(), strict=True)]
         return {"loss": torch.stack(weighted).sum(), **terms}

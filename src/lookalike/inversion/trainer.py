@@ -1,6 +1,9 @@
-"""Training of the encoder on real images of the training split."""
+"""Training of the encoder on real images of the training split: pairs of one person."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,25 +11,29 @@ from torch import Tensor, nn
 
 from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor
-from lookalike.inversion.encoder import Encoder, new_encoder
+from lookalike.inversion.checkpoint import new_encoder
+from lookalike.inversion.encoder import Encoder
 from lookalike.inversion.losses import FeatureNetwork, InversionLoss
+from lookalike.inversion.pairs import Pairs
 from lookalike.seeds import derive_seed
 from lookalike.stylegan3.generator import Generator
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.curves import Curves
 from lookalike.training.loop import Loop
-from lookalike.training.sampler import ShuffledSampler
 from lookalike.training.session import Session, Stateful, steps_for
 
 POINTS = 50  # of each curve
+SAME = 0.3  # share of pairs of an image with itself
 
 
 def train_encoder(
     config: EncoderConfig,
     images: Images,
+    persons: Sequence[str],
     generator: Generator,
     *,
+    start: Path | None = None,
     perceptual: nn.Module,
     identity: FeatureNetwork,
     session: Session,
@@ -44,8 +51,10 @@ def train_encoder(
     Args:
         config: the encoder's section of the parameters.
         images: uint8 [N, H, W, 3] at the generator's size, training split only.
+        persons: of each image [N].
         generator: frozen here.
-        perceptual: LPIPS, see `losses.lpips_loss`.
+        start: the encoder to go on from.
+        perceptual: see `losses.perceptual_loss`.
         identity: re-ID features of images in [-1, 1], see `reid.model`.
         session: process, device and seed.
         resume: where the state is kept between checkpoints.
@@ -54,13 +63,14 @@ def train_encoder(
 
     Raises:
         ValueError: the images have another size than the generator's canvas.
-        UserError: batches do not divide; the loss is no longer finite.
+        UserError: batches do not divide; the starting encoder does not fit; the loss is no longer
+            finite.
     """
     canvas = (generator.config.height, generator.config.width)
     if images.shape[1:3] != canvas:
         raise ValueError(f"images are {images.shape[1:3]}, the generator draws {canvas}; resize")
     torch.manual_seed(derive_seed(session.seed, "encoder"))
-    encoder = new_encoder(config, generator.to(session.device))
+    encoder = new_encoder(config, generator.to(session.device), start)
     session.broadcast(encoder.network.train())
     perceptual.to(session.device)
     steps = steps_for(config.total_images, config.batch_size)
@@ -77,7 +87,11 @@ def train_encoder(
         remedy="lower encoder.learning_rate (with encoder.precision fp16, try bf16 or fp32)",
     )
     loss = InversionLoss(config, encoder.w_avg, perceptual, identity)
-    training = EncoderTraining(config, encoder, loss, images, session=session, curves=loop.curves)
+    # A ReStyle encoder is shown one image.
+    labels = np.zeros(len(images), np.int64)
+    same = SAME if config.structure_styles else 1.0
+    pairs = Pairs(images, persons, labels, session.seed, same=same)
+    training = EncoderTraining(config, encoder, loss, pairs, session=session, curves=loop.curves)
     loop.register(training.parts())
     loop.run(training.step, training.read)
     encoder.network.eval()
@@ -91,7 +105,7 @@ class EncoderTraining:
         config: sizes and rates.
         encoder: on the device.
         loss: of reconstructions.
-        images: as of `train_encoder`.
+        pairs: to train on.
         session: this process.
         curves: get what a step measures.
     """
@@ -101,16 +115,15 @@ class EncoderTraining:
         config: EncoderConfig,
         encoder: Encoder,
         loss: InversionLoss,
-        images: Images,
+        pairs: Pairs,
         *,
         session: Session,
         curves: Curves,
     ):
-        self.config, self.encoder, self.loss, self.images = config, encoder, loss, images
+        self.config, self.encoder, self.loss, self.pairs = config, encoder, loss, pairs
         self.session, self.curves = session, curves
         self.optimizer = torch.optim.Adam(encoder.network.parameters(), config.learning_rate)
         self.scaler = session.loss_scaler()
-        self.sampler = ShuffledSampler(len(images), session.seed)
         self.shard = session.shard(config.batch_size, config.micro_batch)
 
     def parts(self) -> dict[str, Stateful]:
@@ -121,18 +134,18 @@ class EncoderTraining:
             "scaler": self.scaler,
         }
 
-    def read(self, start: int) -> list[Images]:
+    def read(self, start: int) -> list[tuple[Images, Images]]:
         """This process' micro-batches of the batch that starts at image `start`."""
-        batch = self.sampler.indices(start, self.config.batch_size)
-        numbers = batch.reshape(-1, self.config.micro_batch)
-        return [self.images[numbers[m]] for m in self.shard]
+        size = self.config.micro_batch
+        appearances, targets, _ = self.pairs.read(start, self.config.batch_size)
+        parts = [slice(m * size, (m + 1) * size) for m in self.shard]
+        return [(appearances[part], targets[part]) for part in parts]
 
-    def step(self, batch: list[Images], images_seen: int) -> None:
+    def step(self, batch: list[tuple[Images, Images]], images_seen: int) -> None:
         """All refinement steps on one batch, then one of the optimiser."""
         self.optimizer.zero_grad(set_to_none=True)
-        for micro, images in zip(self.shard, batch, strict=True):
-            self.session.seed_step(images_seen, micro, "mirror")
-            self.refine(to_tensor(_mirrored(images), self.session.device))
+        for pair in batch:
+            self.refine(*(to_tensor(images, self.session.device) for images in pair))
         parameters = list(self.encoder.network.parameters())
         scaled = self.scaler.is_enabled()
         self.session.average_gradients(parameters, len(self.shard), scaled=scaled)
@@ -140,24 +153,18 @@ class EncoderTraining:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
-    def refine(self, real: Tensor) -> None:
+    def refine(self, appearances: Tensor, targets: Tensor) -> None:
         """Add one micro-batch's gradient; the curves get the last refinement's terms."""
         with self.session.autocast():
-            target = self.loss.target(real)
+            identity = self.loss.target(targets)
         losses = []
         terms: dict[str, Tensor] = {}
-        refinements = self.encoder.refinements(real)
+        refinements = self.encoder.refinements(appearances, targets)
         for _ in range(self.encoder.steps):
             with self.session.autocast():
                 ws, reconstructions = next(refinements)
-                terms = self.loss(real, target, reconstructions, ws)
+                terms = self.loss(targets, identity, reconstructions, ws)
             scaled = self.scaler.scale(terms["loss"] / self.encoder.steps)
             scaled.backward()  # type: ignore[no-untyped-call]
             losses.append(terms["loss"].detach())
         self.curves.add(**terms | {"loss": torch.stack(losses).mean()})
-
-
-def _mirrored(images: Images) -> Images:
-    """Flip each image left to right with probability one half (ReStyle's only augmentation)."""
-    flip = torch.rand(len(images)).lt(0.5).numpy()
-    return np.where(flip[:, None, None, None], images[:, :, ::-1], images)

@@ -13,8 +13,9 @@ from lookalike.errors import UserError
 from lookalike.stylegan3.generator import Generator
 
 # The study's groups over 16 styles: coarse 0-4, medium 5-11, fine 12-15. Their first layers, as
-# shares of all layers, carry over to generators of another depth.
-BOUNDARIES = {"coarse": (0, 5), "medium": (5, 12), "fine": (12, 16)}
+# shares of all layers, carry over to generators of another depth. `structure` is the half that the
+# starting generator draws pose, place and camera with (docs/latents.md).
+BOUNDARIES = {"coarse": (0, 5), "medium": (5, 12), "fine": (12, 16), "structure": (0, 8)}
 
 
 def z_from_seed(seed: int, z_dim: int) -> Tensor:
@@ -66,7 +67,7 @@ def ws_from_seeds(
 
 
 def layer_group(group: Group, num_ws: int) -> range:
-    """The styles that belong to a group; the three groups cover all styles without overlap.
+    """The styles that belong to a group; coarse, medium and fine cover all without overlap.
 
     In the study coarse styles change structure, medium ones the pose, fine ones the tone.
 

@@ -4,8 +4,9 @@ With the generator (and, for variations, the encoder and the source image) a row
 needed to make its image again: `PlannedImage.from_row` and `persons.person_latents` or
 `variations.variation_latents`, then `rendering.render`.
 
-A recipe reads `base:psi=0.8`, `mix:medium:psi=0.8:with=17` or `interpolate:0.25:psi=0.8:with=17`.
-`with` is the other latent: a seed, or the image_id of a real image. `psi` truncates latents that
+A recipe reads `base:psi=0.8`, `mix:medium:psi=0.8:with=17`, `interpolate:0.25:psi=0.8:with=17` or
+`cross:structure:with=0002_c1s1_000451_03`. `with` is the other latent: a seed, or the image_id of a
+real image. `psi` truncates latents that
 come from seeds and is left out where there is none. `class=NAME` before `with` is the class of a
 conditional generator that these are drawn from; without it each seed draws its own.
 """
@@ -23,21 +24,24 @@ from torch import Tensor
 from lookalike.config import Group
 from lookalike.synthesis.latents import interpolate, style_mix
 
-Kind = Literal["base", "mix", "interpolate"]
+Kind = Literal["base", "mix", "interpolate", "cross"]
 PATTERN = re.compile(
-    r"(?P<kind>base|mix|interpolate)"
-    r"(?::(?P<group>coarse|medium|fine))?(?::(?P<amount>\d[\d.e-]*))?"
+    r"(?P<kind>base|mix|interpolate|cross)"
+    r"(?::(?P<group>coarse|medium|fine|structure))?(?::(?P<amount>\d[\d.e-]*))?"
     r"(?::psi=(?P<psi>\d[\d.e-]*))?(?::class=(?P<label>[^:]+))?(?::with=(?P<partner>.+))?"
 )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done to the base latent: nothing, a mix of styles, or a step towards another."""
+    """What is done to the base latent: nothing, a mix of styles, or a step towards another.
+
+    A cross is a mix with the inversion of a real image, where `mix` takes a seed's styles.
+    """
 
     kind: Kind
     group: Group | None = None
-    """Mix: which styles come from the partner."""
+    """Mix and cross: which styles come from the partner."""
     amount: float | None = None
     """Interpolate: how far towards the partner, in [0, 1]."""
     psi: float | None = None
@@ -79,6 +83,7 @@ class Recipe:
         complete = {
             "base": not recipe.partner,
             "mix": recipe.partner and recipe.group,
+            "cross": recipe.partner and recipe.group,
             "interpolate": recipe.partner and recipe.amount is not None,
         }
         if not complete[recipe.kind]:
@@ -87,7 +92,7 @@ class Recipe:
 
     def apply(self, base: Tensor, partner: Tensor) -> Tensor:
         """The latent [num_ws, w_dim]; `partner` is not looked at by a base recipe."""
-        if self.kind == "mix":
+        if self.kind in ("mix", "cross"):
             assert self.group is not None
             return style_mix(base, partner, self.group)
         if self.kind == "interpolate":

@@ -22,6 +22,7 @@ from lookalike.training.session import Session
 
 ReadPixels = Callable[[Sequence[str]], Images]  # image_ids -> uint8 [N, H, W, 3]
 
+WITH_IMAGE = ("cross", "interpolate")  # recipes whose partner is a real image
 STEP = (0.3, 0.7)  # between two images of one person the whole middle is that person
 
 
@@ -30,33 +31,52 @@ def plan_variations(
 ) -> list[PlannedImage]:
     """`config.images_per_person` images of each person.
 
-    The person's real images take turns as the source. Most variations take the styles of
-    `config.group` from a random seed; the last share of `config.interpolation` lies between the
-    inversions of two images of the person (of a person with one image, all are mixed).
+    The person's real images take turns as the source. The first share, `config.crosses`, takes the
+    styles of `config.group` from the inversion of somebody else's image, drawn from all of them
+    alike, so that a person is seen through the cameras and in the places, poses and lights that
+    there are; where there is nobody else, there are no crosses. The last share of
+    `config.interpolation` lies between the inversions of two images of the person; of a person with
+    one image, there is none. Between them, the styles come from a random seed.
 
     Args:
         images: each person's image_ids, in order.
     """
     count = config.images_per_person
+    everybody = [(person, name) for person, names in images.items() for name in names]
     plans = []
     for person, sources in images.items():
+        crossed = round(count * config.crosses) if len(images) > 1 else 0
         interpolated = round(count * config.interpolation) if len(sources) > 1 else 0
         for index in range(count):
             source, turn = sources[index % len(sources)], index // len(sources)
             seed = derive_seed("variation", source, turn)
             name = f"{source}_var{turn:02d}"
-            if index < count - interpolated:
+            draw = np.random.default_rng(seed)
+            if index < crossed:
+                partner = _of_another(person, everybody, draw)
+                recipe = Recipe("cross", group=config.group, partner=partner)
+                plans.append(PlannedImage(name, person, recipe, source_image=source))
+            elif index < count - interpolated:
                 recipe = Recipe(
                     "mix", group=config.group, psi=config.truncation_psi, partner=str(seed)
                 )
                 plans.append(PlannedImage(name, person, recipe, seed, source))
             else:
-                draw = np.random.default_rng(seed)
                 partner = str(draw.choice([other for other in sources if other != source]))
                 amount = round(draw.uniform(*STEP), 3)
                 recipe = Recipe("interpolate", amount=amount, partner=partner)
                 plans.append(PlannedImage(name, person, recipe, source_image=source))
     return plans
+
+
+def _of_another(
+    person: str, everybody: Sequence[tuple[str, str]], draw: np.random.Generator
+) -> str:
+    """The image_id of anybody but this person."""
+    while True:
+        who, name = everybody[int(draw.integers(len(everybody)))]
+        if who != person:
+            return name
 
 
 def pixels_of(sources: pd.DataFrame, root: Path, height: int, width: int) -> ReadPixels:
@@ -85,7 +105,7 @@ def variation_latents(
 
     base = inverted([plan.source_image for plan in plans])
     partner = base
-    if any(plan.recipe.kind == "interpolate" for plan in plans):
+    if any(plan.recipe.kind in WITH_IMAGE for plan in plans):
         # The whole batch, so that its shape (and with it the last bit) is the same always.
         partner = inverted([_partner_image(plan) for plan in plans])
     mixed = [plan.recipe.kind == "mix" for plan in plans]
@@ -99,7 +119,7 @@ def variation_latents(
 
 
 def _partner_image(plan: PlannedImage) -> str:
-    return plan.recipe.partner if plan.recipe.kind == "interpolate" else plan.source_image
+    return plan.recipe.partner if plan.recipe.kind in WITH_IMAGE else plan.source_image
 
 
 def generate_variations(

@@ -23,6 +23,8 @@ def other_generator(tiny_generator: Callable[[int], Generator]) -> Generator:
 @pytest.fixture
 def config() -> EncoderConfig:
     return EncoderConfig(
+        start="none",
+        structure_styles=0,
         channels=8,
         steps=2,
         total_images=32,
@@ -30,8 +32,8 @@ def config() -> EncoderConfig:
         micro_batch=4,
         learning_rate=0.003,
         l2=1.0,
-        lpips=0.8,
-        lpips_backbone="random",
+        perceptual=0.8,
+        perceptual_backbone="random",
         identity=0.1,
         latent_norm=0.001,
         checkpoint_images=8,

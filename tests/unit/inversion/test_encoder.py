@@ -9,14 +9,9 @@ import torch
 from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor
 from lookalike.errors import UserError
-from lookalike.inversion.encoder import (
-    Encoder,
-    EncoderNetwork,
-    load_encoder,
-    new_encoder,
-    reconstruct,
-    save_encoder,
-)
+from lookalike.inversion.checkpoint import load_encoder, new_encoder, save_encoder
+from lookalike.inversion.encoder import Encoder, reconstruct
+from lookalike.inversion.restyle import ReStyleNetwork
 from lookalike.stylegan3.generator import Generator
 from lookalike.training.model_file import load_model, save_model
 
@@ -32,7 +27,7 @@ def encoder(config: EncoderConfig, generator: Generator) -> Encoder:
 @pytest.mark.parametrize("size", [(64, 32), (128, 128), (33, 17), (16, 48), (256, 64)])
 def test_network_takes_any_size(size: tuple[int, int]) -> None:
     height, width = size
-    network = EncoderNetwork(height, width, channels=4, num_ws=7, w_dim=5)
+    network = ReStyleNetwork(height, width, channels=4, num_ws=7, w_dim=5)
     x = torch.rand(2, 3, height, width, requires_grad=True)
     torch.nn.init.normal_(network.head_weight)
     output = network(x, x)
@@ -43,7 +38,7 @@ def test_network_takes_any_size(size: tuple[int, int]) -> None:
 
 
 def test_network_refuses_another_size() -> None:
-    network = EncoderNetwork(64, 32, channels=4, num_ws=7, w_dim=5)
+    network = ReStyleNetwork(64, 32, channels=4, num_ws=7, w_dim=5)
     with pytest.raises(ValueError, match="takes 64x32 images, not 32x64"):
         network(torch.zeros(1, 3, 32, 64), torch.zeros(1, 3, 32, 64))
 
@@ -60,7 +55,7 @@ def test_each_step_adds_a_residual(encoder: Encoder, images: Images) -> None:
     x, generator = to_tensor(images), encoder.generator
     with torch.no_grad():
         ws = generator.mapping.w_avg.repeat(len(x), generator.num_ws, 1)
-        for expected, shown in encoder.refinements(x):
+        for expected, shown in encoder.refinements(x, x):
             ws = ws + encoder.network(x, generator.synthesis(ws))
             torch.testing.assert_close(expected, ws)
             torch.testing.assert_close(shown, generator.synthesis(ws))
@@ -68,7 +63,8 @@ def test_each_step_adds_a_residual(encoder: Encoder, images: Images) -> None:
 
 
 def test_gradient_of_a_step_stops_at_the_step_before(encoder: Encoder, images: Images) -> None:
-    steps = encoder.refinements(to_tensor(images))
+    x = to_tensor(images)
+    steps = encoder.refinements(x, x)
     first, _ = next(steps)
     second, drawn = next(steps)
     assert torch.autograd.grad(second.sum(), first, retain_graph=True, allow_unused=True) == (None,)
@@ -95,7 +91,7 @@ def test_saved_encoder_inverts_alike(
     encoder: Encoder, generator: Generator, images: Images, tmp_path: Path
 ) -> None:
     path = tmp_path / "encoder.safetensors"
-    save_encoder(path, encoder, {"lpips_backbone": "random"})
+    save_encoder(path, encoder, {"perceptual_backbone": "random"})
     loaded = load_encoder(path, generator)
     assert loaded.steps == encoder.steps
     assert torch.equal(loaded.invert(to_tensor(images)), encoder.invert(to_tensor(images)))

@@ -9,7 +9,7 @@ from torchvision.models import alexnet
 
 from lookalike.config import EncoderConfig
 from lookalike.errors import UserError
-from lookalike.inversion.losses import InversionLoss, lpips_loss
+from lookalike.inversion.losses import InversionLoss, perceptual_loss
 
 
 def pooled(x: torch.Tensor) -> torch.Tensor:
@@ -21,7 +21,7 @@ def test_random_lpips_is_the_same_every_time_and_leaves_the_seed_alone() -> None
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first, second = lpips_loss("random"), lpips_loss("random")
+    first, second = perceptual_loss("random"), perceptual_loss("random")
     assert torch.equal(torch.rand(1), expected)
     x, y = torch.rand(2, 2, 3, 64, 32) * 2 - 1
     assert torch.equal(first(x, y), second(x, y))
@@ -29,7 +29,7 @@ def test_random_lpips_is_the_same_every_time_and_leaves_the_seed_alone() -> None
 
 
 def test_random_lpips_is_a_differentiable_distance() -> None:
-    loss = lpips_loss("random")
+    loss = perceptual_loss("random")
     x = torch.rand(1, 3, 64, 32, requires_grad=True)
     assert loss(x, x).item() == 0
     y = torch.rand(1, 3, 64, 32)
@@ -44,7 +44,7 @@ def test_random_lpips_is_a_differentiable_distance() -> None:
 @pytest.mark.parametrize("weights", [None, Path("nowhere/vgg16.pth")])
 def test_missing_weights_are_named(weights: Path | None) -> None:
     with pytest.raises(UserError, match="vgg16-imagenet needs its weights"):
-        lpips_loss("vgg16-imagenet", weights)
+        perceptual_loss("vgg16-imagenet", weights)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_trained_trunk_comes_from_the_file(
         torch.save(features, path)
     else:
         save_file(features, path)
-    loss = lpips_loss("alexnet-imagenet", path)
+    loss = perceptual_loss("alexnet-imagenet", path)
     assert torch.equal(loss.model.net.slice1[0].weight, features["features.0.weight"])
     assert torch.equal(loss.model.net.slice5[0].bias, features["features.10.bias"])
     # The calibrated layer weights that ship with lpips are not negative.
@@ -77,15 +77,15 @@ def test_wrong_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"conv.weight": torch.zeros(1)}, path)
     with pytest.raises(UserError, match="does not hold torchvision's weights"):
-        lpips_loss("alexnet-imagenet", path)
+        perceptual_loss("alexnet-imagenet", path)
     path.write_bytes(b"no weights at all")
     with pytest.raises(UserError, match=r"weights\.pth"):
-        lpips_loss("alexnet-imagenet", path)
+        perceptual_loss("alexnet-imagenet", path)
 
 
 def test_terms_are_what_they_are_called(config: EncoderConfig) -> None:
     w_avg = torch.ones(8)
-    loss = InversionLoss(config, w_avg, lpips_loss("random"), pooled)
+    loss = InversionLoss(config, w_avg, perceptual_loss("random"), pooled)
     x = torch.rand(2, 3, 64, 32) * 2 - 1
     ws = torch.ones(2, 6, 8)
     same = loss(x, loss.target(x), x, ws)
@@ -112,17 +112,17 @@ def test_only_a_trained_trunk_gives_lpips(
     """No metric goes under a name that it is not."""
     weights = tmp_path / "alexnet.safetensors"
     save_file(alexnet_state, weights)
-    trained = config.model_copy(update={"lpips_backbone": "alexnet-imagenet"})
+    trained = config.model_copy(update={"perceptual_backbone": "alexnet-imagenet"})
     x = torch.rand(2, 3, 64, 32) * 2 - 1
     named = {}
     for some, perceptual in (
-        (config, lpips_loss("random")),
-        (trained, lpips_loss("alexnet-imagenet", weights)),
+        (config, perceptual_loss("random")),
+        (trained, perceptual_loss("alexnet-imagenet", weights)),
     ):
         loss = InversionLoss(some, torch.zeros(8), perceptual, pooled)
         terms = loss(x, loss.target(x), -x, torch.zeros(2, 6, 8))
-        named[some.lpips_backbone] = {name for name in terms if "lpips" in name}
-        (name,) = named[some.lpips_backbone]
+        named[some.perceptual_backbone] = {name for name in terms if "lpips" in name}
+        (name,) = named[some.perceptual_backbone]
         assert terms[name].item() == pytest.approx(perceptual(-x, x).mean().item(), rel=1e-5)
     assert named == {"random": {"lpips_random"}, "alexnet-imagenet": {"lpips"}}
 
@@ -131,7 +131,7 @@ def test_terms_without_weight_are_not_computed(config: EncoderConfig) -> None:
     def forbidden(x: torch.Tensor) -> torch.Tensor:
         raise AssertionError("called")
 
-    plain = config.model_copy(update={"identity": 0.0, "lpips": 0.0})
+    plain = config.model_copy(update={"identity": 0.0, "perceptual": 0.0})
     loss = InversionLoss(plain, torch.zeros(8), torch.nn.Module(), forbidden)
     x = torch.rand(2, 3, 32, 16)
     assert set(loss(x, loss.target(x), x, torch.zeros(2, 6, 8))) == {"loss", "l2", "latent_norm"}

@@ -11,7 +11,7 @@ from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor, to_uint8
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
-from lookalike.inversion.losses import lpips_loss
+from lookalike.inversion.losses import perceptual_loss
 from lookalike.inversion.trainer import train_encoder
 from lookalike.stylegan3.generator import Generator
 from lookalike.tracking import NullTracker
@@ -55,8 +55,9 @@ def train(
     return train_encoder(
         config,
         images,
+        ["0001", "0001", "0002", "0002"],
         generator,
-        perceptual=lpips_loss("random"),
+        perceptual=perceptual_loss("random"),
         identity=pooled,
         session=Session(seed=1),
         resume=resume,
@@ -74,7 +75,7 @@ def test_overfits_four_images(config: EncoderConfig, generator: Generator, tmp_p
             "total_images": 240,
             "batch_size": 4,
             "learning_rate": 0.01,
-            "lpips": 0.0,
+            "perceptual": 0.0,
             "identity": 0.0,
             "latent_norm": 0.0,
             "checkpoint_images": 10_000,
@@ -85,7 +86,7 @@ def test_overfits_four_images(config: EncoderConfig, generator: Generator, tmp_p
 
     x = to_tensor(targets)
     with torch.no_grad():
-        errors = [float((drawn - x).square().mean()) for _, drawn in encoder.refinements(x)]
+        errors = [float((drawn - x).square().mean()) for _, drawn in encoder.refinements(x, x)]
         ws = generator.mapping.w_avg.expand(len(x), generator.num_ws, -1)
         start = float((generator.synthesis(ws) - x).square().mean())
     assert errors[-1] < 0.5 * start
@@ -147,8 +148,9 @@ def test_a_diverged_run_says_what_to_lower_and_saves_nothing(
         train_encoder(
             config,
             images,
+            ["0001", "0001", "0002", "0002"],
             generator,
-            perceptual=lpips_loss("random"),
+            perceptual=perceptual_loss("random"),
             identity=features,
             session=Session(seed=1),
             resume=resume,

@@ -11,7 +11,8 @@ import torch
 from lookalike.config import EncoderConfig, GenerateConfig, PersonsConfig, VariationsConfig
 from lookalike.data.loading import encode_jpeg
 from lookalike.data.manifest import new_manifest
-from lookalike.inversion.encoder import Encoder, new_encoder
+from lookalike.inversion.checkpoint import new_encoder
+from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.generator import Generator
 from lookalike.training.session import Session
 
@@ -25,6 +26,8 @@ def generator(vivid_generator: Generator) -> Generator:
 def encoder(generator: Generator) -> Encoder:
     """Untrained, with heads that react to the image."""
     config = EncoderConfig(
+        start="none",
+        structure_styles=0,
         channels=8,
         steps=2,
         total_images=8,
@@ -32,8 +35,8 @@ def encoder(generator: Generator) -> Encoder:
         micro_batch=4,
         learning_rate=0.001,
         l2=1.0,
-        lpips=0.8,
-        lpips_backbone="random",
+        perceptual=0.8,
+        perceptual_backbone="random",
         identity=0.1,
         latent_norm=0.001,
         checkpoint_images=8,
@@ -60,7 +63,7 @@ def generate() -> GenerateConfig:
             interpolation=0.5,
         ),
         variations=VariationsConfig(
-            images_per_person=5, truncation_psi=0.7, group="fine", interpolation=0.4
+            images_per_person=5, truncation_psi=0.7, group="fine", crosses=0.2, interpolation=0.4
         ),
     )
 

@@ -14,7 +14,8 @@ from lookalike.config import Config, GenerateConfig
 from lookalike.data.decoding import decode
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
-from lookalike.inversion.encoder import Encoder, save_encoder
+from lookalike.inversion.checkpoint import save_encoder
+from lookalike.inversion.encoder import Encoder
 from lookalike.profiles import render
 from lookalike.stylegan3 import checkpoint
 from lookalike.stylegan3.generator import Generator

@@ -18,6 +18,10 @@ RECIPES = [
         "interpolate:0.4:with=0002_c1s1_000451_03",
         Recipe("interpolate", amount=0.4, partner="0002_c1s1_000451_03"),
     ),
+    (
+        "cross:structure:with=0002_c1s1_000451_03",
+        Recipe("cross", group="structure", partner="0002_c1s1_000451_03"),
+    ),
 ]
 
 
@@ -34,7 +38,16 @@ def test_classes_may_be_called_anything() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "stir", "mix:medium", "mix:with=3", "mix:bright:with=3", "interpolate:with=3"]
+    "text",
+    [
+        "",
+        "stir",
+        "mix:medium",
+        "mix:with=3",
+        "mix:bright:with=3",
+        "cross:with=3",
+        "interpolate:with=3",
+    ],
 )
 def test_bad_recipes_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="recipe"):

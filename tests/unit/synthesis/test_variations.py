@@ -43,11 +43,18 @@ def test_plan(generate: GenerateConfig) -> None:
     persons = {"0002": ["a", "b", "c"], "0007": ["d"]}
     plans = plan_variations(persons, generate.variations)
     assert [plan.source_image for plan in plans] == list("abcab") + ["d"] * 5
-    assert [plan.recipe.kind for plan in plans[:5]] == ["mix"] * 3 + ["interpolate"] * 2
-    assert {plan.recipe.kind for plan in plans[5:]} == {"mix"}  # one image: nothing to go to
+    assert [plan.recipe.kind for plan in plans[:5]] == ["cross", "mix", "mix", *["interpolate"] * 2]
+    # One image: nothing to go to.
+    assert [plan.recipe.kind for plan in plans[5:]] == ["cross", *["mix"] * 4]
+    assert plans[0].recipe.partner == "d" and plans[5].recipe.partner in "abc"
     assert all(plan.recipe.partner in "bc" for plan in plans[3:4])
     assert all(plan.recipe.partner in "ac" for plan in plans[4:5])
     assert len({plan.image_id for plan in plans}) == 10
+
+
+def test_whoever_is_alone_is_crossed_with_nobody(generate: GenerateConfig) -> None:
+    plans = plan_variations({"0007": ["a", "b"]}, generate.variations)
+    assert {plan.recipe.kind for plan in plans} == {"mix", "interpolate"}
 
 
 def test_latents_are_what_recipes_say(
@@ -59,14 +66,18 @@ def test_latents_are_what_recipes_say(
         PlannedImage("x", "p", Recipe("base"), source_image=names[0]),
         PlannedImage("y", "p", Recipe("mix", "fine", psi=0.5, partner="4"), 4, names[0]),
         PlannedImage("z", "p", Recipe("interpolate", amount=0.4, partner=names[1]), -1, names[0]),
+        PlannedImage("c", "p", Recipe("cross", "coarse", partner=names[1]), -1, names[0]),
     ]
-    base, mixed, between = variation_latents(encoder, plans, pixels)
+    base, mixed, between, crossed = variation_latents(encoder, plans, pixels)
     first, second = encoder.invert(to_tensor(pixels(names)))
     fine = layer_group("fine", len(base))
     torch.testing.assert_close(base, first, rtol=0, atol=1e-4)
     torch.testing.assert_close(mixed[: fine.start], base[: fine.start])
     assert (mixed[fine.start :] - base[fine.start :]).abs().max() > 0.01
     torch.testing.assert_close(between, torch.lerp(first, second, 0.4), rtol=0, atol=1e-4)
+    coarse = layer_group("coarse", len(base))
+    torch.testing.assert_close(crossed[coarse.stop :], first[coarse.stop :], rtol=0, atol=1e-4)
+    torch.testing.assert_close(crossed[: coarse.stop], second[: coarse.stop], rtol=0, atol=1e-4)
 
 
 def test_any_variation_comes_back_from_its_row(

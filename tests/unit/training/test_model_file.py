@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from lookalike.errors import UserError
-from lookalike.inversion.encoder import load_encoder
+from lookalike.inversion.checkpoint import load_encoder
 from lookalike.reid.model import load_reid
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.classes import Classes

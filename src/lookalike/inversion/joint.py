@@ -1,0 +1,258 @@
+"""Generator and encoder trained together, so that one draws what the other reads.
+
+Two images of one person: the generator is to draw the second one from its structure and from the
+appearance of the first (DG-Net, Zheng et al. 2019). Beside these reconstructions it draws
+*crosses*, one person's appearance in another's structure, and persons from seeds; a discriminator
+sees all three. What is read off a cross must be what it was drawn from. And codes are kept
+distributed as the mapping's styles are (sliced Wasserstein distance, Kolouri et al. 2019), so that
+seeds can take the place of images.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lookalike.config import GanConfig
+from lookalike.data.loading import scale_pixels
+from lookalike.inversion.codes import CodeNetwork, grey, styles
+from lookalike.inversion.losses import FeatureDistance
+from lookalike.inversion.pairs import Pairs
+from lookalike.stylegan3.critic import Samples, StyleganCritic
+from lookalike.stylegan3.gan import Gan
+from lookalike.training.curves import Curves
+from lookalike.training.ema import half_life_beta, update_average
+from lookalike.training.session import Session, Stateful
+
+# Weights of the terms.
+PIXELS, COLOURS, PERCEPTION, REALISM, CONSISTENCY, MAPPING = 4.0, 6.0, 2.0, 1.0, 0.5, 0.5
+COLOUR_CELL = 8  # side of the cells whose mean colours are compared, in pixels
+PROJECTIONS = 128  # of the sliced Wasserstein distance
+# Times the generator's: the mapping learns at a hundredth of what it is given.
+MAPPING_RATE = 10.0
+ENCODER_RATE = 0.002
+
+
+class Batch(NamedTuple):
+    """A micro-batch of pairs, as `Pairs.read` makes it."""
+
+    appearance: Tensor
+    """uint8 [N, H, W, 3]: says who."""
+    target: Tensor
+    """uint8 [N, H, W, 3]: says how, and is what is to be drawn."""
+    labels: Tensor
+    """int64 [N], the targets' classes."""
+
+
+@dataclass
+class Joint:
+    """The networks; the averaged ones are kept and used."""
+
+    gan: Gan
+    network: CodeNetwork
+    structure_styles: int
+    average: CodeNetwork
+
+    @classmethod
+    def of(cls, gan: Gan, network: CodeNetwork, structure_styles: int) -> Joint:
+        """With an average that starts at the network."""
+        average = copy.deepcopy(network).eval().requires_grad_(False)
+        return cls(gan, network, structure_styles, average)
+
+
+class JointTraining:
+    """A step of generator, encoder and discriminator.
+
+    Args:
+        config: rates and sizes.
+        joint: the networks, on the device.
+        pairs: images to read.
+        session: this process.
+        curves: get what a step measures.
+    """
+
+    def __init__(
+        self, config: GanConfig, joint: Joint, pairs: Pairs, *, session: Session, curves: Curves
+    ):
+        self.config, self.joint, self.pairs = config, joint, pairs
+        self.session, self.curves = session, curves
+        self.generator, self.network = joint.gan.generator, joint.network
+        synthesis = list(self.generator.synthesis.parameters())
+        mapping = list(self.generator.mapping.parameters())
+        encoder = list(self.network.parameters())
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": synthesis, "lr": config.generator_lr},
+                {"params": mapping, "lr": config.generator_lr * MAPPING_RATE},
+                {"params": encoder, "lr": ENCODER_RATE, "betas": (0.9, 0.99)},
+            ],
+            betas=(0.0, 0.99),
+            eps=1e-8,
+        )
+        self.trained: list[nn.Parameter] = [*synthesis, *mapping, *encoder]
+        self.critic = StyleganCritic(config, joint.gan.discriminator, session, blurred=False)
+        self.distance = FeatureDistance().to(session.device)
+        self.shard = session.shard(config.batch_size, config.micro_batch)
+        self.images_seen = 0
+
+    def parts(self) -> dict[str, Stateful]:
+        """What a checkpoint holds."""
+        return {
+            "generator": self.generator,
+            "average": self.joint.gan.average,
+            "encoder": self.network,
+            "encoder_average": self.joint.average,
+            "optimizer": self.optimizer,
+            **self.critic.parts(),
+        }
+
+    def read(self, start: int) -> list[Batch]:
+        """This process' micro-batches of the batch that starts at image `start`."""
+        batch = self.pairs.read(start, self.config.batch_size)
+        size = self.config.micro_batch
+        parts = [slice(number * size, (number + 1) * size) for number in self.shard]
+        return [Batch(*(torch.from_numpy(array[part]) for array in batch)) for part in parts]
+
+    def step(self, batches: list[Batch], images_seen: int) -> None:
+        """One step of everything, and the averages move."""
+        self.images_seen = images_seen
+        drawn = self.train_generator(batches)
+        self.train_critic(drawn)
+        assert self.critic.penalty_interval is not None
+        if images_seen // self.config.batch_size % self.critic.penalty_interval == 0:
+            self.regularise(drawn)
+        beta = half_life_beta(self.config.batch_size, images_seen, self.config.ema_half_life, 0.0)
+        update_average(self.joint.gan.average, self.generator, beta)
+        update_average(self.joint.average, self.network, beta)
+
+    def train_generator(self, batches: list[Batch]) -> list[tuple[Samples, Samples]]:
+        """A step of generator and encoder; returns each micro-batch's reals and fakes."""
+        self.generator.requires_grad_(True)
+        self.optimizer.zero_grad(set_to_none=True)
+        drawn, statistics = [], dict[str, Tensor]()
+        for number, batch in zip(self.shard, batches, strict=True):
+            self.session.seed_step(self.images_seen, number, "joint")
+            reals, fakes, loss = self.draw(Batch(*(t.to(self.session.device) for t in batch)))
+            loss.backward()  # type: ignore[no-untyped-call]
+            drawn.append((reals, fakes))
+            for name, value in self.generator.pending_statistics().items():
+                part = value / len(batches)
+                statistics[name] = statistics[name] + part if name in statistics else part
+        self.generator.requires_grad_(False)
+        self.session.average_gradients(self.trained, len(batches))
+        self.curves.add_gradient_norm(self.trained, "gradient_norm_generator")
+        self.optimizer.step()
+        self.generator.apply_statistics(self.session.mean(statistics), self.config.batch_size)
+        return drawn
+
+    def draw(self, batch: Batch) -> tuple[Samples, Samples, Tensor]:
+        """Reals, fakes as the discriminator sees them, and what generator and encoder minimise."""
+        appearances, targets = scale_pixels(batch.appearance), scale_pixels(batch.target)
+        count, few = len(targets), len(targets) // 4
+        centre = self.generator.mapping.w_avg
+        weights = torch.distributions.Dirichlet(targets.new_ones(3)).sample((count,))
+        structure = centre + self.network.structure(grey(targets, weights))
+        appearance = centre + self.network.appearance(appearances)
+        other = appearance.roll(count // 2, 0)[:few]
+
+        # Seeds: of every class as many as there are images, half of them with one code for both.
+        labels, device = batch.labels, self.session.device
+        z = torch.randn(2 * count, self.config.z_dim, device=device)
+        shuffled = labels[torch.randperm(count, device=device)]
+        seeded = self.generator.mapping(
+            z, labels=torch.cat([labels, shuffled]), collect_statistics=True
+        )[:, 0]
+        how, who = seeded[:few], torch.cat([seeded[: few // 2], seeded[count + few // 2 :]])[:few]
+
+        ws = styles(
+            torch.cat([structure, structure[:few], how]),
+            torch.cat([appearance, other, who]),
+            self.joint.structure_styles,
+            self.generator.num_ws,
+        )
+        images = self.generator.synthesis(ws, collect_statistics=True)
+        reconstructions, crosses = images[:count], images[count : count + few]
+        # The discriminator sees as many fakes as reals.
+        fakes = torch.cat([images[: count - 2 * few], images[count:]])
+        fake_labels = torch.cat([labels[: count - 2 * few], labels[:few], labels[:few]])
+        # Neither consistency nor the mapping's distance moves the encoder: both would have it make
+        # all codes alike, and colours faded.
+        reader = self.joint.average
+        terms = {
+            "l1": F.l1_loss(reconstructions, targets),
+            "colours": central_colours(reconstructions, targets),
+            "perception": self.distance(reconstructions, targets).mean(),
+            "realism": self.critic.generator_loss(
+                Samples(fakes, fake_labels), self.critic.draw_views(self.images_seen)(slice(None))
+            ),
+            "consistency": F.mse_loss(centre + reader.appearance(crosses), other.detach())
+            + F.mse_loss(centre + reader.structure(grey(crosses)), structure[:few].detach()),
+            "mapping": sliced_distance(structure.detach(), seeded[:count], labels)
+            + sliced_distance(appearance.detach(), seeded[count:], None),
+        }
+        factors = PIXELS, COLOURS, PERCEPTION, REALISM, CONSISTENCY, MAPPING
+        loss = torch.stack([f * t for f, t in zip(factors, terms.values(), strict=True)]).sum()
+        self.curves.add(loss=loss, **terms)
+        return Samples(targets, labels), Samples(fakes.detach(), fake_labels), loss
+
+    def train_critic(self, drawn: list[tuple[Samples, Samples]]) -> None:
+        """A step of the discriminator."""
+        self.begin()
+        for number, (reals, fakes) in zip(self.shard, drawn, strict=True):
+            self.session.seed_step(self.images_seen, number, "discriminator")
+            view = self.critic.draw_views(self.images_seen)(slice(None))
+            loss, terms = self.critic.loss(reals, fakes, view, view)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.curves.add(loss_discriminator=loss, **terms)
+        self.finish(len(drawn))
+
+    def regularise(self, drawn: list[tuple[Samples, Samples]]) -> None:
+        """A step of the discriminator on R1."""
+        self.begin()
+        for reals, _ in drawn:
+            loss, terms = self.critic.penalty(reals, lambda images: images)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.curves.add(**terms)
+        self.finish(len(drawn))
+
+    def begin(self) -> None:
+        """Let the discriminator have gradients."""
+        self.critic.optimizer.zero_grad()
+        for parameter in self.critic.trained:
+            parameter.requires_grad_(True)
+
+    def finish(self, micro_batches: int) -> None:
+        """Take the discriminator's step."""
+        self.session.average_gradients(self.critic.trained, micro_batches)
+        self.critic.optimizer.step()
+        self.critic.network.requires_grad_(False)
+
+
+def central_colours(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference of cells' mean colours in the middle half of the width.
+
+    There the person is. Over the whole image most of a difference is the background's, and clothes
+    take several times as long to be learnt.
+    """
+    quarter = x.shape[3] // 4
+    of_x, of_y = (F.avg_pool2d(i[..., quarter:-quarter], COLOUR_CELL) for i in (x, y))
+    return F.l1_loss(of_x, of_y)
+
+
+def sliced_distance(a: Tensor, b: Tensor, labels: Tensor | None) -> Tensor:
+    """Sliced Wasserstein distance of two sets [N, D]; with labels, of the pairs (vector, label).
+
+    Mean squared difference of sorted projections on PROJECTIONS random directions. A label moves
+    each projection by a random number of its own, so sets agree only if they do for each label.
+    """
+    directions = F.normalize(torch.randn(a.shape[1], PROJECTIONS, device=a.device), dim=0)
+    of_a, of_b = a @ directions, b @ directions
+    if labels is not None:
+        shifts = 3 * torch.randn(int(labels.max()) + 1, PROJECTIONS, device=a.device)[labels]
+        of_a, of_b = of_a + shifts, of_b + shifts
+    return (of_a.sort(0).values - of_b.sort(0).values).square().mean()

@@ -1,0 +1,73 @@
+"""The pair that ships, and the command that makes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lookalike.config import Config, GanConfig
+from lookalike.data.loading import to_tensor
+from lookalike.errors import UserError
+from lookalike.inversion.checkpoint import load_encoder
+from lookalike.inversion.joint import sliced_distance
+from lookalike.inversion.starting import train_starting_pair
+from lookalike.stylegan3.checkpoint import load_generator
+from lookalike.stylegan3.starting import train_starting_generator
+from lookalike.training.model_file import load_model
+
+CAMERAS = [1, 1, 2, 2, 3, 3, 4, 4]
+PERSONS = [1, 1, 1, 1, 2, 2, 2, 2]
+
+
+@pytest.fixture
+def small() -> GanConfig:
+    return Config().gan.model_copy(
+        update={"channel_base": 128, "channel_max": 8, "batch_size": 8, "micro_batch": 8}
+        | {"discriminator_channel_base": 128, "discriminator_channel_max": 8}
+    )
+
+
+def test_training_ends_with_both_files_and_leaves_nothing(
+    small: GanConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 255, (8, 64, 32, 3), dtype=np.uint8)
+    start = tmp_path / "start.safetensors"
+    begun = small.model_copy(update={"start": "none"})
+    train_starting_generator(begun, images, CAMERAS, start, total_images=8, seed=1)
+    config = small.model_copy(update={"start": str(start)})
+    monkeypatch.setattr("lookalike.inversion.starting.SHEET", 4)
+    train_starting_pair(config, images, PERSONS, CAMERAS, tmp_path, total_images=16, seed=1)
+    generator = load_generator(tmp_path / "starting_generator.safetensors")
+    encoder = load_encoder(tmp_path / "starting_encoder.safetensors", generator)
+    assert (tmp_path / "starting_pair.png").is_file()
+    ws = encoder.invert(to_tensor(images))
+    assert ws.isfinite().all() and (ws - encoder.w_avg).abs().max() > 0
+    recipe = load_model(tmp_path / "starting_generator.safetensors", "stylegan3").recipe
+    assert [leg["images"] for leg in recipe["legs"]] == [8, 16]
+    assert not list((tmp_path / ".lookalike" / "resume").glob("*")), "resume state is left behind"
+
+
+def test_a_start_that_is_not_there_is_named(small: GanConfig, tmp_path: Path) -> None:
+    config = small.model_copy(update={"start": "nowhere.safetensors"})
+    images = np.zeros((8, 64, 32, 3), np.uint8)
+    with pytest.raises(UserError, match="no checkpoint at nowhere"):
+        train_starting_pair(config, images, PERSONS, CAMERAS, tmp_path, total_images=8, seed=1)
+
+
+def test_sliced_distance_is_that_of_distributions() -> None:
+    torch.manual_seed(0)
+    a, labels = torch.randn(64, 8), torch.arange(64) % 2
+    shuffled = torch.randperm(64)
+    assert sliced_distance(a, a[shuffled], None).item() == pytest.approx(0, abs=1e-10)
+    # A shift by d moves each projection by d times a cosine: its square is 1/8 on average.
+    shift = sliced_distance(a, a + torch.tensor([4.0] + [0.0] * 7), None)
+    assert shift.item() == pytest.approx(16 / 8, rel=0.5)
+    # The same vectors under other labels are another joint distribution.
+    a[labels == 1] += 3
+    swapped = torch.cat([a[1:], a[:1]])
+    assert sliced_distance(a, swapped, None).item() == pytest.approx(0, abs=1e-10)
+    assert sliced_distance(a, swapped, labels).item() > 1
