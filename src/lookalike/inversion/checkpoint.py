@@ -66,14 +66,14 @@ class EncoderArchitecture:
             )
         size = self.height, self.width, self.channels
         if self.structure_styles:
-            return CodeNetwork(*size, w_dim)
+            return CodeNetwork(*size, num_ws, w_dim, self.structure_styles)
         return ReStyleNetwork(*size, num_ws, w_dim)
 
     def bind(self, network: EncoderNetwork, generator: Generator) -> Encoder:
         """The encoder that a network is, with the generator that it is of."""
         network.to(generator.mapping.w_avg.device)
         if isinstance(network, CodeNetwork):
-            return CodeEncoder(network, generator, self.structure_styles)
+            return CodeEncoder(network, generator)
         assert isinstance(network, ReStyleNetwork)
         return ReStyleEncoder(network, generator, self.steps)
 

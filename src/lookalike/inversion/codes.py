@@ -3,9 +3,8 @@
 As in DG-Net (Zheng et al. 2019, "Joint Discriminative and Generative Learning for Person
 Re-identification"), the *appearance* code is read from the image and decides on clothes, hair and
 bags; the *structure* code is read from a grey copy and decides on pose, place, camera and light.
-Both are points of the generator's space W: its first styles take the structure, the others the
-appearance. The appearance of one image in the structure of another is then one synthesis away, and
-so is that of a seed.
+They are the generator's styles: the first ones are the structure, the others the appearance. The
+appearance of one image in the structure of another is then one synthesis away.
 """
 
 from __future__ import annotations
@@ -35,41 +34,46 @@ def grey(images: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 class CodeNetwork(EncoderNetwork):
-    """One backbone with a linear head per code.
+    """One backbone with a linear head per style.
 
     Args:
         height, width: of the images, pixels.
         channels: width of the first stage; doubles per stage up to eightfold.
-        w_dim: of the generator's latents.
+        num_ws, w_dim: shape of the generator's latents.
+        structure_styles: how many of the styles, from the first, are the structure.
     """
 
-    def __init__(self, height: int, width: int, channels: int, w_dim: int):
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        channels: int,
+        num_ws: int,
+        w_dim: int,
+        structure_styles: int,
+    ):
+        assert 0 < structure_styles < num_ws
         super().__init__(height, width, channels)
         self.backbone, features = backbone(height, width, channels, 3)
+        self.structure_styles = structure_styles
         # Zero at first: training starts at the average latent.
-        self.head_weight = nn.Parameter(torch.zeros(2, features, w_dim))
-        self.head_bias = nn.Parameter(torch.zeros(2, w_dim))
+        self.head_weight = nn.Parameter(torch.zeros(num_ws, features, w_dim))
+        self.head_bias = nn.Parameter(torch.zeros(num_ws, w_dim))
 
     def structure(self, images: Tensor) -> Tensor:
-        """Grey [N, 3, height, width] in [-1, 1] -> distance from w_avg [N, w_dim]."""
-        return self._read(images, 0)
+        """Grey [N, 3, height, width] in [-1, 1] -> styles less w_avg [N, structure, w_dim]."""
+        return self._read(images, slice(None, self.structure_styles))
 
     def appearance(self, images: Tensor) -> Tensor:
-        """[N, 3, height, width] in [-1, 1] -> distance from w_avg [N, w_dim]."""
-        return self._read(images, 1)
+        """[N, 3, height, width] in [-1, 1] -> styles less w_avg [N, num_ws - structure, w_dim]."""
+        return self._read(images, slice(self.structure_styles, None))
 
-    def _read(self, images: Tensor, head: int) -> Tensor:
+    def _read(self, images: Tensor, heads: slice) -> Tensor:
         check_size(images, self.height, self.width)
         features = self.backbone(images).flatten(1)
         scale = features.shape[1] ** -0.5  # keeps Adam's step independent of the map's size
-        code: Tensor = features * scale @ self.head_weight[head] + self.head_bias[head]
-        return code
-
-
-def styles(structure: Tensor, appearance: Tensor, structure_styles: int, num_ws: int) -> Tensor:
-    """Styles [N, num_ws, w_dim] of two codes [N, w_dim]; the first ones are of the structure."""
-    parts = [(structure, structure_styles), (appearance, num_ws - structure_styles)]
-    return torch.cat([code[:, None].expand(-1, count, -1) for code, count in parts], dim=1)
+        code = torch.einsum("nf,sfw->nsw", features * scale, self.head_weight[heads])
+        return code + self.head_bias[heads]
 
 
 class CodeEncoder(Encoder):
@@ -78,19 +82,17 @@ class CodeEncoder(Encoder):
     Args:
         network: of the generator's canvas.
         generator: to draw with.
-        structure_styles: of the generator's styles, which take the structure.
     """
 
     network: CodeNetwork
 
-    def __init__(self, network: CodeNetwork, generator: Generator, structure_styles: int):
-        assert 0 < structure_styles < generator.num_ws
+    def __init__(self, network: CodeNetwork, generator: Generator):
         super().__init__(network, generator, steps=1)
-        self.structure_styles = structure_styles
+        self.structure_styles = network.structure_styles
 
     def refinements(self, appearances: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """See Encoder."""
-        structure = self.w_avg + self.network.structure(grey(targets)).float()
-        appearance = self.w_avg + self.network.appearance(appearances).float()
-        ws = styles(structure, appearance, self.structure_styles, self.generator.num_ws)
+        structure = self.network.structure(grey(targets))
+        appearance = self.network.appearance(appearances)
+        ws = self.w_avg + torch.cat([structure, appearance], dim=1).float()
         yield ws, self.generator.synthesis(ws)

@@ -3,9 +3,7 @@
 Two images of one person: the generator is to draw the second one from its structure and from the
 appearance of the first (DG-Net, Zheng et al. 2019). Beside these reconstructions it draws
 *crosses*, one person's appearance in another's structure, and persons from seeds; a discriminator
-sees all three. What is read off a cross must be what it was drawn from. And codes are kept
-distributed as the mapping's styles are (sliced Wasserstein distance, Kolouri et al. 2019), so that
-seeds can take the place of images.
+sees all three. What is read off a cross must be what it was drawn from.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 
 from lookalike.config import GanConfig
 from lookalike.data.loading import scale_pixels
-from lookalike.inversion.codes import CodeNetwork, grey, styles
+from lookalike.inversion.codes import CodeNetwork, grey
 from lookalike.inversion.losses import FeatureDistance
 from lookalike.inversion.pairs import Pairs
 from lookalike.stylegan3.critic import Samples, StyleganCritic
@@ -30,9 +28,8 @@ from lookalike.training.ema import half_life_beta, update_average
 from lookalike.training.session import Session, Stateful
 
 # Weights of the terms.
-PIXELS, COLOURS, PERCEPTION, REALISM, CONSISTENCY, MAPPING = 4.0, 6.0, 2.0, 1.0, 0.5, 0.5
+PIXELS, COLOURS, PERCEPTION, REALISM, CONSISTENCY = 4.0, 6.0, 2.0, 1.0, 0.5
 COLOUR_CELL = 8  # side of the cells whose mean colours are compared, in pixels
-PROJECTIONS = 128  # of the sliced Wasserstein distance
 # Times the generator's: the mapping learns at a hundredth of what it is given.
 MAPPING_RATE = 10.0
 ENCODER_RATE = 0.002
@@ -55,14 +52,12 @@ class Joint:
 
     gan: Gan
     network: CodeNetwork
-    structure_styles: int
     average: CodeNetwork
 
     @classmethod
-    def of(cls, gan: Gan, network: CodeNetwork, structure_styles: int) -> Joint:
+    def of(cls, gan: Gan, network: CodeNetwork) -> Joint:
         """With an average that starts at the network."""
-        average = copy.deepcopy(network).eval().requires_grad_(False)
-        return cls(gan, network, structure_styles, average)
+        return cls(gan, network, copy.deepcopy(network).eval().requires_grad_(False))
 
 
 class JointTraining:
@@ -160,28 +155,18 @@ class JointTraining:
         appearance = centre + self.network.appearance(appearances)
         other = appearance.roll(count // 2, 0)[:few]
 
-        # Seeds: of every class as many as there are images, half of them with one code for both.
-        labels, device = batch.labels, self.session.device
-        z = torch.randn(2 * count, self.config.z_dim, device=device)
-        shuffled = labels[torch.randperm(count, device=device)]
-        seeded = self.generator.mapping(
-            z, labels=torch.cat([labels, shuffled]), collect_statistics=True
-        )[:, 0]
-        how, who = seeded[:few], torch.cat([seeded[: few // 2], seeded[count + few // 2 :]])[:few]
-
-        ws = styles(
-            torch.cat([structure, structure[:few], how]),
-            torch.cat([appearance, other, who]),
-            self.joint.structure_styles,
-            self.generator.num_ws,
-        )
+        codes = torch.cat([structure, appearance], dim=1)
+        crossed = torch.cat([structure[:few], other], dim=1)
+        z = torch.randn(few, self.config.z_dim, device=self.session.device)
+        seeded = self.generator.mapping(z, labels=batch.labels[:few], collect_statistics=True)
+        ws = torch.cat([codes, crossed, seeded])
         images = self.generator.synthesis(ws, collect_statistics=True)
         reconstructions, crosses = images[:count], images[count : count + few]
         # The discriminator sees as many fakes as reals.
         fakes = torch.cat([images[: count - 2 * few], images[count:]])
+        labels = batch.labels
         fake_labels = torch.cat([labels[: count - 2 * few], labels[:few], labels[:few]])
-        # Neither consistency nor the mapping's distance moves the encoder: both would have it make
-        # all codes alike, and colours faded.
+        # Consistency does not move the encoder: that would make all codes alike, and colours faded.
         reader = self.joint.average
         terms = {
             "l1": F.l1_loss(reconstructions, targets),
@@ -192,10 +177,8 @@ class JointTraining:
             ),
             "consistency": F.mse_loss(centre + reader.appearance(crosses), other.detach())
             + F.mse_loss(centre + reader.structure(grey(crosses)), structure[:few].detach()),
-            "mapping": sliced_distance(structure.detach(), seeded[:count], labels)
-            + sliced_distance(appearance.detach(), seeded[count:], None),
         }
-        factors = PIXELS, COLOURS, PERCEPTION, REALISM, CONSISTENCY, MAPPING
+        factors = PIXELS, COLOURS, PERCEPTION, REALISM, CONSISTENCY
         loss = torch.stack([f * t for f, t in zip(factors, terms.values(), strict=True)]).sum()
         self.curves.add(loss=loss, **terms)
         return Samples(targets, labels), Samples(fakes.detach(), fake_labels), loss
@@ -242,17 +225,3 @@ def central_colours(x: Tensor, y: Tensor) -> Tensor:
     quarter = x.shape[3] // 4
     of_x, of_y = (F.avg_pool2d(i[..., quarter:-quarter], COLOUR_CELL) for i in (x, y))
     return F.l1_loss(of_x, of_y)
-
-
-def sliced_distance(a: Tensor, b: Tensor, labels: Tensor | None) -> Tensor:
-    """Sliced Wasserstein distance of two sets [N, D]; with labels, of the pairs (vector, label).
-
-    Mean squared difference of sorted projections on PROJECTIONS random directions. A label moves
-    each projection by a random number of its own, so sets agree only if they do for each label.
-    """
-    directions = F.normalize(torch.randn(a.shape[1], PROJECTIONS, device=a.device), dim=0)
-    of_a, of_b = a @ directions, b @ directions
-    if labels is not None:
-        shifts = 3 * torch.randn(int(labels.max()) + 1, PROJECTIONS, device=a.device)[labels]
-        of_a, of_b = of_a + shifts, of_b + shifts
-    return (of_a.sort(0).values - of_b.sort(0).values).square().mean()

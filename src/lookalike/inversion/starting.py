@@ -19,7 +19,7 @@ from lookalike.data.loading import Images, to_tensor, to_uint8
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.inversion.checkpoint import load_encoder, save_encoder
-from lookalike.inversion.codes import CodeEncoder, CodeNetwork, grey, styles
+from lookalike.inversion.codes import CodeEncoder, CodeNetwork, grey
 from lookalike.inversion.joint import Joint, JointTraining
 from lookalike.inversion.pairs import Pairs
 from lookalike.inversion.trainer import SAME
@@ -85,14 +85,21 @@ def train_starting_pair(
         say(str(report))
     gan.average.load_state_dict(gan.generator.state_dict())
     torch.manual_seed(derive_seed(seed, "encoder"))
-    network = CodeNetwork(config.height, config.width, CHANNELS, config.w_dim)
+    network = CodeNetwork(
+        config.height,
+        config.width,
+        CHANNELS,
+        gan.generator.num_ws,
+        config.w_dim,
+        STRUCTURE_STYLES,
+    )
     if encoder is not None:
         found = load_encoder(encoder, load_generator(start))
         try:
             network.load_state_dict(found.network.state_dict())
         except RuntimeError as error:
             raise UserError(f"{encoder} does not fit: {one_line(error)}") from error
-    joint = Joint.of(gan, network, STRUCTURE_STYLES)
+    joint = Joint.of(gan, network)
     for module in (gan.generator, gan.discriminator, gan.average, network, joint.average):
         session.broadcast(module.to(session.device))
     gan.discriminator.requires_grad_(False)
@@ -117,7 +124,6 @@ def train_starting_pair(
             "perception",
             "realism",
             "consistency",
-            "mapping",
             "loss_discriminator",
         ),
         remedy="lower gan.generator_lr and gan.discriminator_lr",
@@ -167,7 +173,7 @@ def _write(config: GanConfig, joint: Joint, folder: Path, start: Path, leg: dict
     )
     say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     # Bound to the generator as it is in the file.
-    encoder = CodeEncoder(joint.average, load_generator(path), joint.structure_styles)
+    encoder = CodeEncoder(joint.average, load_generator(path))
     path = folder / "starting_encoder.safetensors"
     own = [leg for leg in legs if leg.get("encoder")]
     trained = {"population_seed": POPULATION_SEED, "legs": own}
@@ -184,12 +190,11 @@ def sheet(joint: Joint, reals: Images, seed: int) -> Images:
     """
     generator, network = joint.gan.average, joint.average
     real = to_tensor(reals, generator.mapping.w_avg.device)
-    appearance = generator.mapping.w_avg + network.appearance(real)
-    structure = generator.mapping.w_avg + network.structure(grey(real))
+    appearance, structure = network.appearance(real), network.structure(grey(real))
     rows = [np.full_like(reals[:1], 255), reals]
     for number in range(len(reals)):
-        one = structure[number : number + 1].expand_as(appearance)
-        ws = styles(one, appearance, joint.structure_styles, generator.num_ws)
+        one = structure[number : number + 1].expand(len(reals), -1, -1)
+        ws = generator.mapping.w_avg + torch.cat([one, appearance], dim=1)
         rows += [reals[number : number + 1], to_uint8(generator.synthesis(ws))]
     rows.append(sample_images(generator, 4 * (len(reals) + 1), seed, visible=False))
     return np.concatenate(rows)

@@ -11,7 +11,7 @@ from lookalike.config import EncoderConfig
 from lookalike.data.loading import Images, to_tensor
 from lookalike.errors import UserError
 from lookalike.inversion.checkpoint import load_encoder, new_encoder, save_encoder
-from lookalike.inversion.codes import CodeEncoder, grey, styles
+from lookalike.inversion.codes import CodeEncoder, grey
 from lookalike.stylegan3.generator import Generator
 
 
@@ -36,12 +36,6 @@ def test_luma_is_that_of_television() -> None:
     assert torch.equal(lumas[:, 0], lumas[:, 2])
     red = grey(primaries, torch.tensor([[1.0, 0.0, 0.0]] * 3))
     assert red[:, 1, 0, 0].tolist() == [1.0, 0.0, 0.0]
-
-
-def test_first_styles_are_the_structure() -> None:
-    ws = styles(torch.zeros(2, 4), torch.ones(2, 4), structure_styles=3, num_ws=7)
-    assert ws.shape == (2, 7, 4)
-    assert ws[0, :, 0].tolist() == [0, 0, 0, 1, 1, 1, 1]
 
 
 def test_untrained_encoder_gives_the_average(

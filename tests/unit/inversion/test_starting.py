@@ -12,7 +12,7 @@ from lookalike.config import Config, GanConfig
 from lookalike.data.loading import to_tensor
 from lookalike.errors import UserError
 from lookalike.inversion.checkpoint import load_encoder
-from lookalike.inversion.joint import sliced_distance
+from lookalike.inversion.joint import central_colours
 from lookalike.inversion.starting import train_starting_pair
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.starting import train_starting_generator
@@ -58,16 +58,13 @@ def test_a_start_that_is_not_there_is_named(small: GanConfig, tmp_path: Path) ->
         train_starting_pair(config, images, PERSONS, CAMERAS, tmp_path, total_images=8, seed=1)
 
 
-def test_sliced_distance_is_that_of_distributions() -> None:
-    torch.manual_seed(0)
-    a, labels = torch.randn(64, 8), torch.arange(64) % 2
-    shuffled = torch.randperm(64)
-    assert sliced_distance(a, a[shuffled], None).item() == pytest.approx(0, abs=1e-10)
-    # A shift by d moves each projection by d times a cosine: its square is 1/8 on average.
-    shift = sliced_distance(a, a + torch.tensor([4.0] + [0.0] * 7), None)
-    assert shift.item() == pytest.approx(16 / 8, rel=0.5)
-    # The same vectors under other labels are another joint distribution.
-    a[labels == 1] += 3
-    swapped = torch.cat([a[1:], a[:1]])
-    assert sliced_distance(a, swapped, None).item() == pytest.approx(0, abs=1e-10)
-    assert sliced_distance(a, swapped, labels).item() > 1
+def test_colours_are_compared_where_the_person_is() -> None:
+    x = torch.zeros(1, 3, 64, 32)
+    edges, middle = x.clone(), x.clone()
+    edges[..., :8] = 1
+    middle[..., 8:24] = 1
+    assert central_colours(x, edges).item() == 0
+    assert central_colours(x, middle).item() == 1
+    # Of cells, not of pixels: a fine pattern of the same mean is the same colour.
+    stripes = torch.tensor([-1.0, 1.0]).repeat(32)[:, None].expand_as(x)
+    assert central_colours(x, stripes).item() == pytest.approx(0, abs=1e-6)
