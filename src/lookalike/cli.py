@@ -19,6 +19,7 @@ from lookalike import (
     cli_train,
     cli_weights,
 )
+from lookalike.arguments import any_folder, new_file, new_folder, parse_seeds, weights_file
 from lookalike.errors import UserError
 from lookalike.names import PARAMS
 
@@ -52,7 +53,9 @@ def main() -> None:
 
 @app.command()
 def generate(
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to.")],
+    output: Annotated[
+        Path, typer.Option("--output", callback=new_folder, help="Folder to write to.")
+    ],
     source: Annotated[
         Path | None, typer.Option("--input", help="Folder of pedestrian images, to vary.")
     ] = None,
@@ -62,7 +65,8 @@ def generate(
     count: Annotated[int | None, typer.Option(min=1, help="Variations per image.")] = None,
     generator: cli_latents.GeneratorFile = cli_latents.GENERATOR,
     encoder: Annotated[
-        Path | None, typer.Option(help="Of --input; default: the pipeline's.", show_default=False)
+        Path | None,
+        typer.Option(help="Of --input; default: the pipeline's.", show_default=False),
     ] = None,
     psi: Annotated[
         float | None,
@@ -77,40 +81,43 @@ def generate(
     name: cli_latents.ClassName = "",
 ) -> None:
     """Vary every image of a folder (--input), or draw new ones with a generator alone (--seeds)."""
-    from lookalike.files import sha256_file
-    from lookalike.stylegan3.checkpoint import load_generator
-
     if (source is None) == (seeds is None):
         raise UserError("give either --input FOLDER or --seeds 0-63")
     if seeds is not None:
-        from lookalike.synthesis.explore import parse_seeds
-        from lookalike.synthesis.folder import generate_from_seeds
-
         if count is not None or encoder is not None:
             raise UserError("--count and --encoder go with --input, not with --seeds")
         wanted = parse_seeds(seeds)
         truncation = cli_latents.PSI if psi is None else psi
+        weights_file(generator)
+        from lookalike.synthesis.folder import generate_from_seeds
+
         generate_from_seeds(generator, wanted, output, psi=truncation, name=name)
         return
     assert source is not None
-    from lookalike.config import load_config
-    from lookalike.device import default_device
-    from lookalike.inversion.checkpoint import load_encoder
-    from lookalike.synthesis.folder import generate_from_folder
-
     if name:
         raise UserError("--class goes with --seeds, not with --input")
     if psi is not None:
         raise UserError(
             f"--psi goes with --seeds; --input reads generate.variations.truncation_psi of {PARAMS}"
         )
-    parameters = load_config(PARAMS)
-    config = parameters.generate
+    if not source.is_dir():
+        raise UserError(f"no folder at {source}; give --input a folder of images")
+    from lookalike.config import load_config
+
+    config = load_config(PARAMS).generate
     if count is not None:
         variations = config.variations.model_copy(update={"images_per_person": count})
         config = config.model_copy(update={"variations": variations})
+    weights_file(generator)
+    inversion = weights_file(encoder or ENCODER)
+    from lookalike.device import default_device
+    from lookalike.files import sha256_file
+    from lookalike.inversion.checkpoint import load_encoder
+    from lookalike.stylegan3.checkpoint import load_generator
+    from lookalike.synthesis.folder import generate_from_folder
+
     network = load_generator(generator, default_device())
-    inverter = load_encoder(encoder or ENCODER, network)
+    inverter = load_encoder(inversion, network)
     generate_from_folder(source, output, inverter, config, generator_digest=sha256_file(generator))
 
 
@@ -120,16 +127,19 @@ def starting_generator(
     persons: Annotated[int, typer.Option(min=1, help="Rendered persons.")] = 900,
     images_per_person: Annotated[int, typer.Option(min=4)] = 8,
     start: Annotated[str, typer.Option(help="Checkpoint to go on from, or none.")] = "none",
-    output: Annotated[Path, typer.Option(help="Where to write.")] = Path(
+    output: Annotated[Path, typer.Option(callback=new_file, help="Where to write.")] = Path(
         "starting_generator.safetensors"
     ),
 ) -> None:
     """Train the generator that transfer learning starts from, on persons of a seed of their own."""
     from lookalike.config import load_config
+
+    config = load_config(PARAMS)
+    if start != "none":
+        weights_file(Path(start))
     from lookalike.data.population import plan_crops, render_crops
     from lookalike.stylegan3.starting import POPULATION_SEED, train_starting_generator
 
-    config = load_config(PARAMS)
     gan = config.gan.model_copy(update={"start": start})
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
     cameras = [shot.camera for shot in plan_crops(POPULATION_SEED, persons, images_per_person)]
@@ -138,7 +148,7 @@ def starting_generator(
 
 @app.command("starting-pair")
 def starting_pair(
-    start: Annotated[Path, typer.Option(help="Generator to start from.")],
+    start: Annotated[Path, typer.Option(callback=weights_file, help="Generator to start from.")],
     encoder: Annotated[
         Path | None, typer.Option(help="Its encoder, to go on from; else a new one.")
     ] = None,
@@ -146,15 +156,20 @@ def starting_pair(
     seed: Annotated[int, typer.Option(min=0, help="Of the encoder and the batches.")] = 1,
     persons: Annotated[int, typer.Option(min=2, help="Rendered persons.")] = 1200,
     images_per_person: Annotated[int, typer.Option(min=4)] = 10,
-    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("starting"),
+    output: Annotated[Path, typer.Option(callback=any_folder, help="Folder to write to.")] = Path(
+        "starting"
+    ),
 ) -> None:
     """Train the starting generator and the starting encoder together, on persons of their own."""
     from lookalike.config import load_config
+
+    config = load_config(PARAMS)
+    if encoder is not None:
+        weights_file(encoder)
     from lookalike.data.population import plan_crops, render_crops
     from lookalike.inversion.starting import train_starting_pair
     from lookalike.stylegan3.starting import POPULATION_SEED
 
-    config = load_config(PARAMS)
     changes = {"start": str(start), "batch_size": 16, "micro_batch": 16, "generator_lr": 0.002}
     gan = config.gan.model_copy(update=changes)
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
@@ -212,14 +227,17 @@ def promote(
 
     from lookalike.config import load_config
     from lookalike.progress import say
+    from lookalike.registry.ledger import Ledger
+
+    if force != bool(reason.strip()):
+        raise UserError("--force and --reason TEXT go together: the log says why gates were passed")
+    config = load_config(PARAMS)
+    Ledger(config, Path.cwd()).version(version)
     from lookalike.registry.promotion import Registry
     from lookalike.registry.remeasure import remeasure
     from lookalike.report.summary import GATE_COLUMNS
     from lookalike.report.tables import gates_table
 
-    if force != bool(reason.strip()):
-        raise UserError("--force and --reason TEXT go together: the log says why gates were passed")
-    config = load_config(PARAMS)
     measure = remeasure(config, Path("artifacts/validate/manifest.parquet"), Path.cwd())
     decision = Registry(config, Path.cwd()).promote(
         version, dry_run=dry_run, by_hand=True, force=reason.strip(), remeasure=measure
@@ -282,8 +300,6 @@ def registry_restore() -> None:
     from lookalike.config import load_config
     from lookalike.programs import run_program
     from lookalike.progress import say
-    from lookalike.registry.winner import judge_winner
-    from lookalike.tracking import open_run
 
     config = load_config(PARAMS)
     say("DVC compares this checkout with dvc.lock ...")
@@ -294,6 +310,9 @@ def registry_restore() -> None:
             f"not as dvc.lock says: {shown}; run `dvc pull` if the results are in a DVC remote, "
             "else `dvc repro`"
         )
+    from lookalike.registry.winner import judge_winner
+    from lookalike.tracking import open_run
+
     with open_run("register", config, Path.cwd()) as tracker:
         judged = judge_winner(Path("artifacts"), Path.cwd(), config, tracker)
     say(f"{judged.model} v{judged.version} ({judged.choice.winner}): {judged.reason}")
@@ -335,10 +354,11 @@ def summary() -> None:
     from lookalike.config import load_config
     from lookalike.progress import say
     from lookalike.registry.ledger import Ledger
+
+    config = load_config(PARAMS)
     from lookalike.report.html import write_report
     from lookalike.report.summary import print_summary
 
-    config = load_config(PARAMS)
     arms, champion = list(config.arms), Ledger(config, Path.cwd()).champion()
     artifacts, page = Path("artifacts"), Path(".lookalike/report.html")
     print_summary(artifacts, arms, champion)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lookalike.arguments import any_folder
 from lookalike.errors import UserError
 from lookalike.names import PARAMS
 from lookalike.programs import run_program
@@ -18,7 +19,9 @@ DATA_FILE = Path("data.dvc")
 
 @app.command("render")
 def data_render(
-    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
+    output: Annotated[Path, typer.Option(callback=any_folder, help="Folder to write to.")] = Path(
+        "data"
+    ),
     seed: Annotated[int | None, typer.Option(min=0, help="Other seeds give other persons.")] = None,
     train_persons: Annotated[int | None, typer.Option(min=1)] = None,
     test_persons: Annotated[int | None, typer.Option(min=1)] = None,
@@ -33,7 +36,6 @@ def data_render(
     is checked against it afterwards.
     """
     from lookalike.config import RenderedConfig, checked, load_config
-    from lookalike.data.population import render_population
     from lookalike.progress import say
 
     config = load_config(PARAMS).data if PARAMS.is_file() else None
@@ -59,6 +61,8 @@ def data_render(
     if is_versioned and DATA_FILE.is_file() and not asked and not _difference_from_versioned():
         say(f"{output} is what {DATA_FILE} describes; nothing to do")
         return
+    from lookalike.data.population import render_population
+
     counts = render_population(
         output,
         seed=size.seed,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookalike.arguments import chosen_model, new_file, pictures_folder
 from lookalike.errors import UserError
 from lookalike.names import PARAMS, THE_CHAMPION
 
@@ -19,14 +20,23 @@ app = typer.Typer()
 
 QUERIES_SHOWN = 200  # a page with more pictures is no pleasure to open
 Model = Annotated[
-    str, typer.Option("--model", help="@champion, a version's number, or a file of weights.")
+    str,
+    typer.Option(
+        "--model",
+        callback=chosen_model,
+        help="@champion, a version's number, or a file of weights.",
+    ),
 ]
 
 
 @app.command()
 def embed(
-    folder: Annotated[Path, typer.Argument(help="Pictures, folders in it included.")],
-    output: Annotated[Path, typer.Option("--output", help="The gallery to write, .npz.")],
+    folder: Annotated[
+        Path, typer.Argument(callback=pictures_folder, help="Pictures, folders in it included.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", callback=new_file, help="The gallery to write, .npz.")
+    ],
     model: Model = THE_CHAMPION,
 ) -> None:
     """Embed every picture of a folder and save a gallery for `lookalike search`."""
@@ -42,9 +52,9 @@ def embed(
 def search(
     query: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
     gallery: Annotated[Path, typer.Argument(help="A folder, or what `lookalike embed` wrote.")],
-    output: Annotated[Path, typer.Option("--output", help="The page to write.")] = Path(
-        ".lookalike/search.html"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", callback=new_file, help="The page to write.")
+    ] = Path(".lookalike/search.html"),
     top: Annotated[int, typer.Option("--top", min=1, help="Matches per query.")] = 10,
     model: Model = THE_CHAMPION,
 ) -> None:
@@ -52,12 +62,16 @@ def search(
     from lookalike.disk import pictures_in
     from lookalike.progress import say
     from lookalike.reid.gallery import Gallery, embed_pictures
-    from lookalike.report.search import Match, write_search_page
 
     if not query.exists():
         raise UserError(f"no picture or folder at {query}")
     saved = None if gallery.is_dir() else Gallery.load(gallery)
+    for folder in (query, gallery):
+        if folder.is_dir():
+            pictures_folder(folder)
     chosen = _choose(model, embedding=True)
+    from lookalike.report.search import Match, write_search_page
+
     if saved:
         saved.check_model(chosen.description, gallery)
     folder, names = (query, pictures_in(query)) if query.is_dir() else (query.parent, [query.name])
@@ -87,14 +101,17 @@ def search(
 
 @app.command()
 def export(
-    output: Annotated[Path, typer.Option("--output", help="The file to write, .onnx.")],
+    output: Annotated[
+        Path, typer.Option("--output", callback=new_file, help="The file to write, .onnx.")
+    ],
     model: Model = THE_CHAMPION,
 ) -> None:
     """Write a model as ONNX, preprocessing inside, and compare it with PyTorch."""
     from lookalike.progress import say
-    from lookalike.reid.onnx_export import export_onnx
 
     chosen = _choose(model)
+    from lookalike.reid.onnx_export import export_onnx
+
     difference = export_onnx(chosen.embedder, output, chosen.description)
     say(f"{output}: {chosen.name}, equal to PyTorch within {difference:.1e}")
 
@@ -102,12 +119,9 @@ def export(
 def _choose(model: str, *, embedding: bool = False) -> ChosenModel:
     """Load a model, for embedding on a GPU where there is one."""
     from lookalike.config import load_config
-    from lookalike.device import default_device
     from lookalike.registry.chosen import choose_model
 
-    config = load_config(PARAMS)
-    device = default_device() if embedding else "cpu"
-    return choose_model(config, Path.cwd(), model, device)
+    return choose_model(load_config(PARAMS), Path.cwd(), model, accelerated=embedding)
 
 
 def _embed_folder(folder: Path, chosen: ChosenModel) -> Gallery:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookalike.arguments import any_folder, parse_seeds, weights_file
+from lookalike.errors import UserError
+
 if TYPE_CHECKING:
     from lookalike.config import Group
 
@@ -31,7 +34,7 @@ def finite(value: float | None) -> float | None:
 
 
 Seeds = Annotated[str, typer.Argument(help="Seeds and ranges, ends included: 0-15,42.")]
-Output = Annotated[Path, typer.Option("--output", help="Folder to write to.")]
+Output = Annotated[Path, typer.Option("--output", callback=any_folder, help="Folder to write to.")]
 GeneratorFile = Annotated[Path, typer.Option("--generator", help="Trained generator.")]
 Psi = Annotated[
     float,
@@ -55,10 +58,11 @@ def seeds(
     generator: GeneratorFile = GENERATOR,
 ) -> None:
     """A picture per seed, and a contact sheet."""
-    from lookalike.synthesis.album import Album
-    from lookalike.synthesis.explore import draw_seeds, parse_seeds
-
     wanted = parse_seeds(seeds)
+    weights_file(generator)
+    from lookalike.synthesis.album import Album
+    from lookalike.synthesis.explore import draw_seeds
+
     draw_seeds(Album(generator, output, "seeds", name), wanted, psi)
 
 
@@ -75,10 +79,11 @@ def mix(
     generator: GeneratorFile = GENERATOR,
 ) -> None:
     """Grids of style mixing: the row's person with coarse, medium or fine styles of the column."""
-    from lookalike.synthesis.album import Album
-    from lookalike.synthesis.explore import draw_mixes, parse_seeds
-
     row_seeds, column_seeds = parse_seeds(rows), parse_seeds(columns)
+    weights_file(generator)
+    from lookalike.synthesis.album import Album
+    from lookalike.synthesis.explore import draw_mixes
+
     groups: list[Group] = [choice.value for choice in dict.fromkeys(group or GroupName)]
     draw_mixes(Album(generator, output, "mix", name), row_seeds, column_seeds, groups, psi)
 
@@ -93,10 +98,11 @@ def interpolate(
     generator: GeneratorFile = GENERATOR,
 ) -> None:
     """From seed to seed, and back to the first: a strip and a video."""
+    wanted = parse_seeds(seeds, fewest=2)
+    weights_file(generator)
     from lookalike.synthesis.album import Album
-    from lookalike.synthesis.explore import draw_interpolation, parse_seeds
+    from lookalike.synthesis.explore import draw_interpolation
 
-    wanted = parse_seeds(seeds)
     draw_interpolation(Album(generator, output, "interpolate", name), wanted, psi, frames)
 
 
@@ -115,8 +121,11 @@ def move(
     generator: GeneratorFile = GENERATOR,
 ) -> None:
     """Shift and turn persons by the generator's input transform: a strip and a video."""
-    from lookalike.synthesis.album import Album, Motion
-    from lookalike.synthesis.explore import draw_motion, parse_seeds
-
     wanted = parse_seeds(seeds)
+    if not (x or y or angle):
+        raise UserError("nothing moves: give --x, --y or --angle")
+    weights_file(generator)
+    from lookalike.synthesis.album import Album, Motion
+    from lookalike.synthesis.explore import draw_motion
+
     draw_motion(Album(generator, output, "move", name), wanted, psi, Motion(x, y, angle), frames)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookalike.arguments import chosen_model, new_file, pictures_folder
+
 if TYPE_CHECKING:
-    from lookalike.metrics.features import FeatureExtractor
+    from lookalike.metrics.features import FeatureExtractor, ReidFeatures
 
 app = typer.Typer()
 
@@ -38,7 +40,8 @@ def evaluate(
         bool, typer.Option("--rerank", help="Also rank by k-reciprocal neighbours.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Also write the numbers there, as JSON.")
+        Path | None,
+        typer.Option("--output", callback=new_file, help="Also write the numbers there, as JSON."),
     ] = None,
 ) -> None:
     """Rank-1, 5, 10, mAP and mINP of features that were computed elsewhere."""
@@ -68,22 +71,35 @@ def evaluate(
 
 @app.command()
 def distance(
-    real: Annotated[Path, typer.Argument(help="The folder to compare with.")],
-    other: Annotated[Path, typer.Argument(help="The folder to measure, say generated pictures.")],
+    real: Annotated[
+        Path, typer.Argument(callback=pictures_folder, help="The folder to compare with.")
+    ],
+    other: Annotated[
+        Path,
+        typer.Argument(
+            callback=pictures_folder, help="The folder to measure, say generated pictures."
+        ),
+    ],
     features: Annotated[
         Space, typer.Option(help="Feature space; the distances are called after it.")
     ] = Space.efficientnet,
     model: Annotated[
-        str, typer.Option("--model", help="Of reid: @champion, a version, or a file of weights.")
+        str,
+        typer.Option(
+            "--model",
+            callback=chosen_model,
+            help="Of reid: @champion, a version, or a file of weights.",
+        ),
     ] = "@champion",
 ) -> None:
     """Fréchet and kernel distance, precision and recall between the pictures of two folders."""
     from rich.console import Console
     from rich.table import Table
 
+    extractor = _extractor(features, model)
     from lookalike.metrics.folders import compare_folders
 
-    distances, counts = compare_folders(real, other, _extractor(features, model), CACHE)
+    distances, counts = compare_folders(real, other, extractor, CACHE)
     table = Table("measure", "value")
     for name, value in distances.items():
         table.add_row(name, f"{value:.4f}")
@@ -92,23 +108,29 @@ def distance(
 
 
 def _extractor(space: Space, model: str) -> FeatureExtractor:
-    from lookalike.device import default_device
-
-    device = default_device()
-    if space is Space.efficientnet:
-        from lookalike.metrics.imagenet import ImagenetFeatures
-
-        return ImagenetFeatures(device=device)
-    from lookalike.metrics.features import InceptionFeatures, ReidFeatures
-
+    if space is Space.reid:
+        return _reid(model)
     if space is Space.inception:
         from lookalike.weights import find
 
-        return InceptionFeatures(find("inception-2015", Path.cwd()), device=device)
+        weights = find("inception-2015", Path.cwd())
+        from lookalike.device import default_device
+        from lookalike.metrics.features import InceptionFeatures
+
+        return InceptionFeatures(weights, device=default_device())
+    from lookalike.device import default_device
+    from lookalike.metrics.imagenet import ImagenetFeatures
+
+    return ImagenetFeatures(device=default_device())
+
+
+def _reid(model: str) -> ReidFeatures:
     from lookalike.config import load_config
     from lookalike.names import PARAMS
     from lookalike.registry.chosen import choose_model
 
-    chosen = choose_model(load_config(PARAMS), Path.cwd(), model, device)
+    chosen = choose_model(load_config(PARAMS), Path.cwd(), model, accelerated=True)
+    from lookalike.metrics.features import ReidFeatures
+
     flip = " flip" if chosen.embedder.flip else ""  # statistics are kept under this digest
     return ReidFeatures(chosen.embedder, f"{chosen.digest}{flip}")

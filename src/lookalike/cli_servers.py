@@ -31,15 +31,16 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     """Open MLflow's UI on this repository's runs and models."""
     from lookalike.config import load_config
     from lookalike.progress import say
-    from lookalike.report.headline import view
     from lookalike.store import connect, own_folder, tracking_uri
-    from lookalike.tracking import reconcile
 
     on_server = tracking_uri(Path.cwd()).startswith("http")
     if not on_server:  # that server may well have our port
         check_port(LOCALHOST, port)
     config = load_config(PARAMS)
     store = connect(config, Path.cwd())
+    from lookalike.report.headline import view
+    from lookalike.tracking import reconcile
+
     reconcile(store)  # what kill -9 left as running
     columns = view(list(config.arms))
     store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{VIEW}", columns)

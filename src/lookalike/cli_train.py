@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lookalike.arguments import new_weights_file, pictures_folder
 from lookalike.names import PARAMS
 
 app = typer.Typer()
@@ -14,8 +15,13 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    folder: Annotated[Path, typer.Argument(help="Pictures of persons.")],
-    output: Annotated[Path, typer.Option("--output", help="The model to write, .safetensors.")],
+    folder: Annotated[Path, typer.Argument(callback=pictures_folder, help="Pictures of persons.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", callback=new_weights_file, help="The model to write, .safetensors."
+        ),
+    ],
     layout: Annotated[
         str,
         typer.Option(
@@ -41,10 +47,11 @@ def train(
     from lookalike.data.layouts.persons import PERSONS
     from lookalike.profiles import read
     from lookalike.progress import say
-    from lookalike.reid.folder_training import train_on_folder
 
     config = read(params or PARAMS) if params or PARAMS.is_file() else Config()
     chosen = layout_named(layout, persons=PERSONS)
+    from lookalike.reid.folder_training import train_on_folder
+
     scores = train_on_folder(folder, output, chosen, config)
     if scores:
         rates = ", ".join(f"{name} {scores[name]:.2%}" for name in ("rank_1", "mAP", "mINP"))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lookalike.arguments import new_weights_file, pickle_file, weights_file
+
 app = typer.Typer(invoke_without_command=True)
 
 
@@ -34,9 +36,14 @@ def weights_list() -> None:
 
 @app.command("import")
 def weights_import(
-    source: Annotated[Path, typer.Argument(help="NVIDIA's StyleGAN3 checkpoint, a .pkl.")],
+    source: Annotated[
+        Path, typer.Argument(callback=pickle_file, help="NVIDIA's StyleGAN3 checkpoint, a .pkl.")
+    ],
     output: Annotated[
-        Path | None, typer.Option(help="Default: in the weights' home, as NAME.safetensors.")
+        Path | None,
+        typer.Option(
+            callback=new_weights_file, help="Default: in the weights' home, as NAME.safetensors."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, write nothing.")] = False,
 ) -> None:
@@ -55,8 +62,13 @@ def weights_import(
 
 @app.command("export")
 def weights_export(
-    source: Annotated[Path, typer.Argument(help="A checkpoint of lookalike, a .safetensors.")],
-    output: Annotated[Path, typer.Argument(help="The file to write, a .safetensors.")],
+    source: Annotated[
+        Path,
+        typer.Argument(callback=weights_file, help="A checkpoint of lookalike, a .safetensors."),
+    ],
+    output: Annotated[
+        Path, typer.Argument(callback=new_weights_file, help="The file to write, a .safetensors.")
+    ],
 ) -> None:
     """Write a checkpoint's generator alone, with its configuration: enough to draw with."""
     from lookalike.progress import say

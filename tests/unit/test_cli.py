@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from lookalike.cli import main
+from lookalike.cli import app, main
 from lookalike.config import Config
 from lookalike.profiles import render
 from lookalike.weights import FILES
@@ -29,6 +34,118 @@ def imported(folder: Path, *arguments: str) -> tuple[set[str], subprocess.Comple
     command = [sys.executable, "-c", COMMAND, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return set(done.stdout.rsplit("imported:", 1)[1].split()), done
+
+
+# Each line of the input is a command's arguments, as JSON; all run in one process.
+COMMANDS = """
+import json, sys
+from lookalike.cli import main
+for line in sys.stdin:
+    sys.argv = ["lookalike", *json.loads(line)]
+    try:
+        main()
+    except SystemExit as end:
+        print(json.dumps([sys.argv[1:], end.code, sorted(sys.modules)]), flush=True)
+"""
+
+
+def every_command(command: Any, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """Each command with what it cannot do without: things that are not there."""
+    if hasattr(command, "commands"):
+        for name, part in sorted(command.commands.items()):
+            yield from every_command(part, (*path, name))
+        return
+    arguments = list(path)
+    for parameter in command.params:
+        if parameter.required:
+            option = [parameter.opts[0]] if parameter.param_type_name == "option" else []
+            arguments += [*option, "gone"]
+    yield arguments
+
+
+def refused(folder: Path, commands: list[list[str]]) -> None:
+    """Assert that none of these commands does anything, and that none imports what is slow."""
+    lines = "".join(json.dumps(arguments) + "\n" for arguments in commands)
+    command = [sys.executable, "-c", COMMANDS]
+    before = sorted(folder.rglob("*"))
+    done = subprocess.run(
+        command, input=lines, cwd=folder, capture_output=True, text=True, check=True
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [arguments for arguments, _, _ in answers] == commands
+    for arguments, status, modules in answers:
+        assert status == 2, f"{arguments} ended with {status}: {done.stderr}"
+        assert set(modules) & (HEAVY | {"mlflow", "pandas"}) == set(), f"{arguments} imported it"
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_every_command_asks_for_what_it_needs_before_it_imports(tmp_path: Path) -> None:
+    """In a folder in which there is nothing; the lists need nothing, `doctor` looks at PyTorch."""
+    answers = ("doctor", "profile list", "weights list")
+    every = list(every_command(typer.main.get_command(app)))
+    assert len(every) > 20
+    refused(tmp_path, [given for given in every if " ".join(given) not in answers])
+
+
+def test_a_mistake_is_told_before_anything_slow_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(render(Config()))
+    (tmp_path / "text").write_text("words")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "a.jpg").write_text("a picture by its name")
+    generate, output = ["generate", "--output", "b"], ["--output", "b"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = ["--port", str(server.getsockname()[1])]
+        refused(
+            tmp_path,
+            [
+                ["serve", *port],
+                ["ui", *port],
+                ["serve", "--host", "192.0.2.1"],
+                ["evaluate", "text"],
+                ["evaluate", "text", "--output", "empty"],
+                ["distance", "empty", "people"],
+                ["distance", "people", "gone"],
+                ["distance", "people", "people", "--features", "inception"],
+                ["distance", "people", "people", "--features", "reid", "--model", "gone"],
+                ["embed", "people", "--output", "empty"],
+                ["embed", "people", "--output", "text/b"],
+                ["embed", "people", *output, "--model", "text"],
+                ["search", "gone", "people"],
+                ["search", "people", "gone"],
+                ["search", "people", "text"],
+                ["search", "people", "empty"],
+                ["search", "people", "people", "--top", "0"],
+                ["export", *output, "--model", "gone"],
+                ["export", "--output", "empty"],
+                [*generate],
+                [*generate, "--seeds", "5-2"],
+                [*generate, "--seeds", "1"],
+                [*generate, "--seeds", "1", "--generator", "text"],
+                [*generate, "--seeds", "1", "--psi", "nan"],
+                [*generate, "--input", "gone"],
+                [*generate, "--input", "people"],
+                ["generate", "--output", "people", "--seeds", "1"],
+                ["starting-generator", "--start", "gone"],
+                ["starting-generator", "--output", "empty"],
+                ["starting-generator", "--images", "none"],
+                ["latents", "seeds", "x", *output],
+                ["latents", "seeds", "1", "--output", "text"],
+                ["latents", "mix", "--rows", "1", "--columns", "x", *output],
+                ["latents", "interpolate", "1", *output],
+                ["latents", "move", "1", *output],
+                ["weights", "import", "text"],
+                ["weights", "export", "text", "b.safetensors"],
+                ["data", "render", "--output", "text"],
+                ["data", "render", "--workers", "0"],
+                ["data", "import", "text"],
+                ["data", "import", "empty"],
+                ["data", "import", "people", "--as", "nothing"],
+                ["profile", "use", "nothing"],
+                ["promote", "one"],
+                ["promote", "1", "--force"],
+            ],
+        )
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -87,7 +204,7 @@ def test_a_question_to_the_registry_loads_no_network(
         (["data", "import", "nowhere"], "nothing at nowhere"),
         (["data", "render", "--output", "x"], "give --seed, --train-persons"),
         (["data", "render", "--seed", "3", "--junk", "0"], "give --train-persons"),
-        (["generate", "--input", "a", "--output", "b"], "no parameter file at params.yaml"),
+        (["generate", "--input", "a", "--output", "b"], "no folder at a; give --input a folder"),
         (["generate", "--output", "b"], "give either --input FOLDER or --seeds 0-63"),
         (["generate", "--input", "a", "--seeds", "1", "--output", "b"], "give either --input"),
         (["generate", "--seeds", "5-2", "--output", "b"], "5-2 runs backwards"),
@@ -96,7 +213,6 @@ def test_a_question_to_the_registry_loads_no_network(
         (["generate", "--input", "a", "--psi", "0.8", "--output", "b"], "--psi goes with --seeds"),
         (["generate", "--seeds", "1", "--output", "b"], "no weights at artifacts/train_gan"),
         (["weights", "export", "gone.safetensors", "b.safetensors"], "no weights at gone"),
-        (["weights", "export", "gone.safetensors", "b.pkl"], "must end in .safetensors"),
         (["serve"], "no parameter file at params.yaml"),
         (["weights", "import", "nowhere.pkl"], "no file at nowhere.pkl"),
     ],

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import torch
-
+from lookalike.arguments import chosen_model, is_version
 from lookalike.config import Config
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.names import THE_CHAMPION
-from lookalike.registry.promotion import Registry
-from lookalike.reid.embedder import Embedder
+from lookalike.registry.ledger import Ledger
+
+if TYPE_CHECKING:
+    from lookalike.reid.embedder import Embedder
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class ChosenModel:
 
 
 def choose_model(
-    config: Config, root: Path, choice: str = THE_CHAMPION, device: torch.device | str = "cpu"
+    config: Config, root: Path, choice: str = THE_CHAMPION, *, accelerated: bool = False
 ) -> ChosenModel:
     """Load a model.
 
@@ -48,30 +50,36 @@ def choose_model(
         config: names the registered model; its `evaluate.flip` holds for a file.
         root: the repository root.
         choice: "@champion", a version's number, or the path of a file of re-ID weights.
-        device: where to embed.
+        accelerated: embed on the accelerator, if there is one.
 
     Raises:
         UserError: there is no champion, version or file, or the file holds no re-ID model.
     """
-    path = Path(choice)
-    if choice != THE_CHAMPION and not choice.isdecimal():
-        if not path.is_file():
-            raise UserError(
-                f"no model {choice}: give {THE_CHAMPION}, a version or a file of weights"
-            )
-        embedder = Embedder.load(path, config.evaluate.batch_size, config.evaluate.flip, device)
+    if not is_version(chosen_model(choice)):
+        path = Path(choice)
+        embedder = _load(path, config, config.evaluate.flip, accelerated)
         return ChosenModel(embedder, path.name, sha256_file(path))
-    registry = Registry(config, root)
+    registry = Ledger(config, root)
     version = registry.champion() if choice == THE_CHAMPION else int(choice)
     if version is None:
         raise UserError(f"{registry.without_champion()}; or give --model a file of weights")
+    registry.version(version)
     with _packed(registry, version) as (weights, flip):
-        embedder = Embedder.load(weights, config.evaluate.batch_size, flip, device)
+        embedder = _load(weights, config, flip, accelerated)
         return ChosenModel(embedder, f"{registry.name} v{version}", sha256_file(weights))
 
 
+def _load(weights: Path, config: Config, flip: bool, accelerated: bool) -> Embedder:
+    """PyTorch comes here: not before it is known that there is a model."""
+    from lookalike.device import default_device
+    from lookalike.reid.embedder import Embedder
+
+    device = default_device() if accelerated else "cpu"
+    return Embedder.load(weights, config.evaluate.batch_size, flip, device)
+
+
 @contextmanager
-def _packed(registry: Registry, version: int) -> Iterator[tuple[Path, bool]]:
+def _packed(registry: Ledger, version: int) -> Iterator[tuple[Path, bool]]:
     """A version's weights in a folder for a while, and its flip averaging."""
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException

@@ -348,6 +348,22 @@ class Ledger:
         numbers = {int(version.version) for version in there}
         return [v for v in history.champions if v in numbers and v != history.champion]
 
+    def version(self, version: int) -> ModelVersion:
+        """One version of this model, as MLflow knows it.
+
+        Raises:
+            UserError: there is none; says which there are.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.store.client.get_model_version(self.name, str(version))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            known = ", ".join(str(v.version) for v in self._versions()) or "none"
+            raise UserError(f"{self.name} has no version {version} (there is: {known})") from error
+
     def _versions(self, name: str = "") -> list[ModelVersion]:
         """Every version of this model, or of another one, the newest first."""
         found: list[ModelVersion] = []

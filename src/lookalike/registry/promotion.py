@@ -155,17 +155,6 @@ class Registry(Ledger):
 
         return self.decide(judge, same)
 
-    def _version(self, version: int) -> ModelVersion:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.store.client.get_model_version(self.name, str(version))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            known = ", ".join(str(v.version) for v in self._versions()) or "none"
-            raise UserError(f"{self.name} has no version {version} (there is: {known})") from error
-
     def _create_version(
         self,
         tracker: MlflowTracker,
@@ -208,7 +197,7 @@ class Registry(Ledger):
         """A version's evidence, and its packed model if asked for, in a folder for a while."""
         import mlflow.artifacts
 
-        found, client = self._version(version), self.store.client
+        found, client = self.version(version), self.store.client
         with tempfile.TemporaryDirectory() as scratch:
             client.download_artifacts(_run_id(found), FOLDER, scratch)
             if model:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import UserError
 from lookalike.kinds import kind_of_file
-from lookalike.reid.evaluation import rank_reranked
-from lookalike.reid.ranking import Ranking, rank
+
+if TYPE_CHECKING:
+    from lookalike.reid.ranking import Ranking
 
 LABELS = ("query_persons", "gallery_persons", "query_cameras", "gallery_cameras")
 
@@ -82,6 +83,9 @@ class FeatureFile:
         Raises:
             UserError: features are not finite, a label is none, or no query has a match.
         """
+        from lookalike.reid.evaluation import rank_reranked
+        from lookalike.reid.ranking import rank
+
         query_persons, gallery_persons, query_cameras, gallery_cameras = self.labels
         labels = (query_persons, gallery_persons, query_cameras, gallery_cameras)
         again = rank_reranked(self.query, self.gallery, labels) if rerank_too else None

@@ -9,20 +9,21 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike.data.decoding import decode
-from lookalike.data.loading import Images, resize
 from lookalike.disk import pictures_in
 from lookalike.errors import UserError
 from lookalike.files import replacing
 from lookalike.kinds import kind_of_file
 from lookalike.progress import Progress
-from lookalike.reid.embedder import SHOW_PROGRESS_FROM, Embedder
-from lookalike.reid.ranking import top_matches
+
+if TYPE_CHECKING:
+    from lookalike.data.loading import Images
+    from lookalike.reid.embedder import Embedder
 
 FORMAT = "lookalike-gallery 1"
 AT_ONCE = 128  # pictures decoded at once
@@ -108,6 +109,8 @@ class Gallery:
         Returns:
             Indices into `files` and cosine similarities, both [Q, k], best first.
         """
+        from lookalike.reid.ranking import top_matches
+
         k = min(k, len(self.files))
         # Nobody is known: one label for all queries and another for the gallery leave nothing out.
         asked, held = ["query"] * len(queries), ["gallery"] * len(self.files)
@@ -138,6 +141,8 @@ def embed_pictures(
     folder: Path, names: Sequence[str], embedder: Embedder, model: Mapping[str, str]
 ) -> tuple[Gallery, dict[str, str]]:
     """Embed files of a folder by name; otherwise as `embed_folder`."""
+    from lookalike.reid.embedder import SHOW_PROGRESS_FROM
+
     good: list[str] = []
     bad: dict[str, str] = {}
     parts: list[npt.NDArray[np.float32]] = []
@@ -164,6 +169,8 @@ def embed_pictures(
 
 def _read(folder: Path, names: Sequence[str], embedder: Embedder) -> tuple[Images, dict[str, str]]:
     """The readable pictures in the network's size, uint8 [N, H, W, 3], and why others are not."""
+    from lookalike.data.loading import resize
+
     height, width = embedder.model.height, embedder.model.width
 
     def one(name: str) -> Images | str:

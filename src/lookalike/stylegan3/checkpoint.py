@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lookalike.arguments import new_weights_file
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.stylegan3.classes import Classes
@@ -133,8 +134,7 @@ def export_generator(source: Path, output: Path) -> dict[str, Any]:
         UserError: no such checkpoint, or `output` is it, or is not called *.safetensors, or cannot
             be written.
     """
-    if output.suffix != ".safetensors":
-        raise UserError(f"cannot write {output}: the name must end in .safetensors")
+    new_weights_file(output)
     model = read_checkpoint(source).model
     if output.exists() and output.samefile(source):
         raise UserError(f"cannot write {output}: it is the checkpoint itself; give another name")

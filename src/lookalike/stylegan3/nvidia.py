@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from lookalike.arguments import new_weights_file, pickle_file
 from lookalike.errors import UserError
 from lookalike.files import sha256_file, write_text
 from lookalike.stylegan3.checkpoint import (
@@ -89,8 +90,7 @@ def import_checkpoint(source: Path, output: Path, licence: str) -> NvidiaCheckpo
     Raises:
         UserError: another JSON file of that name is there; what `read_checkpoint` raises.
     """
-    if output.suffix != ".safetensors":
-        raise UserError(f"--output {output}: the name must end in .safetensors")
+    new_weights_file(output)
     beside = output.with_suffix(".json")
     if not _describes(beside, output.name):
         raise UserError(
@@ -143,14 +143,9 @@ def read_checkpoint(path: Path) -> NvidiaCheckpoint:
         UserError: no such file, a pickle that asks for anything but plain data (it is named), one
             of another kind of network, or a tensor or setting that has no counterpart here.
     """
-    if not path.is_file():
-        raise UserError(f"no file at {path}")
+    pickle_file(path)
     try:
-        pickled = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error}; look at its rights and its disk") from error
-    try:
-        content = read_pickle(pickled)
+        content = read_pickle(path.read_bytes())
         if type(content) is not dict or not {"G_ema", "D"} <= content.keys():
             raise RefusedError("it holds no networks called G_ema and D")
         networks = _unfold(content["G_ema"]), _unfold(content["D"])

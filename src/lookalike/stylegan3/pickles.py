@@ -29,14 +29,9 @@ from typing import Any, ClassVar, NoReturn
 import torch
 from torch import Tensor
 
-from lookalike.kinds import kind_of
+from lookalike.arguments import not_a_pickle
 
 MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save before the zip format
-ADVICE = {
-    "a safetensors file": ": a checkpoint of lookalike needs no import, gan.start takes it",
-    "a PyTorch file (.pt, .pth)": ": give NVIDIA's own .pkl",
-    "an HTML page": ": download the file itself",
-}
 TENSORFLOW = "dnnlib.tflib."  # modules of StyleGAN and StyleGAN2 for TensorFlow
 
 
@@ -84,9 +79,8 @@ def read_pickle(content: bytes) -> Any:
         RefusedError: a global, an instruction or a size that no checkpoint needs; also what is
             truncated, damaged or no pickle.
     """
-    if content[:1] != pickle.PROTO:
-        kind = kind_of(content)
-        raise RefusedError(f"it is {kind}, no pickle{ADVICE.get(kind, '')}")
+    if reason := not_a_pickle(content):
+        raise RefusedError(reason)
     return _load(_Stream(content), NAMES)
 
 

@@ -15,7 +15,6 @@ import torch
 
 from lookalike.config import GanConfig
 from lookalike.data.loading import Images
-from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet
@@ -56,7 +55,7 @@ def train_starting_generator(
         seed: of the networks and the batches.
 
     Raises:
-        UserError: no checkpoint at `config.start`, or it fits not at all.
+        UserError: no weights at `config.start`, or it fits not at all.
     """
     half_life = 1000 * EMA_KIMG_PER_IMAGE * config.batch_size
     changes = {"condition": "camera", "total_images": total_images, "ema_half_life": half_life}
@@ -68,8 +67,6 @@ def train_starting_generator(
     start_digest, licence = "", ""
     if transferred:
         start = Path(config.start)
-        if not start.is_file():
-            raise UserError(f"no checkpoint at {start} to go on from; give --start a file, or none")
         report = transfer(start, gan.generator, gan.discriminator, gan.projected)
         start_digest, licence = sha256_file(start), report.licence
         if session.is_main:

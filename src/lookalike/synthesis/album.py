@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lookalike.arguments import any_folder
 from lookalike.data.loading import to_uint8
 from lookalike.device import default_device
-from lookalike.errors import UserError
 from lookalike.files import sha256_file, write_text
 from lookalike.progress import say
 from lookalike.report.figures import Band, draw_sheet
@@ -88,8 +88,7 @@ class Album:
         Raises:
             UserError: no such generator or class, or the folder is a file.
         """
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"cannot write to {folder}: it is a file; give --output a folder")
+        any_folder(folder)
         self.generator = load_generator(generator_file, default_device())
         labels_of(self.generator, [0], [label])
         self.folder, self.name, self.label = folder, name, label

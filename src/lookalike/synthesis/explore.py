@@ -7,41 +7,18 @@ the motion of every one (`synthesis/album.py`).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
 from lookalike.config import Group
-from lookalike.errors import UserError
 from lookalike.progress import Progress
 from lookalike.report.figures import BLUE, Band, Cell, contact_sheet
 from lookalike.synthesis.album import SHEET_SIDE, Album, Motion, Picture, Pixels
 from lookalike.synthesis.recipes import Recipe
 
-MAX_SEEDS = 1000  # a sheet holds all of them
 STRIP_STEPS = 8  # a strip's row has at most one picture more
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Seeds and ranges, ends included, in the order given: `0-2,42` is [0, 1, 2, 42].
-
-    Raises:
-        UserError: something else, a range that runs backwards, or more than 1,000 seeds.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*([0-9]{1,18})(?:\s*-\s*([0-9]{1,18}))?\s*", part)
-        if not match:
-            raise UserError(f"seeds {text!r}: write numbers and ranges such as 0-15,42")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise UserError(f"seeds {text!r}: {part.strip()} runs backwards")
-        if len(seeds) + last - first + 1 > MAX_SEEDS:
-            raise UserError(f"seeds {text!r}: more than {MAX_SEEDS:,}; ask for fewer at a time")
-        seeds.extend(range(first, last + 1))
-    return seeds
 
 
 def draw_seeds(album: Album, seeds: Sequence[int], psi: float) -> None:
@@ -108,12 +85,8 @@ def draw_interpolation(album: Album, seeds: Sequence[int], psi: float, frames: i
         seeds: at least two; the video returns from the last to the first.
         psi: truncation of all seeds.
         frames: of the video, from one seed to the next.
-
-    Raises:
-        UserError: fewer than two seeds.
     """
-    if len(seeds) < 2:
-        raise UserError("interpolation needs two or more seeds, such as 3,17 or 0-4")
+    assert len(seeds) > 1
     video, strip = f"{album.name}.mp4", f"{album.name}.png"
     total = len(seeds) * frames
 
@@ -158,12 +131,7 @@ def draw_motion(
 
     The strip goes evenly from the motion reversed to the motion, a row per seed. The video, all
     seeds side by side, swings between the two.
-
-    Raises:
-        UserError: no motion.
     """
-    if not any((motion.x, motion.y, motion.angle)):
-        raise UserError("nothing moves: give --x, --y or --angle")
     video, strip = f"{album.name}.mp4", f"{album.name}.png"
     steps = STRIP_STEPS + 1
     with Progress(album.name, len(seeds) * (steps + frames)) as progress:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.arguments import new_folder
 from lookalike.config import GenerateConfig
 from lookalike.data.decoding import decode
 from lookalike.data.manifest import new_manifest, write_manifest
@@ -73,7 +74,7 @@ def generate_from_folder(
     """
     if not source.is_dir():
         raise UserError(f"no folder at {source}; give --input a folder of images")
-    _check_output(output)
+    new_folder(output)
     sources, skipped = _scan(source)
     for name, reason in skipped.items():
         say(f"skipped {name}: {reason}")
@@ -127,7 +128,7 @@ def generate_from_seeds(
     Raises:
         UserError: no such generator or class, or `output` holds something already.
     """
-    _check_output(output)
+    new_folder(output)
     generator = load_generator(generator_file, default_device())
     digest = sha256_file(generator_file)
     labels_of(generator, [0], [name])
@@ -150,14 +151,6 @@ def generate_from_seeds(
     write_manifest(manifest, output / "manifest.parquet")
     say(f"{output}: {len(manifest)} images of {generator_file}, and manifest.parquet")
     return manifest
-
-
-def _check_output(folder: Path) -> None:
-    """Refuse what is no folder, and one with files: they would lie among those of the manifest."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"cannot write to {folder}: it is a file; give --output a folder")
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds files already; give --output an empty or a new folder")
 
 
 def _scan(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lookalike.arguments import weights_file
 from lookalike.errors import UserError
 from lookalike.files import replacing
-from lookalike.kinds import kind_of_file
 
 Network = TypeVar("Network", bound=nn.Module)
 Settings = TypeVar("Settings")
@@ -182,8 +182,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         UserError: the file is missing, damaged or not one of ours.
     """
-    if not path.is_file():
-        raise UserError(f"no weights at {path}; run `dvc repro` or `dvc pull` to get them")
+    weights_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[METADATA_KEY])
@@ -191,9 +190,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 raise ValueError("its metadata are no table")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        kind = kind_of_file(path)
-        reason = error if kind == "a safetensors file" else f"it is {kind}"
-        raise UserError(f"{path} is not a weights file of lookalike: {reason}") from error
+        raise UserError(f"{path} is not a weights file of lookalike: {error}") from error
 
 
 def _of_version_1(old: dict[str, Any]) -> dict[str, Any]:

@@ -82,5 +82,5 @@ def test_training_goes_on_from_a_file_and_adds_up(
 def test_a_start_that_is_not_there_is_named(embedded: GanConfig, tmp_path: Path) -> None:
     config = embedded.model_copy(update={"start": "nowhere.safetensors"})
     images = np.zeros((8, 64, 32, 3), np.uint8)
-    with pytest.raises(UserError, match="no checkpoint at nowhere"):
+    with pytest.raises(UserError, match="no weights at nowhere"):
         train_starting_generator(config, images, CAMERAS, tmp_path / "x", total_images=8, seed=1)

@@ -10,12 +10,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from lookalike.data.loading import to_uint8
-from lookalike.errors import UserError
 from lookalike.report.figures import FRAME, GAP
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.album import Album, Motion, Picture, draw
@@ -24,7 +21,6 @@ from lookalike.synthesis.explore import (
     draw_mixes,
     draw_motion,
     draw_seeds,
-    parse_seeds,
 )
 from lookalike.synthesis.latents import style_mix, ws_from_seeds
 from lookalike.synthesis.recipes import Recipe
@@ -67,33 +63,6 @@ def video(path: Path) -> list[np.ndarray]:
         if not more:
             return frames
         frames.append(frame[4::8, 4::8, ::-1].astype(float))
-
-
-@given(st.lists(st.tuples(st.integers(0, 10**17), st.integers(0, 20)), min_size=1, max_size=8))
-def test_seeds_are_read_as_written(ranges: list[tuple[int, int]]) -> None:
-    text = ", ".join(f"{a}-{a + n}" if n else str(a) for a, n in ranges)
-    assert parse_seeds(text) == [seed for a, n in ranges for seed in range(a, a + n + 1)]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "numbers and ranges such as 0-15,42"),
-        ("1,,2", "numbers and ranges"),
-        ("3-", "numbers and ranges"),
-        ("-3", "numbers and ranges"),
-        ("1.5", "numbers and ranges"),
-        ("all", "seeds 'all'"),
-        ("٣", "numbers and ranges"),
-        ("9" * 30, "numbers and ranges"),
-        ("4,9-3", "9-3 runs backwards"),
-        ("0-999999999", "more than 1,000"),
-        ("0-600,1000-1600", "more than 1,000"),
-    ],
-)
-def test_no_seeds(text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        parse_seeds(text)
 
 
 def test_seeds(generator_file: Path, generator: Generator, output: Path) -> None:
@@ -187,11 +156,3 @@ def test_the_same_command_gives_the_same_bytes(generator_file: Path, tmp_path: P
     assert len(files) == 4 + 2 + 3 + 3
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-
-
-def test_impossible_wishes_leave_nothing_behind(generator_file: Path, output: Path) -> None:
-    with pytest.raises(UserError, match="two or more seeds"):
-        draw_interpolation(Album(generator_file, output, "walk"), [3], 1.0, 12)
-    with pytest.raises(UserError, match="give --x, --y or --angle"):
-        draw_motion(Album(generator_file, output, "move"), [3], 1.0, Motion(), 12)
-    assert not output.exists()

@@ -1,0 +1,122 @@
+"""What commands are given: accepted, or refused in one line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookalike.arguments import (
+    any_folder,
+    chosen_model,
+    new_file,
+    new_folder,
+    new_weights_file,
+    parse_seeds,
+    pickle_file,
+    pictures_folder,
+    weights_file,
+)
+from lookalike.errors import UserError
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file, an empty folder, one with a picture, and the heads of weights and of a pickle."""
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("words")
+    Path("weights").write_bytes((2).to_bytes(8, "little") + b"{}")
+    Path("pickle").write_bytes(b"\x80\x03")
+    Path("empty").mkdir()
+    Path("people", "deep").mkdir(parents=True)
+    Path("people", "deep", "a.JPG").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("check", "value"),
+    [
+        (weights_file, Path("weights")),
+        (chosen_model, "@champion"),
+        (chosen_model, "12"),
+        (chosen_model, "weights"),
+        (pickle_file, Path("pickle")),
+        (pictures_folder, Path("people")),
+        (new_file, None),
+        (new_file, Path("a/b/c")),
+        (new_file, Path("notes.txt")),
+        (new_weights_file, None),
+        (new_weights_file, Path("a.safetensors")),
+        (new_folder, Path("a/b")),
+        (new_folder, Path("empty")),
+        (any_folder, Path("people")),
+    ],
+)
+def test_what_is_right_is_given_back(check, value: Path | str | None, place: Path) -> None:
+    before = sorted(place.rglob("*"))
+    assert check(value) == value
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "message"),
+    [
+        (weights_file, Path("gone"), "no weights at gone; run `dvc repro` or `dvc pull`"),
+        (weights_file, Path("notes.txt"), "notes.txt is not a weights file .*: it is a text file"),
+        (weights_file, Path("empty"), "no weights at empty"),
+        (chosen_model, "gone", "no model gone: give @champion, a version or a file of weights"),
+        (chosen_model, "-1", "no model -1"),
+        (chosen_model, "notes.txt", "it is a text file"),
+        (pickle_file, Path("gone"), "no file at gone"),
+        (pickle_file, Path("notes.txt"), "refused, and nothing in it was run: it is a text file"),
+        (pictures_folder, Path("gone"), "no folder at gone"),
+        (pictures_folder, Path("notes.txt"), "notes.txt is a file, not a folder"),
+        (pictures_folder, Path("empty"), "empty holds no picture"),
+        (new_file, Path("empty"), "cannot write empty: it is a folder"),
+        (new_file, Path("notes.txt/a/b"), "notes.txt is a file; choose another place"),
+        (new_weights_file, Path("a.pt"), "cannot write a.pt: the name must end in .safetensors"),
+        (new_folder, Path("people"), "people holds files already; give --output an empty or a new"),
+        (new_folder, Path("notes.txt"), "cannot write to notes.txt: it is a file"),
+        (any_folder, Path("notes.txt/a"), "notes.txt is a file; choose another place"),
+    ],
+)
+def test_what_is_wrong_is_named(check, value: Path | str, message: str, place: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        check(value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_that_is_closed_is_named(place: Path) -> None:
+    Path("empty").chmod(0o500)
+    with pytest.raises(UserError, match="you may not write to"):
+        new_file(Path("empty/a/b"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**17), st.integers(0, 20)), min_size=1, max_size=8))
+def test_seeds_are_read_as_written(ranges: list[tuple[int, int]]) -> None:
+    text = ", ".join(f"{a}-{a + n}" if n else str(a) for a, n in ranges)
+    assert parse_seeds(text) == [seed for a, n in ranges for seed in range(a, a + n + 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "numbers and ranges such as 0-15,42"),
+        ("1,,2", "numbers and ranges"),
+        ("3-", "numbers and ranges"),
+        ("-3", "numbers and ranges"),
+        ("1.5", "numbers and ranges"),
+        ("all", "seeds 'all'"),
+        ("٣", "numbers and ranges"),
+        ("9" * 30, "numbers and ranges"),
+        ("4,9-3", "9-3 runs backwards"),
+        ("0-999999999", "more than 1,000"),
+        ("0-600,1000-1600", "more than 1,000"),
+    ],
+)
+def test_no_seeds(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_seeds(text)
