@@ -12,7 +12,7 @@ from lookalike.errors import UserError
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
-from lookalike.reid.model import ReidNet, load_reid, read_classes, read_state, save_reid
+from lookalike.reid.model import ReidNet, initial_state, load_reid, read_classes, save_reid
 from lookalike.reid.targets import Targets, soft_labels
 from lookalike.reid.trainer import train_reid
 from lookalike.synthesis.arms import real_rows, select
@@ -65,7 +65,7 @@ def work(stage: Stage, name: str) -> None:
     initial, start = None, ""
     if reid.weights != "none":
         path = find(reid.weights, stage.root)
-        initial, start = read_state(path), content(path)
+        initial, start = initial_state(reid, path), content(path)
     # What decides which weights are best counts too: flip and the validation persons.
     held_out = content(manifest[manifest["split"] == "val"])
     soft, teacher = None, ""

@@ -75,6 +75,10 @@ def test_config_is_frozen() -> None:
         ({"reid__images_per_person": 5}, ["reid: ", "whole persons"]),
         ({"reid__schedule__warm_up": 8}, ["reid: ", "schedule.warm_up must be shorter"]),
         ({"reid__schedule__freeze": 1}, ["reid: ", "none to keep"]),
+        ({"reid__weights": "../mine.safetensors"}, ["reid: ", "file in weights/"]),
+        ({"reid__weights": "resnet"}, ["reid: ", "weights must be none, resnet50-imagenet or"]),
+        ({"reid__backbone": "hf-hub:a/b"}, ["reid.backbone", "pattern"]),
+        ({"reid__backbone": "vit_b", "reid__ibn": True}, ["reid: ", "ibn is a change to resnet50"]),
         (
             {"gan__batch_size": 10, "gan__micro_batch": 4},
             ["gan: ", "batch_size must be a multiple of micro_batch"],

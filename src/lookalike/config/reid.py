@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -37,13 +38,21 @@ class ReidScheduleConfig(Section):
     freeze: Weight = 0  # epochs in which the backbone stays as it was loaded
 
 
-class ReidConfig(Section):
-    """ResNet50 with a batch-normalised embedding and one output per person; its training."""
+RESNET50, RESNET50_IMAGENET = "resnet50", "resnet50-imagenet"
 
+
+class ReidConfig(Section):
+    """A backbone with a batch-normalised embedding and one output per person; its training."""
+
+    # resnet50: the study's, torchvision's. Or a name of timm.list_models(), with that model's own
+    # pooling; images are normalised as ImageNet's for all.
+    backbone: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$", max_length=100)] = RESNET50
     height: SideLength = 48
     width: SideLength = 24
-    weights: Literal["none", "resnet50-imagenet"] = "none"
-    embedding_dim: Channels | None = 256  # of the fc layer; null: no such layer, ResNet50's 2048
+    # none, resnet50-imagenet, or a .safetensors file in weights/ that timm publishes.
+    weights: str = "none"
+    # Of the fc layer; null: no such layer, the backbone's own (2048 of ResNet50).
+    embedding_dim: Channels | None = 256
     bnneck: bool = False  # batch norm without shift, classifier without bias (Luo et al. 2019)
     dropout: Annotated[Fraction, Field(lt=1)] = 0.2
     last_stride: Literal[1, 2] = 2  # 1 keeps layer4 at twice the resolution (Luo et al. 2019)
@@ -63,6 +72,12 @@ class ReidConfig(Section):
     checkpoint_images: Positive = 3000
     precision: Precision = "fp32"
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """As JSON, for files and keys: what came later is left out while it is as it was before."""
+        same = {"backbone"} if self.backbone == RESNET50 else None
+        return self.model_dump(mode="json", exclude=same)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.micro_batch < 2:
@@ -71,6 +86,20 @@ class ReidConfig(Section):
             raise ValueError("batch_size must be a multiple of micro_batch")
         if self.schedule.warm_up >= self.epochs:
             raise ValueError("schedule.warm_up must be shorter than epochs")
+        start = PurePosixPath(self.weights)
+        if self.weights not in ("none", RESNET50_IMAGENET) and (
+            start.suffix != ".safetensors" or start.is_absolute() or ".." in start.parts
+        ):
+            raise ValueError(
+                f"weights must be none, {RESNET50_IMAGENET} or a .safetensors file in weights/, "
+                "which DVC watches"
+            )
+        if self.backbone != RESNET50:
+            if self.weights == RESNET50_IMAGENET:
+                raise ValueError(f"weights {self.weights} are of backbone: {RESNET50}")
+            for name in ("last_stride", "pooling", "ibn"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is a change to {RESNET50}, not to {self.backbone}")
         if self.schedule.freeze and self.weights == "none":
             raise ValueError("schedule.freeze keeps loaded weights; there are none to keep")
         if self.images_per_person and self.micro_batch % self.images_per_person:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lookalike.config import ArmConfig, Config, DataConfig
+from lookalike.config import RESNET50, ArmConfig, Config, DataConfig
 from lookalike.registry.evidence import Evidence
 
 METRICS = ("rank_1", "rank_5", "rank_10", "mAP", "mAP_trapezoidal", "mINP")
@@ -23,6 +23,9 @@ def model_card(name: str, arm: str, evidence: Evidence, config: Config) -> str:
         f"| {camera} | {value:.4f} |"
         for camera, value in sorted(evaluation.rank_1_by_camera.items())
     ]
+    backbone, own = (
+        ("ResNet50", "2048") if reid.backbone == RESNET50 else (reid.backbone, "its own")
+    )
     state = "with uncommitted changes" if evidence.uncommitted else "clean"
     lines = [
         f"# {name}, arm {arm}",
@@ -31,7 +34,7 @@ def model_card(name: str, arm: str, evidence: Evidence, config: Config) -> str:
         "seen by different cameras have a high cosine similarity.",
         "",
         "## Model",
-        f"ResNet50, {reid.height}x{reid.width} pixels, {reid.embedding_dim or 2048} numbers per "
+        f"{backbone}, {reid.height}x{reid.width} pixels, {reid.embedding_dim or own} numbers per "
         f"picture; starting weights: {reid.weights}; {reid.epochs} epochs.",
         "",
         "## Data",

@@ -14,7 +14,7 @@ from lookalike.files import sha256_file
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure, measured_ranks
-from lookalike.reid.model import read_state, save_reid
+from lookalike.reid.model import initial_state, save_reid
 from lookalike.reid.trainer import train_reid
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState, fingerprint
@@ -65,7 +65,7 @@ def train_on_folder(folder: Path, output: Path, layout: Layout, config: Config) 
     initial, start = None, ""
     if reid.weights != "none":
         path = find(reid.weights, Path.cwd())
-        initial, start = read_state(path), sha256_file(path)
+        initial, start = initial_state(reid, path), sha256_file(path)
     persons = rows["person_id"].tolist()
     classes = sorted(set(persons))
     key = fingerprint(reid, config.seed, start, *zip(persons, rows["sha256"], strict=True))

@@ -1,4 +1,4 @@
-"""ResNet50 for re-identification: the study's head or BNNeck, GeM, IBN; its weights file.
+"""The network for re-identification: a backbone, the study's head or BNNeck; its weights file.
 
 Images come in [-1, 1], as everywhere in this project; ImageNet's normalisation happens inside, so
 that nothing outside can forget it or do it twice.
@@ -20,8 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from lookalike.config import ReidConfig
+from lookalike.config import RESNET50, ReidConfig
 from lookalike.errors import UserError
+from lookalike.reid.backbone import feature_maps, timm_backbone, timm_state
 from lookalike.reid.convolution import use_products
 from lookalike.training.model_file import (
     Kind,
@@ -51,7 +52,7 @@ class ReidArchitecture:
     """Of the images that it is trained for, pixels; kept for whoever embeds with it."""
     width: int
     embedding_dim: int | None
-    """Width of the fc layer, D; None leaves it out, and D is ResNet50's 2048."""
+    """Width of the fc layer, D; None leaves it out, and D is the backbone's (2048 of ResNet50)."""
     dropout: float
     """Probability, before the classifier only."""
     last_stride: Literal[1, 2]
@@ -63,6 +64,8 @@ class ReidArchitecture:
     bnneck: bool = False
     """Batch norm without shift and classifier without bias (Luo et al. 2019, 2.5), which lets
     cross-entropy and metric losses work on either side of the batch norm."""
+    backbone: str = RESNET50
+    """Or a model of timm, which has no other stride, pooling or norms than its own."""
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
@@ -70,7 +73,7 @@ class ReidArchitecture:
 
 
 class ReidNet(nn.Module):
-    """ResNet50 (He et al. 2016) -> [fc ->] batch norm -> dropout -> one output per person."""
+    """Backbone -> [fc ->] batch norm -> dropout -> one output per person."""
 
     mean: Tensor
     std: Tensor
@@ -80,21 +83,10 @@ class ReidNet(nn.Module):
         self.architecture = architecture
         self.height, self.width = architecture.height, architecture.width
         embedding_dim, bnneck = architecture.embedding_dim, architecture.bnneck
-        # Residual branches start at zero (Goyal et al. 2017), which short trainings from scratch
-        # need; loaded weights replace it.
-        self.backbone = resnet50(weights=None, zero_init_residual=True)
-        if architecture.last_stride == 1:
-            block = self.backbone.layer4[0]
-            block.conv2.stride = block.downsample[0].stride = (1, 1)
-        if architecture.ibn:
-            for layer in (self.backbone.layer1, self.backbone.layer2, self.backbone.layer3):
-                for block in layer:
-                    block.bn1 = InstanceBatchNorm(block.bn1.num_features)
-        use_products(self.backbone)
-        if architecture.pooling == "gem":
-            self.backbone.avgpool = GeneralisedMean()
-        pooled = self.backbone.fc.in_features
-        self.backbone.fc = nn.Identity()
+        if architecture.backbone == RESNET50:
+            self.backbone, pooled = _resnet50(architecture)
+        else:
+            self.backbone, pooled = timm_backbone(architecture.backbone, self.height, self.width)
         self.embedding = nn.Linear(pooled, embedding_dim) if embedding_dim else nn.Identity()
         self.norm = nn.BatchNorm1d(embedding_dim or pooled)
         self.dropout = nn.Dropout(architecture.dropout)
@@ -125,6 +117,10 @@ class ReidNet(nn.Module):
         embedding: Tensor = self.embedding(self.backbone((x - self.mean) / self.std))
         return embedding
 
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Feature maps [N, C, H, W] of the backbone's stages, by name; images as for `features`."""
+        return feature_maps(self.backbone, (x - self.mean) / self.std)
+
     def features(self, x: Tensor) -> Tensor:
         """The embedding [N, D] that cosine ranking compares: after batch norm, before dropout.
 
@@ -142,6 +138,26 @@ class ReidNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, num_classes]."""
         return self.classify(self.before_norm(x))
+
+
+def _resnet50(architecture: ReidArchitecture) -> tuple[nn.Module, int]:
+    """ResNet50 (He et al. 2016) with the changes of the recipes, and the width of its output."""
+    # Residual branches start at zero (Goyal et al. 2017), which short trainings from scratch
+    # need; loaded weights replace it.
+    network = resnet50(weights=None, zero_init_residual=True)
+    if architecture.last_stride == 1:
+        block = network.layer4[0]
+        block.conv2.stride = block.downsample[0].stride = (1, 1)
+    if architecture.ibn:
+        for layer in (network.layer1, network.layer2, network.layer3):
+            for block in layer:
+                block.bn1 = InstanceBatchNorm(block.bn1.num_features)
+    use_products(network)
+    if architecture.pooling == "gem":
+        network.avgpool = GeneralisedMean()
+    pooled = network.fc.in_features
+    network.fc = nn.Identity()
+    return network, pooled
 
 
 class InstanceBatchNorm(nn.BatchNorm2d):
@@ -185,20 +201,27 @@ class GeneralisedMean(nn.Module):
 
 
 def new_reid(config: ReidConfig, num_classes: int) -> ReidNet:
-    """An untrained network, from torch's random state."""
-    return ReidNet(
-        ReidArchitecture(
-            num_classes,
-            config.height,
-            config.width,
-            config.embedding_dim,
-            config.dropout,
-            config.last_stride,
-            pooling=config.pooling,
-            ibn=config.ibn,
-            bnneck=config.bnneck,
-        )
+    """An untrained network, from torch's random state.
+
+    Raises:
+        UserError: there is no such backbone.
+    """
+    architecture = ReidArchitecture(
+        num_classes,
+        config.height,
+        config.width,
+        config.embedding_dim,
+        config.dropout,
+        config.last_stride,
+        pooling=config.pooling,
+        ibn=config.ibn,
+        bnneck=config.bnneck,
+        backbone=config.backbone,
     )
+    try:
+        return ReidNet(architecture)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def score_settings(model: ReidNet) -> dict[str, Any]:
@@ -227,12 +250,15 @@ def save_reid(path: Path, model: ReidNet, config: ReidConfig, classes: list[str]
     """
     assert len(classes) == model.classifier.out_features
     recipe = {
-        "reid": config.model_dump(mode="json"),
+        "reid": config.recipe,
         "classes": classes,
         # Averaging with the mirror image is the embedder's choice and recorded by evaluation.
         "score": {**score_settings(model), "flip": "chosen when embedding"},
     }
-    save_model(path, KIND, model.state_dict(), asdict(model.architecture), recipe)
+    architecture = asdict(model.architecture)
+    if model.architecture.backbone == RESNET50:
+        del architecture["backbone"]  # so that the same network is the same file as ever
+    save_model(path, KIND, model.state_dict(), architecture, recipe)
 
 
 def load_reid(path: Path) -> ReidNet:
@@ -280,8 +306,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def initial_state(config: ReidConfig, path: Path) -> dict[str, Tensor]:
+    """What `load_imagenet` takes, from the file that `config.weights` stands for.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another backbone.
+    """
+    if config.backbone == RESNET50:
+        return read_state(path)
+    return timm_state(config.backbone, config.height, config.width, path)
+
+
 def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:
-    """Load torchvision's ImageNet weights into the backbone; the classifier `fc.*` is dropped.
+    """Load published weights into the backbone; of torchvision's the classifier `fc.*` is dropped.
 
     Returns a line that says what was loaded. Every tensor must be there and have its shape; only
     the batch counters may be missing, as they are in files from before PyTorch 1.0. GeM's power
@@ -291,7 +328,9 @@ def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:
         UserError: tensors are missing, unknown or of another shape; names the first ones.
     """
     state = read_state(source) if isinstance(source, Path) else source
-    dropped = sorted(name for name in state if name.startswith("fc."))
+    name = model.architecture.backbone
+    shown = "ResNet50" if name == RESNET50 else name
+    dropped = sorted(name for name in state if name.startswith("fc.") and shown == "ResNet50")
     given = {name: tensor for name, tensor in state.items() if name not in dropped}
     own = model.backbone.state_dict()
     optional = ("num_batches_tracked", "avgpool.p")
@@ -308,9 +347,9 @@ def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:
         if names
     ]
     if problems:
-        raise UserError(f"not ResNet50's weights: tensors {'; '.join(problems)}")
+        raise UserError(f"not {shown}'s weights: tensors {'; '.join(problems)}")
     model.backbone.load_state_dict(given, strict=False)
-    return f"ResNet50: {len(given)} tensors loaded, dropped {', '.join(dropped) or 'nothing'}"
+    return f"{shown}: {len(given)} tensors loaded, dropped {', '.join(dropped) or 'nothing'}"
 
 
 @contextmanager

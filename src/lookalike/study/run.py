@@ -151,7 +151,7 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
     from lookalike.data.loading import load_images, resize_batch
     from lookalike.reid.embedder import Embedder
     from lookalike.reid.evaluation import Side, evaluate
-    from lookalike.reid.model import load_reid, read_classes, read_state
+    from lookalike.reid.model import initial_state, load_reid, read_classes
     from lookalike.reid.ranking import Ranking
     from lookalike.reid.targets import soft_labels
     from lookalike.reid.trainer import train_reid
@@ -181,7 +181,7 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
         session=session,
         resume=resume,
         tracker=NullTracker(),
-        initial=read_state(training.initial) if training.initial else None,
+        initial=initial_state(training.reid, training.initial) if training.initial else None,
     )
     embedder = Embedder(model, measured.batch_size, measured.flip, session.device)
 

@@ -142,7 +142,7 @@ def _training(
     if teacher and not teacher.is_file():
         raise UserError(f"arms.{setting.arm}: label: soft needs {TEACHER}; run `dvc repro`")
     files = [sha256_file(path) if path else "" for path in (initial, teacher)]
-    recipe = json.dumps([reid.model_dump(), setting.config.policy.model_dump()], sort_keys=True)
+    recipe = json.dumps([reid.recipe, setting.config.policy.model_dump()], sort_keys=True)
     images = zip(rows["person_id"], rows["origin"], rows["sha256"], strict=True)
     key = fingerprint(REVISION, seed, recipe, *files, measured.key, *images)
     return Training(setting, seed, rows, reid, measured, initial, teacher, key)

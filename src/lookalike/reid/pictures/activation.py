@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
 from lookalike.data.loading import Images, resize_batch, to_tensor
 from lookalike.reid.embedder import Embedder
 
 # A coarser map says no more than "above" or "below": inputs of 48x24 leave 2x1 cells after layer4.
 MIN_ROWS = 6
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
 @torch.inference_mode()
@@ -29,19 +27,10 @@ def activation_maps(embedder: Embedder, images: Images) -> tuple[npt.NDArray[np.
     Returns:
         Maps, float32 [N, h, w], and the layer's name.
     """
-    model, found = embedder.model, dict[str, Tensor]()
-
-    def keep(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        return layer.register_forward_hook(lambda _module, _x, y: found.update({name: y}))
-
-    hooks = [keep(name, getattr(model.backbone, name)) for name in LAYERS]
-    try:
-        model.features(to_tensor(resize_batch(images, model.height, model.width), embedder.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    fine = [name for name in LAYERS if found[name].shape[2] >= MIN_ROWS]
-    layer = fine[-1] if fine else LAYERS[0]
+    model = embedder.model
+    found = model.maps(to_tensor(resize_batch(images, model.height, model.width), embedder.device))
+    fine = [name for name, maps in found.items() if maps.shape[2] >= MIN_ROWS]
+    layer = fine[-1] if fine else next(iter(found))
     maps = found[layer].float().square().sum(1)
     maps = maps - maps.amin((1, 2), keepdim=True)
     peak = maps.amax((1, 2), keepdim=True)
