@@ -28,6 +28,7 @@ STAGES = (
 SHAPE_NO_OUTPUT = {
     "pipelines/stage.py": "opens the run and the folder, and finds resume state",
     "src/lookalike/addresses.py": "hides passwords in messages",
+    "src/lookalike/arguments.py": "refuses what is not there, or something else",
     "src/lookalike/config/": "checks the parameters, which DVC compares by itself",
     "src/lookalike/device.py": "says where to compute, which changes rounding only",
     "src/lookalike/errors.py": "holds the exception that stops a stage",

@@ -17,6 +17,7 @@ from lookalike.errors import UserError
 from lookalike.filtering.cascade import filter_manifest
 from lookalike.filtering.detectors import load_detector
 from lookalike.filtering.filter import Crops
+from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.report.headline import filter_headline, of_part, write_headline
@@ -69,7 +70,7 @@ def work(stage: Stage, kind: str) -> None:
     stage.tracker.headline(of_part(kind, headline))
     stage.dataset(result.kept, "filtered", kind)
     kept, count = len(result.kept), len(result.scores)
-    say(f"{stage.name}: kept {kept} of {count} images")
+    say(f"{stage.name}: kept {kept:,} of {counted(count, 'image')}")
     if kept == 0:
         raise UserError(
             f"all {count} images were rejected; look at {sheet}, "

@@ -11,6 +11,7 @@ from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.files import sha256_file
 from lookalike.inversion.checkpoint import load_encoder
+from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet, sources_and_variations
 from lookalike.stylegan3.checkpoint import load_generator
@@ -79,7 +80,7 @@ def work(stage: Stage, kind: str) -> None:
         {"images": len(manifest), "persons": float(manifest["person_id"].nunique())}
     )
     stage.dataset(manifest, "generated", kind)
-    say(f"{stage.name}: {len(manifest)} images")
+    say(f"{stage.name}: {counted(len(manifest), 'image')}")
 
 
 if __name__ == "__main__":

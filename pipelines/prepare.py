@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lookalike.data.manifest import write_manifest
 from lookalike.data.prepare import prepare_manifest
+from lookalike.names import counted
 from lookalike.progress import say
 from pipelines.stage import Stage, run
 
@@ -25,8 +26,10 @@ def work(stage: Stage) -> None:
         | {"problems": len(problems)}
     )
     stage.dataset(manifest, "source", stage.folder.name)
-    summary = ", ".join(f"{split} {count} images" for split, count in sorted(counts.items()))
-    say(f"prepare: {summary}; {len(problems)} problems")
+    summary = ", ".join(
+        f"{split} {counted(count, 'image')}" for split, count in sorted(counts.items())
+    )
+    say(f"prepare: {summary}; {counted(len(problems), 'problem')}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pandas as pd
 from lookalike.data.loading import load_images, resize_batch
 from lookalike.data.manifest import read_manifest, validation_protocol, write_manifest
 from lookalike.errors import UserError
+from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
@@ -100,7 +101,7 @@ def work(stage: Stage, name: str) -> None:
         measured = table.filter(regex="^images$|^validation_").dropna()
         measured.to_csv(stage.folder / "validation.csv", index=False)
         write_manifest(rows, stage.folder / "trained_on.parquet")
-        say(f"{stage.name}: {len(rows)} images of {len(classes)} classes")
+        say(f"{stage.name}: {counted(len(rows), 'image')} of {counted(len(classes), 'class')}")
         resume.discard()
 
 

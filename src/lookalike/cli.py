@@ -21,7 +21,7 @@ from lookalike import (
 )
 from lookalike.arguments import any_folder, new_file, new_folder, parse_seeds, weights_file
 from lookalike.errors import UserError
-from lookalike.names import PARAMS
+from lookalike.names import PARAMS, counted
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
 registry_app = typer.Typer(no_args_is_help=True, help="Registered models and the champion.")
@@ -193,22 +193,13 @@ def doctor() -> None:
     Exits with 1 if this machine or the profile in use lacks anything; others may.
     """
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     from lookalike.doctor import examine, section_of
+    from lookalike.report.findings import print_findings
 
     files = [PARAMS, *sorted(Path("profiles").glob("*.yaml"))]
     rows = examine(Path(), [path for path in files if path.is_file()])
-    table = Table(title="lookalike doctor")
-    for heading in ("", "what", "state"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("detail", overflow="fold")  # an address cut short is no address
-    colours = {"ok": "green", "note": "yellow", "missing": "red"}
-    for row in rows:
-        state = f"[{colours[row.state]}]{row.state}[/]"
-        table.add_row(row.section, escape(row.subject), state, escape(row.detail))
-    Console().print(table)
+    print_findings(rows, Console())
     needed = ("machine", section_of(PARAMS))  # the other profiles may lack what they like
     raise typer.Exit(int(any(r.state == "missing" and r.section in needed for r in rows)))
 
@@ -344,7 +335,8 @@ def registry_verify() -> None:
     if not problems:
         waiting = "" if history.applied else "; the aliases follow with the next decision"
         void = f" and {len(history.void)} that came too late" if history.void else ""
-        say(f"{len(history.entries)} decisions{void}; nothing was changed or taken out{waiting}")
+        decisions = counted(len(history.entries), "decision")
+        say(f"{decisions}{void}; nothing was changed or taken out{waiting}")
     raise typer.Exit(int(bool(problems)))
 
 

@@ -9,7 +9,7 @@ import typer
 
 from lookalike.arguments import any_folder
 from lookalike.errors import UserError
-from lookalike.names import PARAMS
+from lookalike.names import PARAMS, counted
 from lookalike.programs import run_program
 
 app = typer.Typer(no_args_is_help=True, help="Pedestrians: render them, or import data sets.")
@@ -141,7 +141,7 @@ def data_import(
     )
     for split, found in counts.items():
         if found.images:
-            say(f"{split}: {found.images:,} images of {found.persons:,} persons")
+            say(f"{split}: {counted(found.images, 'image')} of {counted(found.persons, 'person')}")
     if dry_run:
         say("dry run: nothing was written")
         return

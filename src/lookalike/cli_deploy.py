@@ -10,7 +10,7 @@ import typer
 
 from lookalike.arguments import chosen_model, new_file, pictures_folder
 from lookalike.errors import UserError
-from lookalike.names import PARAMS, THE_CHAMPION
+from lookalike.names import PARAMS, THE_CHAMPION, counted
 
 if TYPE_CHECKING:
     from lookalike.registry.chosen import ChosenModel
@@ -45,7 +45,7 @@ def embed(
     chosen = _choose(model, embedding=True)
     gallery = _embed_folder(folder, chosen)
     gallery.save(output)
-    say(f"{output}: {len(gallery.files)} pictures embedded with {chosen.name}")
+    say(f"{output}: {counted(len(gallery.files), 'picture')} embedded with {chosen.name}")
 
 
 @app.command()
@@ -91,7 +91,8 @@ def search(
         )
         for name, found, values in zip(asked.files, indices, similarities, strict=True)
     ]
-    about = f"{len(asked.files)} queries in {len(held.files)} pictures of {held.folder}, "
+    queries, pictures = counted(len(asked.files), "query"), counted(len(held.files), "picture")
+    about = f"{queries} in {pictures} of {held.folder}, "
     write_search_page(output, results, about=f"{about}embedded with {chosen.name}")
     if len(shown) < len(names):
         say(f"only the first {len(shown)} of {len(names)} queries were embedded and are shown")

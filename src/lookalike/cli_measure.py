@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.arguments import chosen_model, new_file, pictures_folder
+from lookalike.names import counted
 
 if TYPE_CHECKING:
     from lookalike.metrics.features import FeatureExtractor, ReidFeatures
@@ -61,7 +62,8 @@ def evaluate(
     for name, found in results.items():
         table.add_row(name, *(f"{100 * found[metric]:.2f}" for metric in shown))
     Console().print(table)
-    say(f"{found['queries']:.0f} queries, {found['invalid_queries']:.0f} without a match")
+    queries = counted(round(found["queries"]), "query")
+    say(f"{queries}, {found['invalid_queries']:.0f} without a match")
     if ranking.problem:
         say(ranking.problem)
     if output is not None:
@@ -104,7 +106,8 @@ def distance(
     for name, value in distances.items():
         table.add_row(name, f"{value:.4f}")
     Console().print(table)
-    typer.echo(f"{counts['other']} pictures in {other} against {counts['real']} in {real}")
+    pictures = counted(counts["other"], "picture")
+    typer.echo(f"{pictures} in {other} against {counts['real']:,} in {real}")
 
 
 def _extractor(space: Space, model: str) -> FeatureExtractor:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike.names import PARAMS
+from lookalike.names import PARAMS, counted
 
 app = typer.Typer(no_args_is_help=True, help="Sets of parameters under a name: list, show, use.")
 Name = Annotated[str, typer.Argument(help="See `lookalike profile list`.")]
@@ -16,15 +16,22 @@ Name = Annotated[str, typer.Argument(help="See `lookalike profile list`.")]
 def profile_list() -> None:
     """The profiles; a * marks what params.yaml holds."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
-    from lookalike.profiles import current, summary
+    from lookalike.profiles import current, edits, summary
+    from lookalike.progress import say
 
-    table = Table("", "profile", "what it is")
-    for name, held in current().items():
-        table.add_row("*" if held else "", escape(name), escape(summary(name)))
-    Console().print(table)
+    profiles, console = current(), Console()
+    widest = max(map(len, profiles), default=0)
+    for name, held in profiles.items():
+        line = Text(f"{'*' if held else ' '} {name:{widest}}  {summary(name)}")
+        console.print(line, no_wrap=True, overflow="ellipsis")
+    if edited := edits():
+        name, changes = edited
+        say(
+            f"{PARAMS} is {name} with {counted(len(changes), 'change')}; "
+            f"`lookalike profile use {name} --dry-run` lists them"
+        )
 
 
 @app.command("show")
@@ -56,8 +63,8 @@ def profile_use(
     if dry_run:
         for line in changes:
             say(line)
-        say(f"{len(changes)} parameters differ (dry run: nothing was written)")
+        say(f"{counted(len(changes), 'difference')} (dry run: nothing was written)")
         return
     use(config, force=force)
-    say(f"{PARAMS} is the profile {name} now, {len(changes)} parameters changed")
+    say(f"{PARAMS} is the profile {name} now, {counted(len(changes), 'parameter')} changed")
     say(f"before a run that is to be promoted: git commit -m 'Use profile {name}' {PARAMS}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lookalike.arguments import new_weights_file, pictures_folder
-from lookalike.names import PARAMS
+from lookalike.names import PARAMS, counted
 
 app = typer.Typer()
 
@@ -55,4 +55,4 @@ def train(
     scores = train_on_folder(folder, output, chosen, config)
     if scores:
         rates = ", ".join(f"{name} {scores[name]:.2%}" for name in ("rank_1", "mAP", "mINP"))
-        say(f"{folder}: {rates} of {scores['queries']:.0f} queries")
+        say(f"{folder}: {rates} of {counted(round(scores['queries']), 'query')}")

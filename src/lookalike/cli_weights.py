@@ -23,15 +23,13 @@ def weights(context: typer.Context) -> None:
 def weights_list() -> None:
     """Where each file is published, its digest, its licence, its place."""
     from rich.console import Console
-    from rich.table import Table
 
-    from lookalike.weights import FILES, status
+    from lookalike.report.findings import Finding, print_findings
+    from lookalike.weights import FILES, home, status
 
-    table = Table("weights", "state", title="Weights")
-    table.add_column("what to do", overflow="fold")  # an address cut short is no address
-    for entry in status(FILES, Path()):
-        table.add_row(entry.file.name, entry.state, entry.advice)
-    Console().print(table)
+    section = f"weights in {home(Path())}"
+    found = (Finding(section, e.file.name, e.state, e.advice) for e in status(FILES, Path()))
+    print_findings(found, Console())
 
 
 @app.command("import")

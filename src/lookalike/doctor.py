@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,30 +20,15 @@ from lookalike.data.layouts.layout import OTHERS, check_counts, count
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.errors import UserError
 from lookalike.profiles import read
+from lookalike.report.findings import Finding
 from lookalike.weights import required_for, status
 
+# Worth knowing, but it stops nothing: note. What stops that profile: missing.
 State = Literal["ok", "note", "missing"]
 FREE_GB = 10  # the embedded profile's data, artifacts and DVC cache, with room to spare
 
 
-@dataclass(frozen=True)
-class Row:
-    """One finding.
-
-    Attributes:
-        section: "machine", or what `section_of` says.
-        subject: what was looked at.
-        state: `note` is worth knowing but stops nothing; `missing` stops that profile.
-        detail: what was found, or what to do, in one line.
-    """
-
-    section: str
-    subject: str
-    state: State
-    detail: str
-
-
-def examine(root: Path, files: Sequence[Path]) -> list[Row]:
+def examine(root: Path, files: Sequence[Path]) -> list[Finding]:
     """Findings about the machine and about each profile.
 
     Args:
@@ -60,9 +44,9 @@ def examine(root: Path, files: Sequence[Path]) -> list[Row]:
         try:
             config = read(path)
         except UserError as error:
-            rows.append(Row(section, "parameters", "missing", str(error)))
+            rows.append(Finding(section, "parameters", "missing", str(error)))
             continue
-        rows.append(Row(config.profile, "parameters", "ok", str(path)))
+        rows.append(Finding(config.profile, "parameters", "ok", str(path)))
         rows += _data(config, root) + _weights(config, root)
     return rows
 
@@ -75,9 +59,9 @@ def section_of(path: Path) -> str:
         return path.stem
 
 
-def _machine(root: Path) -> list[Row]:
-    def row(subject: str, good: bool, detail: str, otherwise: State = "missing") -> Row:
-        return Row("machine", subject, "ok" if good else otherwise, detail)
+def _machine(root: Path) -> list[Finding]:
+    def row(subject: str, good: bool, detail: str, otherwise: State = "missing") -> Finding:
+        return Finding("machine", subject, "ok" if good else otherwise, detail)
 
     devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     listed = ", ".join(f"{d.name} ({d.total_memory / 2**30:.0f} GiB)" for d in devices)
@@ -95,38 +79,38 @@ def _machine(root: Path) -> list[Row]:
     ]
 
 
-def _compiler() -> Row:
+def _compiler() -> Finding:
     """Triton compiles the launcher of its kernels on the machine that runs them."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     found = next(filter(None, (shutil.which(name) for name in names if name)), None)
     lacking = "none on the PATH: StyleGAN3's fused kernels cannot run; install gcc"
-    return Row("machine", "C compiler", "ok" if found else "note", found or lacking)
+    return Finding("machine", "C compiler", "ok" if found else "note", found or lacking)
 
 
-def _git(root: Path) -> Row:
+def _git(root: Path) -> Finding:
     if not shutil.which("git"):
-        return Row("machine", "git", "missing", "not on the PATH; DVC and provenance need it")
+        return Finding("machine", "git", "missing", "not on the PATH; DVC and provenance need it")
     answer = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True
     )
     if answer.returncode:
-        return Row("machine", "git", "missing", f"{root} has no commit; clone the repository")
-    return Row("machine", "git", "ok", f"at {answer.stdout.strip()}")
+        return Finding("machine", "git", "missing", f"{root} has no commit; clone the repository")
+    return Finding("machine", "git", "ok", f"at {answer.stdout.strip()}")
 
 
-def _dvc(root: Path) -> Row:
+def _dvc(root: Path) -> Finding:
     try:
         version = importlib.metadata.version("dvc")
     except importlib.metadata.PackageNotFoundError:
-        return Row("machine", "dvc", "missing", "not installed; run `make install`")
+        return Finding("machine", "dvc", "missing", "not installed; run `make install`")
     if not (root / ".dvc").is_dir():
-        return Row(
+        return Finding(
             "machine", "dvc", "missing", f"{version}, but {root} has no .dvc; run `dvc init`"
         )
-    return Row("machine", "dvc", "ok", version)
+    return Finding("machine", "dvc", "ok", version)
 
 
-def _data(config: Config, root: Path) -> list[Row]:
+def _data(config: Config, root: Path) -> list[Finding]:
     rows, folder = [], root / "data"
     for subject, place, layout in [
         ("data", folder, config.data.source),
@@ -137,14 +121,16 @@ def _data(config: Config, root: Path) -> list[Row]:
         if not absent:
             other = _not_as_published(place, layout) if config.data.as_published else ""
             rows.append(
-                Row(config.profile, subject, "missing" if other else "ok", other or str(place))
+                Finding(config.profile, subject, "missing" if other else "ok", other or str(place))
             )
         elif layout == "rendered" and place == folder:
-            rows.append(Row(config.profile, subject, "note", f"{lacks}; `make repro` renders them"))
+            rows.append(
+                Finding(config.profile, subject, "note", f"{lacks}; `make repro` renders them")
+            )
         else:
             named = "" if place == folder else f" --name {place.name}"
             advice = f"run `lookalike data import PATH --as {layout}{named}`"
-            rows.append(Row(config.profile, subject, "missing", f"{lacks}; {advice}"))
+            rows.append(Finding(config.profile, subject, "missing", f"{lacks}; {advice}"))
     return rows
 
 
@@ -160,13 +146,13 @@ def _not_as_published(place: Path, source: Source) -> str:
     return ""
 
 
-def _weights(config: Config, root: Path) -> list[Row]:
+def _weights(config: Config, root: Path) -> list[Finding]:
     try:
         found = status(required_for(config), root)
     except UserError as error:
-        return [Row(config.profile, "weights", "missing", str(error))]
+        return [Finding(config.profile, "weights", "missing", str(error))]
     states: dict[str, State] = {"verified": "ok", "unverified": "note"}
     return [
-        Row(config.profile, entry.file.name, states.get(entry.state, "missing"), entry.advice)
+        Finding(config.profile, entry.file.name, states.get(entry.state, "missing"), entry.advice)
         for entry in found
     ]

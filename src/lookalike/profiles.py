@@ -67,14 +67,18 @@ def sound(folder: Path = FOLDER) -> dict[str, Config]:
 
 
 def summary(name: str, folder: Path = FOLDER) -> str:
-    """What a profile says of itself in its first lines, or what is wrong with it."""
+    """What a profile says of itself in its first sentence, or what is wrong with it."""
     try:
         compose(name, folder)
     except UserError as error:
         return f"broken: {error}"
-    lines = (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    path = folder / f"{name}.yaml"
+    if path.is_symlink():
+        return f"another name for {path.resolve().stem}"
+    lines = path.read_text(encoding="utf-8").splitlines()
     said = itertools.takewhile(lambda line: line.startswith("# "), lines)
-    return " ".join(line[2:] for line in said)
+    first, end, _ = " ".join(line[2:] for line in said).partition(". ")
+    return f"{first}." if end else first
 
 
 def _overlay(path: Path) -> dict[str, Any]:
@@ -182,6 +186,16 @@ def current(folder: Path = FOLDER) -> dict[str, bool]:
         return dict.fromkeys(names(folder), False)
     right = sound(folder)
     return {name: right.get(name) == held for name in names(folder)}
+
+
+def edits(folder: Path = FOLDER) -> tuple[str, list[str]] | None:
+    """The profile that `params.yaml` was made from, and what differs in it; None where nothing."""
+    try:
+        held = load_config(PARAMS)
+        changes = difference(compose(held.profile, folder), held)
+    except UserError:
+        return None
+    return (held.profile, changes) if changes else None
 
 
 def _is_profile(path: Path, folder: Path) -> bool:

@@ -168,10 +168,20 @@ FILES = {
 
 
 def home(root: Path) -> Path:
-    """The folder of external weights: `LOOKALIKE_WEIGHTS`, else the repository's `weights/`."""
+    """The folder of external weights: `LOOKALIKE_WEIGHTS`, else the repository's `weights/`.
+
+    Raises:
+        UserError: the variable names no folder; a slip there must not look like missing weights.
+    """
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named).expanduser()
+        folder = Path(named).expanduser()
+        if not folder.is_dir():
+            raise UserError(
+                f"{VARIABLE} is {named}, where no folder is: make it, correct the variable, or "
+                "unset it for the repository's weights/"
+            )
+        return folder
     return (root if workspace(root) == root.resolve() else workspace(root)) / "weights"
 
 

@@ -52,7 +52,7 @@ def test_bad_data_stops_the_pipeline_or_is_left_out(
 
     set_parameters(tmp_path, "fail")
     prepared = run(tmp_path, "prepare")
-    assert prepared.returncode == 0 and "1 problems" in prepared.stderr, prepared.stderr
+    assert prepared.returncode == 0 and "1 problem" in prepared.stderr, prepared.stderr
     stopped = run(tmp_path, "validate")
     assert stopped.returncode == 2, stopped.stderr
     assert f"{file}: unreadable" in stopped.stderr and "Traceback" not in stopped.stderr

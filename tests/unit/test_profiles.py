@@ -152,11 +152,21 @@ def test_profiles_are_listed_and_shown(call) -> None:
     call("use", "market1501")
     listed = call("list")[1]
     assert all(name in listed for name in names(FOLDER))
-    assert [line.split("│")[2].strip() for line in listed.splitlines() if "*" in line] == [
-        "market1501",
-        "study",
-    ]
+    lines = listed.splitlines()
+    assert len(lines) == len(names(FOLDER)), "a line each"
+    assert "…" not in listed
+    assert [line.split()[1] for line in lines if line.startswith("*")] == ["market1501", "study"]
     assert "no profile none" in call("show", "none")[1]
+
+
+def test_edited_parameters_are_said_to_be(call) -> None:
+    call("use", "embedded")
+    path = Path("params.yaml")
+    path.write_text(path.read_text().replace("seed: 1", "seed: 2", 1))
+    said = call("list")[1]
+    assert (
+        "params.yaml is embedded with 1 change; `lookalike profile use embedded --dry-run`" in said
+    )
 
 
 def test_a_broken_profile_leaves_the_others_usable(call) -> None:
@@ -168,9 +178,9 @@ def test_a_broken_profile_leaves_the_others_usable(call) -> None:
     assert call("use", "embedded")[0] == 0
     status, said = call("list")
     assert status == 0
-    cells = {line.split("│")[2].strip(): line.split("│")[3] for line in said.splitlines()[3:-1]}
-    assert cells["broken"].strip().startswith("broken: profiles/broken.yaml: reid.heigth")
-    assert cells["a link"].strip().startswith("broken: no profile a link")
+    cells = dict(re.split(r"\s{2,}", line[2:], maxsplit=1) for line in said.splitlines())
+    assert cells["broken"].startswith("broken: profiles/broken.yaml: reid.heigth")
+    assert cells["a link"].startswith("broken: no profile a link")
     assert "broken" not in cells["strong"]
     assert call("use", "strong")[0] == 0  # though params.yaml is in no commit
     assert load_config(Path("params.yaml")) == of("strong")

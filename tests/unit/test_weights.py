@@ -54,6 +54,12 @@ def test_the_variable_names_another_home(tmp_path, known, monkeypatch):
     assert weights.find(NAME, tmp_path) == tmp_path / "elsewhere" / known.file_name
 
 
+def test_a_variable_that_names_no_folder_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv(weights.VARIABLE, str(tmp_path / "elsewhere"))
+    with pytest.raises(UserError, match=r"LOOKALIKE_WEIGHTS is .*elsewhere, where no folder is"):
+        weights.home(tmp_path)
+
+
 def test_a_file_without_a_published_digest_counts_as_unverified(tmp_path):
     place = weights.FILES[PICKLED].place(tmp_path)
     place.parent.mkdir()

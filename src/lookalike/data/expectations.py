@@ -24,6 +24,7 @@ from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import SPLITS
 from lookalike.data.prepare import matches
 from lookalike.errors import UserError
+from lookalike.names import counted
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -63,9 +64,11 @@ class Verdict:
         failed = [check for check in self.expectations if not check["success"]]
         head = "the data is valid" if self.success else "the data is not valid"
         parts = [f"{number} x {kind}" for kind, number in sorted(kinds.items())]
-        lines = [f"{head}: {len(self.accepted):,} images, problems: {', '.join(parts) or 'none'}"]
+        images = counted(len(self.accepted), "image")
+        lines = [f"{head}: {images}, problems: {', '.join(parts) or 'none'}"]
         if self.quarantined:
-            lines.append(f"left out {len(self.quarantined):,} files (data.on_problem: quarantine)")
+            left_out = counted(len(self.quarantined), "file")
+            lines.append(f"left out {left_out} (data.on_problem: quarantine)")
         lines += [
             f"  {problem['file']}: {problem['problem']}: {problem['detail']}"
             for problem in self.problems[:LISTED]

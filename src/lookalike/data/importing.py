@@ -16,6 +16,7 @@ from lookalike.data.layouts.sources import SOURCES
 from lookalike.disk import files_below, is_utf8, some
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
+from lookalike.names import counted
 from lookalike.progress import say, track
 
 DEEPEST = 2  # folders above the layout: an archive's own, and one that somebody packed it in
@@ -101,7 +102,8 @@ def import_dataset(
             check_counts(layout, counts)
         if problems:
             first = f"{problems[0].file}: {problems[0].problem}: {problems[0].detail}"
-            say(f"{len(problems):,} problems, which the stage validate will name; first {first}")
+            many = counted(len(problems), "problem")
+            say(f"{many}, which the stage validate will name; first {first}")
         if dry_run:
             return counts
         present = [entry for entry in _entries(target) if name or entry.name != OTHERS]
@@ -207,7 +209,8 @@ def _files(root: Path, layout: Layout, source: Path) -> list[Path]:
     size = sum(path.stat().st_size for path in files)
     if len(files) > layout.max_files or size > layout.max_bytes:
         raise UserError(
-            f"{source}: {len(files):,} files of {size / 1e9:.1f} GB are too much for {layout.title}"
+            f"{source}: {counted(len(files), 'file')} of {size / 1e9:.1f} GB are too much for "
+            f"{layout.title}"
         )
     return files
 

@@ -19,6 +19,7 @@ from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.manifest import new_manifest
 from lookalike.disk import files_below, is_utf8, linked_folders, printable
 from lookalike.errors import UserError
+from lookalike.names import counted
 from lookalike.progress import Progress, say
 
 # Of two equal images the first in this order stays: a test set is worth more than a training image.
@@ -199,7 +200,7 @@ def _say_what_is_left_out(folder: Path, place: str, known: set[str]) -> None:
     )
     if left_out:
         say(
-            f"{place}: left out {len(left_out):,} files that are no images of the layout, "
+            f"{place}: left out {counted(len(left_out), 'file')} outside of the layout, "
             f"such as {printable(left_out[0])}"
         )
 
@@ -214,7 +215,7 @@ def _listing(problems: Sequence[Problem]) -> list[str]:
     """The first problems, a line each, as `validate` would list them."""
     lines = [f"  {p.file}: {p.problem}: {p.detail}" for p in sorted(problems)[:LISTED]]
     if len(problems) > LISTED:
-        lines.append(f"  and {len(problems) - LISTED:,} more problems")
+        lines.append(f"  and {counted(len(problems) - LISTED, 'more problem')}")
     return lines
 
 

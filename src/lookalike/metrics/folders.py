@@ -14,6 +14,7 @@ from lookalike.disk import pictures_in
 from lookalike.errors import UserError
 from lookalike.metrics.comparison import Comparison
 from lookalike.metrics.features import FeatureExtractor
+from lookalike.names import counted
 from lookalike.progress import Progress
 from lookalike.training.session import Session
 
@@ -46,8 +47,8 @@ def compare_folders(
     for folder, found in sides:
         if len(found) < FEWEST:
             raise UserError(
-                f"{folder} holds {len(found)} pictures; a distance needs {FEWEST}, and means "
-                "little below hundreds"
+                f"{folder} holds {counted(len(found), 'picture')}; a distance needs {FEWEST}, and "
+                "means little below hundreds"
             )
     first = sides[0][1][0]
     width, height = decode((real / first).read_bytes(), str(real / first)).size

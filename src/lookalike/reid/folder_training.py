@@ -11,6 +11,7 @@ from lookalike.data.manifest import test_protocol
 from lookalike.data.prepare import matches, read_sound
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
+from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure, measured_ranks
@@ -54,7 +55,7 @@ def train_on_folder(folder: Path, output: Path, layout: Layout, config: Config) 
         for problem in problems[:NAMED]:
             say(f"left out {problem.file}: {problem.problem}: {problem.detail}")
         if len(problems) > NAMED:
-            say(f"left out {len(problems) - NAMED:,} more files")
+            say(f"left out {counted(len(problems) - NAMED, 'more file')}")
     rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
     sides = test_protocol(manifest)
     tested = not any(side.empty for side in sides)
@@ -83,7 +84,8 @@ def train_on_folder(folder: Path, output: Path, layout: Layout, config: Config) 
     if session.is_main:
         save_reid(output, model, reid, classes)
         resume.discard()
-        say(f"{output}: trained on {len(rows):,} images of {len(classes):,} persons")
+        who = counted(len(classes), "person")
+        say(f"{output}: trained on {counted(len(rows), 'image')} of {who}")
     if not tested:
         return {}
     embedder = Embedder(model, config.evaluate.batch_size, config.evaluate.flip, session.device)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lookalike.data.loading import resize_batch
 from lookalike.metrics.comparison import Comparison, share
+from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet
 from lookalike.stylegan3.gan import sample_images
@@ -60,5 +61,5 @@ class Snapshots:
             self.resume.keep(grid)
             self.tracker.artifact(grid, "samples")
             values = ", ".join(f"{name} {value:.4f}" for name, value in distances.items())
-            say(f"train_gan: {values} at {images_seen} images")
+            say(f"train_gan: {values} at {counted(images_seen, 'image')}")
         return distances

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lookalike.errors import UserError
+from lookalike.names import counted
 from lookalike.stylegan3.checkpoint import (
     DISCRIMINATOR,
     GENERATOR,
@@ -61,7 +62,7 @@ class TransferReport:
 
     def __str__(self) -> str:
         """One line: how many, and the names of what is not simply the source's."""
-        text = f"{len(self.names('transferred'))} tensors transferred"
+        text = f"{counted(len(self.names('transferred')), 'tensor')} transferred"
         others: tuple[Outcome, ...] = ("adapted", "new", "left")
         for outcome in others:
             names = self.names(outcome)

@@ -21,6 +21,7 @@ from lookalike.arguments import any_folder
 from lookalike.data.loading import to_uint8
 from lookalike.device import default_device
 from lookalike.files import sha256_file, write_text
+from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.report.figures import Band, draw_sheet
 from lookalike.report.video import write_video
@@ -137,4 +138,5 @@ class Album:
         ]
         parts.append(f'"pictures": [\n{lines}\n]')
         write_text(self.folder / f"{self.name}.json", "{" + ",\n".join(parts) + "}\n")
-        say(f"{self.folder}: {len(names)} files; {self.name}.json says how each was drawn")
+        written = counted(len(names), "file")
+        say(f"{self.folder}: {written}; {self.name}.json says how each was drawn")

@@ -20,6 +20,7 @@ from lookalike.disk import is_utf8, printable
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.inversion.encoder import Encoder
+from lookalike.names import counted
 from lookalike.progress import Progress, say
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.synthesis.latents import labels_of
@@ -79,7 +80,9 @@ def generate_from_folder(
     for name, reason in skipped.items():
         say(f"skipped {name}: {reason}")
     if sources.empty:
-        raise UserError(f"{source} holds no readable image ({len(skipped)} files skipped)")
+        raise UserError(
+            f"{source} holds no readable image ({counted(len(skipped), 'file')} skipped)"
+        )
 
     variations = plan_variations({name: [name] for name in sources["image_id"]}, config.variations)
     inversions = [
@@ -107,7 +110,8 @@ def generate_from_folder(
             progress.advance(len(batch))
     manifest = new_manifest(rows)
     write_manifest(manifest, output / "manifest.parquet")
-    say(f"{len(sources)} images -> {len(manifest)} in {output}, {len(skipped)} files skipped")
+    done = f"{counted(len(sources), 'image')} -> {len(manifest):,} in {output}"
+    say(f"{done}, {counted(len(skipped), 'file')} skipped")
     return FolderResult(manifest, skipped)
 
 
@@ -149,7 +153,7 @@ def generate_from_seeds(
             progress.advance(len(batch))
     manifest = new_manifest(rows)
     write_manifest(manifest, output / "manifest.parquet")
-    say(f"{output}: {len(manifest)} images of {generator_file}, and manifest.parquet")
+    say(f"{output}: {counted(len(manifest), 'image')} of {generator_file}, and manifest.parquet")
     return manifest
 
 

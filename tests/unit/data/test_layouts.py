@@ -87,7 +87,7 @@ def test_a_damaged_and_a_stray_file_are_told(
     images[1].with_name("Thumbs.db").write_bytes(b"x")
     _, problems = prepare(tmp_path, data_config, source=layout)
     assert [p[:2] for p in problems] == [(f"data/{images[0].relative_to(data)}", "unreadable")]
-    assert "left out 1 files that are no images of the layout" in capsys.readouterr().err
+    assert "left out 1 file outside of the layout" in capsys.readouterr().err
 
 
 def test_msmt17_keeps_train_and_test_persons_apart(rendered: Path, tmp_path: Path) -> None:

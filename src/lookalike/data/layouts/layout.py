@@ -14,6 +14,7 @@ from lookalike.data.archives import member_path
 from lookalike.disk import PICTURES, alike, files_below, some, what_is_in
 from lookalike.errors import UserError
 from lookalike.kinds import kind_of
+from lookalike.names import counted
 
 DISTRACTOR, JUNK = "0000", "-1"  # persons of the splits distractor and junk, in every manifest
 SPLITS = ("train", "query", "gallery", "distractor", "junk")  # what a data set can say of an image
@@ -96,7 +97,8 @@ def check_counts(layout: Layout, found: Mapping[str, Count]) -> None:
         UserError: names each split that differs, with what was expected and what was found.
     """
     differences = [
-        f"{split}: expected {expected.images:,} images of {expected.persons:,} persons, "
+        f"{split}: expected {counted(expected.images, 'image')} of "
+        f"{counted(expected.persons, 'person')}, "
         f"found {found[split].images:,} of {found[split].persons:,}"
         for split, expected in (layout.counts or {}).items()
         if found[split] != expected
