@@ -48,7 +48,7 @@ def write_page(
     parts = [
         "# Evidence: do generated images help?\n",
         f"Written by\n\n    {how}\n",
-        _setup(study, trainings, findings[0]),
+        _setup(study, trainings, findings),
         "## Each arm at the amount that validation persons choose\n",
         _verdicts(best),
         findings_table(best, findings).markdown(),
@@ -138,20 +138,26 @@ def draw_curves(
         figure.savefig(partial, format="png", metadata={"Software": None})
 
 
-def _setup(study: Study, trainings: Sequence[Training], baseline: Finding) -> str:
+def _setup(study: Study, trainings: Sequence[Training], findings: Sequence[Finding]) -> str:
     first = next(training for training in trainings if training.setting.arm == BASELINE)
     rows, (query, gallery) = first.rows, first.measured.test
-    reid, count = study.reid, len(study.seeds)
-    commits = sorted({result.commit[:12] for result in baseline.results})
-    seconds = [result.seconds for result in baseline.results]
+    reid, baseline = study.reid, findings[0].results
+    everything = [result for finding in findings for result in finding.results]
+    commits = sorted({result.commit[:12] for result in everything})
+    seconds = sum(result.seconds for result in everything) / len(everything)
+    accuracy = sum(result.accuracy for result in baseline) / len(baseline)
+    start = "random weights" if reid.weights == "none" else reid.weights
+    seeds = f"{len(study.seeds)} {'seed' if len(study.seeds) == 1 else 'seeds'}"
     return (
-        f"Real images: {len(rows):,} of {rows['person_id'].nunique()} persons. Every model is "
-        f"trained for {reid.epochs} epochs from "
-        f"{'random weights' if reid.weights == 'none' else reid.weights} at {reid.height}x"
-        f"{reid.width}, and its last weights are measured on {len(query):,} queries of "
-        f"{query['person_id'].nunique()} test persons in a gallery of {len(gallery):,} images. "
-        f"{count} {'seed' if count == 1 else 'seeds'}; code of {', '.join(commits)}; a training "
-        f"took {sum(seconds) / len(seconds):.0f} s on one thread. Test persons choose nothing.\n"
+        f"The real images are {len(rows):,} of {rows['person_id'].nunique()} persons. Each model "
+        f"is trained for {reid.epochs} epochs from {start} at {reid.height}x{reid.width}, and its "
+        f"last weights are measured on {len(query):,} queries of {query['person_id'].nunique()} "
+        f"test persons in a gallery of {len(gallery):,} images. In its last steps the "
+        f"baseline takes {accuracy:.1%} of its training images for the right person. There are "
+        f"{seeds} of this training; the generated images are those of one generator. Test persons "
+        "choose nothing.\n\n"
+        f"{len(everything)} trainings of {seconds:.0f} s on one thread; code: "
+        f"{', '.join(commits)}.\n"
     )
 
 

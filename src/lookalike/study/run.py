@@ -7,14 +7,16 @@ resume state, too.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -39,6 +41,7 @@ class Result:
         real_persons: of the training.
         images_seen, seconds: the training's length and duration.
         commit: of the code that trained it.
+        accuracy: on the training images at the end, a fraction of 1: whether it was trained out.
         validation: rank-1 and mAP on validation persons, fractions of 1.
         test: the same of the test persons, and mINP.
         persons: test person -> queries, sum of their AP, number with a match at rank 1.
@@ -55,13 +58,14 @@ class Result:
     images_seen: int
     seconds: float
     commit: str
+    accuracy: float
     validation: dict[str, float]
     test: dict[str, float]
     persons: dict[str, tuple[int, float, int]]
 
     def write(self, path: Path) -> None:
         """As JSON, whole or not at all."""
-        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
+        write_text(path, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def read(cls, path: Path, key: str) -> Self | None:
@@ -99,13 +103,26 @@ def run_study(trainings: Sequence[Training], folder: Path, root: Path, workers: 
         workers: processes at once.
 
     Raises:
-        UserError: trainings failed; the results of the others are there.
+        UserError: trainings failed, and the results of the others are there; a process died; or
+            another study is at work in this repository.
     """
-    have = {(result.key) for result in finished(trainings, folder)}
+    have = {result.key for result in finished(trainings, folder)}
     left = [training for training in trainings if training.key not in have]
-    failed = []
     if not left:
         return
+    with _alone(root):
+        say(f"study: {len(left)} of {len(trainings)} trainings to do, {workers} at once")
+        failed = _train(left, folder, root, workers)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(left)} trainings failed, first {failed[0]}; the same command "
+            "tries them again"
+        )
+
+
+def _train(left: Sequence[Training], folder: Path, root: Path, workers: int) -> list[str]:
+    """Train these, and return the names of those that failed."""
+    failed: list[str] = []
     # Spawned: a fork would copy the threads' locks. One thread each, whatever the machine has.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(left)), context, initializer=_start_worker)
@@ -113,7 +130,7 @@ def run_study(trainings: Sequence[Training], folder: Path, root: Path, workers: 
         jobs: dict[Future[Result], Training] = {
             pool.submit(train_and_measure, training, folder, root): training for training in left
         }
-        with Progress("study", len(trainings), start=len(have)) as progress:
+        with Progress("study", len(left)) as progress:
             for job in as_completed(jobs):
                 name = jobs[job].name
                 try:
@@ -125,19 +142,30 @@ def run_study(trainings: Sequence[Training], folder: Path, root: Path, workers: 
                     say(f"{name}: {error}")
                 except BrokenProcessPool as error:
                     raise UserError(
-                        f"a process died while it trained (short of memory?); say the same with "
-                        f"fewer than --workers {workers} to go on"
+                        f"a process died while it trained {name} or another (short of memory?); "
+                        f"what is finished is kept; go on with fewer than --workers {workers}"
                     ) from error
                 progress.advance(note=note)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
-    if failed:
-        raise UserError(
-            f"{len(failed)} of {len(left)} trainings failed, first {failed[0]}; the same command "
-            "tries them again"
-        )
+    return failed
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Refuse to work beside another study, which would train the same."""
+    path = root / SCRATCH / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go at the end
+        except BlockingIOError as error:
+            raise UserError(
+                f"another study is at work in {root.resolve()}; wait for it, or stop it"
+            ) from error
+        yield
 
 
 def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
@@ -171,7 +199,7 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
         classes = read_classes(training.teacher)
         soft = soft_labels(model, classes, crops, device=session.device)
     resume = ResumeState(root / SCRATCH / "resume", training.name, training.key)
-    model, _ = train_reid(
+    model, history = train_reid(
         reid,
         images,
         rows["person_id"].tolist(),
@@ -205,6 +233,7 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
         images_seen=training.images,
         seconds=round(time.monotonic() - began, 1),
         commit=git_sha(root),
+        accuracy=round(history[-1]["accuracy"], 4),
         validation={name: validation.summary()[name] for name in ("rank_1", "mAP")},
         test={name: test.summary()[name] for name in ("rank_1", "mAP", "mINP")},
         persons={
