@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lookalike.arguments import any_folder, new_file
 from lookalike.names import PARAMS
 
 app = typer.Typer()
@@ -17,8 +18,14 @@ PAGE = Path("docs/evidence.md")
 @app.command()
 def study(
     file: Annotated[Path, typer.Argument(help="What to study, say evidence/study.yaml.")],
-    output: Annotated[Path, typer.Option("--output", help="Folder of the results.")],
-    page: Annotated[Path, typer.Option(help="Where to write tables and figures.")] = PAGE,
+    output: Annotated[
+        Path,
+        typer.Option("--output", callback=any_folder, help="Folder of the results."),
+    ],
+    page: Annotated[
+        Path,
+        typer.Option(callback=new_file, help="Where to write tables and figures."),
+    ] = PAGE,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Trainings at once; one per core by default.", show_default=False),
