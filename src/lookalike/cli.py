@@ -12,6 +12,7 @@ from lookalike import (
     cli_data,
     cli_deploy,
     cli_latents,
+    cli_lineage,
     cli_measure,
     cli_profile,
     cli_servers,
@@ -31,6 +32,7 @@ app.add_typer(cli_profile.app, name="profile")
 app.add_typer(registry_app, name="registry")
 app.add_typer(cli_latents.app, name="latents")
 app.add_typer(cli_deploy.app)
+app.add_typer(cli_lineage.app)
 app.add_typer(cli_train.app)
 app.add_typer(cli_measure.app)
 app.add_typer(cli_servers.app)

@@ -23,6 +23,7 @@ from lookalike.registry.evidence import (
     Evidence,
     Measurement,
     leaked,
+    persons_seen,
 )
 from lookalike.registry.paired import lower_bound
 from lookalike.reid.ranking import CRITERION
@@ -128,6 +129,7 @@ def collect(
         locked_md5=locked.get(weights.as_posix()),
         run_status=status_of(_json(run_file)["run_id"]) or (LOCKED if proven else None),
         data_valid=_json(artifacts / "validate" / "verdict.json")["success"],
+        persons=persons_seen(training),
         git_sha=git_sha(root),
         uncommitted=tuple(uncommitted(root)),
         leaks=leaked(training, read_manifest(artifacts / "validate" / "manifest.parquet")),

@@ -23,8 +23,11 @@ FORCED: Final = "forced"  # promoted although gates failed; the reason is on rec
 REFUSED: Final = "refused"
 UNCHANGED: Final = "unchanged"  # it is the champion already; never on record
 ROLLED_BACK: Final = "rolled back"
+RETIRED: Final = "retired"  # it must not be used any more; nobody can promote it again
 MOVED: Final = "moved by hand"  # the alias was changed outside of lookalike; found, not decided
-Action = Literal["promoted", "forced", "refused", "unchanged", "rolled back", "moved by hand"]
+Action = Literal[
+    "promoted", "forced", "refused", "unchanged", "rolled back", "retired", "moved by hand"
+]
 
 PAGE_LIMIT = 5000  # characters that MLflow keeps of a description
 
@@ -40,7 +43,7 @@ class Decision:
         gates: every verdict; empty for a rollback.
         time: UTC, ISO 8601.
         by: who decided, user@host.
-        reason: of a person, for forcing (even where no gate failed) or rolling back.
+        reason: of a person, for forcing (even where no gate failed), rolling back or retiring.
         dry_run: whether nothing was written.
     """
 
@@ -138,6 +141,7 @@ class History:
             latest last.
         champion: the current one; None for none.
         rolled_back: versions that nobody made champion again since.
+        retired: versions that are out of use for good.
         last: the last decision about each version.
         applied: whether the aliases follow the last entry already.
         problems: what was changed or taken out, a line each.
@@ -148,6 +152,7 @@ class History:
     champions: tuple[int, ...] = ()
     champion: int | None = None
     rolled_back: frozenset[int] = frozenset()
+    retired: frozenset[int] = frozenset()
     last: Mapping[int, Decision] = field(default_factory=dict)
     applied: bool = True
     problems: tuple[str, ...] = ()
@@ -162,7 +167,8 @@ def read_history(found: Sequence[Entry], applied: str) -> History:
     """Sort out void entries, derive the champions, and look for what is wrong.
 
     A promotion puts a version at the end of the champions. A rollback takes the last one out, for
-    good: until somebody promotes it again, no rollback returns to it.
+    good: until somebody promotes it again, no rollback returns to it. Retiring takes any out, and
+    nobody promotes that one again.
 
     Args:
         found: all entries, in any order.
@@ -173,6 +179,7 @@ def read_history(found: Sequence[Entry], applied: str) -> History:
     champions: list[int] = []
     champion: int | None = None
     rolled_back: set[int] = set()
+    retired: set[int] = set()
     last: dict[int, Decision] = {}
     problems: list[str] = []
     known = {""}
@@ -198,10 +205,12 @@ def read_history(found: Sequence[Entry], applied: str) -> History:
         champion = decision.champion_after
         if decision.action == ROLLED_BACK:
             rolled_back.add(decision.version)
+        if decision.action == RETIRED:
+            retired.add(decision.version)
         if champion is not None:
             rolled_back.discard(champion)
             champions = [v for v in champions if v != champion] + [champion]
-        champions = [v for v in champions if v not in rolled_back]
+        champions = [v for v in champions if v not in rolled_back | retired]
     if applied not in known:
         problems.append("the last entries were taken out")
     tail = entries[-1].digest if entries else ""
@@ -211,6 +220,7 @@ def read_history(found: Sequence[Entry], applied: str) -> History:
         tuple(champions),
         champion,
         frozenset(rolled_back),
+        frozenset(retired),
         last,
         applied == tail,
         tuple(problems),

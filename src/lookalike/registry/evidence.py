@@ -17,6 +17,7 @@ from lookalike.data.manifest import test_protocol
 from lookalike.errors import UserError
 
 METRICS, PER_QUERY, EVIDENCE = "metrics.json", "per_query.parquet", "evidence.json"
+PERSONS = "persons.json"
 VALIDATION = "validation.parquet"  # the same as `PER_QUERY` of validation persons
 BASELINE = "baseline"  # the arm that others are compared with, and its folder in the evidence
 TOP_MATCHES = "top_matches.parquet"  # of every query, for pictures
@@ -76,6 +77,8 @@ class Evidence:
     Attributes:
         evaluation: on the test persons.
         baseline: the same of the baseline arm; None in evidence that an older version recorded.
+        persons: real ones that any network saw in training, on the way to this model, sorted; None
+            in evidence that an older version recorded.
         weights_md5, locked_md5: of the weights file, and what dvc.lock says it should be.
         run_status: of the MLflow run that trained the model; LOCKED where this store has no such
             run, and `dvc.lock` holds the model and its run.json as outputs of one stage. DVC locks
@@ -98,14 +101,17 @@ class Evidence:
     frechet: float | None
     pass_rates: Mapping[str, float] = field(default_factory=dict)
     baseline: Measurement | None = None
+    persons: tuple[str, ...] | None = None
 
     def write(self, folder: Path) -> None:
-        """Write `evidence.json`, the evaluation's files, and the baseline's in `baseline/`."""
+        """Write `evidence.json`, `persons.json`, and both evaluations; the baseline's below."""
         self.evaluation.write(folder)
         if self.baseline is not None:
             self.baseline.write(folder / BASELINE)
-        measured = ("evaluation", "baseline")
-        record = {key: value for key, value in vars(self).items() if key not in measured}
+        if self.persons is not None:
+            (folder / PERSONS).write_text(json.dumps(self.persons) + "\n")
+        apart = ("evaluation", "baseline", "persons")
+        record = {key: value for key, value in vars(self).items() if key not in apart}
         (folder / EVIDENCE).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
     @classmethod
@@ -122,9 +128,32 @@ class Evidence:
             known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
             place = folder / BASELINE
             baseline = Measurement.read(place) if place.is_dir() else None
-            return cls(evaluation=Measurement.read(folder), baseline=baseline, **known)
+            persons = read_persons(folder)
+            measured = Measurement.read(folder)
+            return cls(evaluation=measured, baseline=baseline, persons=persons, **known)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder} holds no evidence of lookalike: {error}") from error
+
+
+def read_persons(folder: Path) -> tuple[str, ...] | None:
+    """Of the evidence in a folder: the real persons that its model has seen; None if not known."""
+    path = folder / PERSONS
+    return tuple(json.loads(path.read_text())) if path.is_file() else None
+
+
+def persons_seen(training: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
+    """Real persons that a re-ID model has seen, in images of them or of those made after them.
+
+    Args:
+        training: rows that each network (`gan`, `encoder`, `reid`) was trained on. The first two
+            count where `reid` has generated rows.
+    """
+    rows = training["reid"]
+    networks = ["reid"] if (rows["origin"] == "real").all() else list(training)
+    parts = [training[network] for network in networks]
+    return tuple(
+        sorted({p for part in parts for p in part[part["origin"] != "person"]["person_id"]})
+    )
 
 
 def evaluation_fingerprint(manifest: pd.DataFrame, config: Config) -> str:

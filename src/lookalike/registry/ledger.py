@@ -12,7 +12,7 @@ from __future__ import annotations
 import getpass
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from lookalike.registry.decisions import (
     MOVED,
     PROMOTED,
     REFUSED,
+    RETIRED,
     ROLLED_BACK,
     UNCHANGED,
     Action,
@@ -138,6 +139,42 @@ class Ledger:
             return self.decision(ROLLED_BACK, before, before, earlier[-1], reason=reason)
 
         return self.decide(back, lambda decision: decision.action == ROLLED_BACK)
+
+    def retire(self, versions: Collection[int], reason: str) -> list[Decision]:
+        """Put versions out of use for good; what is retired already stays so.
+
+        Where the champion is among them, the latest champion before that is not takes its place;
+        where there is none, nobody is champion until a version is promoted.
+
+        Args:
+            versions: of this model.
+            reason: goes on record.
+
+        Returns:
+            The decisions, the champion's last.
+
+        Raises:
+            UserError: the log was tampered with.
+        """
+        champion = self.champion()
+
+        def out(version: int) -> Decision:
+            def judge(history: History) -> Decision:
+                before = history.champion
+                if version in history.retired:
+                    return self.decision(UNCHANGED, version, before, before)
+                after = before
+                if before == version:
+                    earlier = self._earlier(history, self._versions())
+                    after = next((v for v in reversed(earlier) if v not in versions), None)
+                return self.decision(RETIRED, version, before, after, reason=reason)
+
+            def same(decision: Decision) -> bool:
+                return decision.action == RETIRED and decision.version == version
+
+            return self.decide(judge, same)
+
+        return [out(version) for version in sorted(versions, key=lambda v: (v == champion, v))]
 
     def decide(
         self, judge: Callable[[History], Decision], same: Callable[[Decision], bool]
@@ -315,10 +352,11 @@ class Ledger:
         newest = int(there[0].version) if there else None
         earlier = self._earlier(history, there)
         was_champion = {entry.decision.champion_after for entry in history.entries}
+        old = newest in was_champion or newest in history.retired
         wanted = {
             CHAMPION: history.champion,
             PREVIOUS: earlier[-1] if earlier else None,
-            CANDIDATE: None if newest in was_champion else newest,
+            CANDIDATE: None if old else newest,
         }
         for alias, version in wanted.items():
             if version is None and alias in aliases:

@@ -123,8 +123,10 @@ class Registry(Ledger):
                 refused.
 
         Raises:
-            UserError: there is no such version, or the decision log was tampered with.
+            UserError: there is no such version, it was retired, or the decision log was tampered
+                with.
         """
+        self._check_in_use(self.history(), version)
         with self._downloaded(version, model=True) as place:
             evidence = Evidence.read(place / FOLDER)
             pictures = [path.read_bytes() for path in sorted((place / FOLDER / PICTURES).iterdir())]
@@ -132,6 +134,7 @@ class Registry(Ledger):
         measured: dict[int | None, Measurement | None] = {}  # by champion
 
         def judge(history: History) -> Decision:
+            self._check_in_use(history, version)
             before = history.champion
             if before not in measured:
                 measured[before] = self._champion_evaluation(before, evidence.evaluation, remeasure)
@@ -154,6 +157,21 @@ class Registry(Ledger):
             return decision.version == version and decision.action in (PROMOTED, FORCED)
 
         return self.decide(judge, same)
+
+    @contextmanager
+    def evidence_of(self, version: int) -> Iterator[Path]:
+        """The folder with a version's evidence, for a while.
+
+        Raises:
+            UserError: there is no such version.
+        """
+        with self._downloaded(version, model=False) as place:
+            yield place / FOLDER
+
+    def _check_in_use(self, history: History, version: int) -> None:
+        if version in history.retired:
+            why = history.last[version].reason
+            raise UserError(f"{self.name} v{version} was retired ({why}); promote another version")
 
     def _create_version(
         self,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from lookalike.registry.evidence import (
     evaluation_fingerprint,
     leaked,
     per_query_frame,
+    persons_seen,
+    read_persons,
 )
 
 
@@ -133,3 +136,26 @@ def test_no_evidence_is_a_clear_error(tmp_path: Path) -> None:
         Evidence.read(tmp_path)
     with pytest.raises(UserError, match="holds no evaluation"):
         Measurement.read(tmp_path)
+
+
+def test_who_was_seen_counts_through_generated_images_too() -> None:
+    other = rows(("t2", "0009", "train"))
+    networks = {"gan": pd.concat([TRAIN, other]), "encoder": TRAIN}
+    assert persons_seen({**networks, "reid": TRAIN}) == ("0001",)
+    made = rows(("s1", "syn-1", "train"), origin="person")
+    assert persons_seen({**networks, "reid": pd.concat([TRAIN, made])}) == ("0001", "0009")
+    varied = rows(("s2", "0005", "train"), origin="variation")
+    assert "0005" in persons_seen({**networks, "reid": varied})
+
+
+def test_who_was_seen_lies_beside_the_evidence(tmp_path: Path) -> None:
+    frame = per_query_frame(MANIFEST[2:3], np.array([1.0]), np.array([1]))
+    measured = Measurement("f", {"mAP": 1.0}, frame)
+    known = Evidence(measured, "a", "a", "FINISHED", True, "sha", (), {}, 1.0)
+    known.write(tmp_path / "old")
+    with_persons = replace(known, persons=("0001", "0009"))
+    with_persons.write(tmp_path / "new")
+    assert read_persons(tmp_path / "old") is None
+    assert Evidence.read(tmp_path / "new").persons == ("0001", "0009")
+    old, new = (tmp_path / name / EVIDENCE for name in ("old", "new"))
+    assert old.read_bytes() == new.read_bytes(), "a version of before is the same candidate"

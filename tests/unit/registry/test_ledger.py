@@ -453,3 +453,44 @@ def test_a_row_that_another_machine_made_at_the_same_moment_is_written_over() ->
     said.append("attempt to write a readonly database")
     with pytest.raises(MlflowException, match="readonly"):
         ledger_module._write(write, "name", 1)
+
+
+def test_what_is_retired_is_out_for_good(root: Path) -> None:
+    def story() -> dict[str, Any]:
+        ledger = promote_all(root, 1, 2, 3)
+        made = ledger.retire([3, 1], "forget person 0007")
+        assert [(d.version, d.champion_after) for d in made] == [(1, 3), (3, 2)]
+        assert {d.action for d in ledger.retire([1, 3], "again")} == {UNCHANGED}
+        assert ledger.history().retired == {1, 3}
+        with pytest.raises(UserError, match="nobody is left"):
+            ledger.rollback()
+        return seen(root)
+
+    state = run(story)
+    assert state["decisions"][3:] == [("retired", 1), ("retired", 3)]
+    assert state["champion"] == 2 and state["problems"] == []
+    assert state["aliases"] == {"champion": 2}, "no candidate, and nothing to go back to"
+    assert state["tags"][3] == "retired"
+
+
+def test_without_another_champion_nobody_is(root: Path) -> None:
+    def story() -> dict[str, Any]:
+        promote_all(root, 1, 2).retire([1, 2], "forget person 0007")
+        return seen(root)
+
+    state = run(story)
+    assert state["champion"] is None and state["problems"] == []
+    assert state["aliases"] == {"candidate": 3}
+
+
+def test_a_killed_retirement_is_finished(root: Path) -> None:
+    run(lambda: len(promote_all(root, 1, 2).verify()[1]))
+
+    def again(ledger: Ledger) -> None:
+        ledger.retire([2], "forget person 0007")
+
+    states = killed_everywhere(root, again, again)
+    assert len(states) > 3
+    for state in states:
+        assert state["champion"] == 1 and state["decisions"][2:] == [("retired", 2)]
+        assert state["problems"] == []
