@@ -1,14 +1,4 @@
-"""StyleGAN3 on a GPU: parity, kernels beside the memory's bandwidth, seconds per 1,000 images.
-
-    python benchmarks/stylegan3_gpu.py parity     # CPU, Triton and GPU matrices: the same numbers?
-    python benchmarks/stylegan3_gpu.py kernels    # every nonlinearity of T and R at 256
-    python benchmarks/stylegan3_gpu.py layouts    # channels_last, torch.compile, each against none
-    python benchmarks/stylegan3_gpu.py steps      # s/kimg of T and R at 128, 256 and 256x128
-    python benchmarks/stylegan3_gpu.py            # all of it
-
-Each part takes minutes and prints every row when it is measured; a size that does not fit in memory
-is a row of its own. It needs an installed lookalike, and PyTorch with CUDA. `--device cpu --quick`
-tries the harness itself at a tiny size.
+"""StyleGAN3's parts of `gpu.py`: parity, seconds per 1,000 images, kernels, layouts.
 
 A step is what the trainer's step costs: the generator's forward and backward through the
 discriminator, the discriminator's on fakes and reals, a sixteenth of R1; each with augmentation
@@ -19,10 +9,7 @@ trainings, stand beside the others. Snapshots are left out.
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -30,11 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-# Works from a bare checkout too.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-
 import numpy as np
 import torch
+from gpu_bench import Bench, head
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,6 +39,9 @@ R1_INTERVAL = 16
 ADA_P = 0.5
 SIZES = ((128, 128), (256, 256), (256, 128))
 CHANNEL_BASES = (32768, 16384)
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = GeneratorConfig(64, 64, z_dim=32, w_dim=32, channel_base=1024, channel_max=32)
+GOLDEN_LIMIT = 1e-3
 TINY = GeneratorConfig(
     16, 8, z_dim=8, w_dim=8, channel_base=64, channel_max=8, num_layers=4, margin=2
 )
@@ -63,63 +51,25 @@ LIMITS = {torch.float32: (1e-5, 2e-3), torch.float16: (2e-3, 5e-2), torch.bfloat
 """Of the result and of gradients: rounding flips the slope of samples close to zero."""
 
 
-class Bench:
-    """One device and precision."""
+def config_of(
+    bench: Bench, height: int, width: int, radial: bool, channel_base: int
+) -> GeneratorConfig:
+    """Config R has twice the channels."""
+    if bench.quick:
+        return replace(TINY, radial=radial)
+    factor = 2 if radial else 1
+    return GeneratorConfig(
+        height,
+        width,
+        radial=radial,
+        channel_base=factor * channel_base,
+        channel_max=factor * 512,
+    )
 
-    def __init__(self, device: str, dtype: torch.dtype, quick: bool) -> None:
-        self.device, self.dtype, self.quick = torch.device(device), dtype, quick
-        self.cuda = self.device.type == "cuda"
-        self.batch = 4 if quick else BATCH
-        self.repeats = 1 if quick else 7
 
-    def config(self, height: int, width: int, radial: bool, channel_base: int) -> GeneratorConfig:
-        """Config R has twice the channels."""
-        if self.quick:
-            return replace(TINY, radial=radial)
-        factor = 2 if radial else 1
-        return GeneratorConfig(
-            height,
-            width,
-            radial=radial,
-            channel_base=factor * channel_base,
-            channel_max=factor * 512,
-        )
-
-    def seconds(self, work: Callable[[], object]) -> float:
-        """Median of the repeats, after runs that compile and warm up."""
-        for _ in range(1 if self.quick else 2):
-            work()
-        taken = []
-        for _ in range(self.repeats):
-            self.wait()
-            began = time.perf_counter()
-            work()
-            self.wait()
-            taken.append(time.perf_counter() - began)
-        return statistics.median(taken)
-
-    def wait(self) -> None:
-        """Until the device has done everything."""
-        if self.cuda:
-            torch.cuda.synchronize()
-
-    def autocast(self) -> torch.autocast:
-        """The trainer's mixed precision."""
-        enabled = self.dtype != torch.float32
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
-
-    @contextmanager
-    def row(self, name: str) -> Iterator[None]:
-        """Start a row; where the memory does not suffice, it says so."""
-        print(f"{name:36}", end="", flush=True)
-        try:
-            yield
-        except torch.OutOfMemoryError:
-            print("  out of memory", flush=True)
-        finally:
-            if self.cuda:
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
+def batch_of(bench: Bench) -> int:
+    """Images at once."""
+    return 4 if bench.quick else BATCH
 
 
 @contextmanager
@@ -172,12 +122,67 @@ def difference(actual: Tensor, expected: Tensor) -> float:
     return float(error.square().mean().sqrt() / expected.square().mean().sqrt())
 
 
+PARITY = ("y", "grad_x", "grad_scale", "grad_bias")
+
+
+def golden(bench: Bench) -> None:
+    """The recorded numbers of the established implementation, and gradients beside the CPU's."""
+    sys.path.insert(0, str(ROOT / "tests" / "unit" / "stylegan3"))
+    from golden import discriminator_state, generator_state, load  # type: ignore[import-not-found]
+
+    arrays, judged = load("stylegan3_t_64.npz"), load("discriminator_64.npz")
+    generator = Generator(GOLDEN).eval()
+    generator.load_state_dict(generator_state(arrays))
+    discriminator = Discriminator(64, 64, channel_base=512, channel_max=16)
+    discriminator.load_state_dict(discriminator_state(judged))
+
+    def numbers(device: torch.device) -> dict[str, Tensor]:
+        own, critic = deepcopy(generator).to(device), deepcopy(discriminator).to(device)
+        given = {name: arrays[name].to(device) for name in ("z", "ws", "transform")}
+        x = judged["x"].to(device)
+        image = own(given["z"])
+        logits = critic(x)
+        cotangent = torch.linspace(-1, 1, image.numel(), device=device).view_as(image)
+        image_gradients = torch.autograd.grad(image, list(own.parameters()), cotangent)
+        logit_gradients = torch.autograd.grad(logits.sum(), list(critic.parameters()))
+        return {
+            "image": image,
+            "image_transformed": own.synthesis(given["ws"], transform=given["transform"]),
+            "logits": logits,
+            "r1_penalty": r1_penalty(critic, x),
+            "gradients of G": torch.cat([g.flatten() for g in image_gradients]),
+            "gradients of D": torch.cat([g.flatten() for g in logit_gradients]),
+        }
+
+    on_cpu = numbers(torch.device("cpu"))
+    head("largest error, of the range", "error", "limit")
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    disagree = False
+    for way in ("fused", "matrices"):
+        with way_of(way):
+            found = numbers(bench.device)
+        for name, value in found.items():
+            recorded = arrays | judged
+            expected = recorded[name] if name in recorded else on_cpu[name]
+            with bench.row(f"{name} {way}") as row:
+                span = float(expected.max() - expected.min())
+                error = float((value.detach().cpu() - expected.detach()).abs().max()) / span
+                bench.show(row, error=error, limit=GOLDEN_LIMIT)
+                row["good"] = error <= GOLDEN_LIMIT
+                disagree |= error > GOLDEN_LIMIT
+                print("" if row["good"] else "  WRONG", flush=True)
+    torch.backends.cudnn.allow_tf32 = before
+    if disagree:
+        raise SystemExit("the golden numbers are missed")
+
+
 def parity(bench: Bench) -> None:
     """Every layer on the device, fused and by matrices, against float64 on the CPU."""
-    print(f"{'relative error (root mean square)':36}{'y':>9}{'grad x':>9}{'scale':>9}{'bias':>9}")
+    head("relative error (root mean square)", *PARITY)
     disagree = False
     for radial in (False, True):
-        config = bench.config(128, 64, radial, 512)
+        config = config_of(bench, 128, 64, radial, 512)
         for index, layer in enumerate(layers_of(replace(config, channel_max=8))):
             call, inputs, cotangent = nonlinearity(layer, 3, torch.device("cpu"), torch.float64)
             y = call()
@@ -185,15 +190,16 @@ def parity(bench: Bench) -> None:
             for dtype, (limit, gradient_limit) in LIMITS.items():
                 for way in ("fused", "matrices"):
                     name = f"{'R' if radial else 'T'} {index} {str(dtype)[6:]} {way}"
-                    with bench.row(name), way_of(way):
+                    with bench.row(name) as row, way_of(way):
                         call, inputs, cotangent = nonlinearity(layer, 3, bench.device, dtype)
                         y = call()
                         actual = y, *torch.autograd.grad(y, inputs, cotangent)
                         errors = [difference(*pair) for pair in zip(actual, expected, strict=True)]
                         good = errors[0] <= limit and max(errors[1:]) <= gradient_limit
                         disagree |= not good
-                        numbers = "".join(f"{error:9.1e}" for error in errors)
-                        print(numbers + ("" if good else "  WRONG"), flush=True)
+                        row["good"] = good
+                        bench.show(row, **dict(zip(PARITY, errors, strict=True)))
+                        print("" if good else "  WRONG", flush=True)
     if disagree:
         raise SystemExit("the ways disagree")
 
@@ -209,15 +215,18 @@ def kernels(bench: Bench) -> None:
     """Every nonlinearity of T and R at 256, beside the time its inputs and outputs need."""
     speed = bandwidth(bench)
     print(f"a copy moves {speed / 1e9:.0f} GB/s; floor: planes read and written once at that rate")
-    head = "".join(f"{name:>12}" for name in ("forward ms", "floor", "backward", "floor"))
-    print(f"{'':36}{head}")
+    head("", "forward ms", "floor", "backward", "floor")
     for radial in (False, True):
-        for index, layer in enumerate(layers_of(bench.config(256, 256, radial, CHANNEL_BASES[0]))):
+        for index, layer in enumerate(
+            layers_of(config_of(bench, 256, 256, radial, CHANNEL_BASES[0]))
+        ):
             dtype = bench.dtype if layer.reduced else torch.float32
             for way in ("fused", "matrices"):
                 name = f"{'R' if radial else 'T'} {index} {layer.design.out_size} {str(dtype)[6:]}"
-                with bench.row(f"{name} {way}"), way_of(way):
-                    call, inputs, cotangent = nonlinearity(layer, bench.batch, bench.device, dtype)
+                with bench.row(f"{name} {way}") as row, way_of(way):
+                    call, inputs, cotangent = nonlinearity(
+                        layer, batch_of(bench), bench.device, dtype
+                    )
                     forward = bench.seconds(call)
                     y = call()
                     backward = bench.seconds(
@@ -227,19 +236,25 @@ def kernels(bench: Bench) -> None:
                     )
                     planes = inputs[0].nbytes, y.nbytes
                     floors = sum(planes) / speed, (2 * planes[0] + planes[1]) / speed
-                    numbers = (forward, floors[0], backward, floors[1])
-                    print("".join(f"{1e3 * number:12.3f}" for number in numbers), flush=True)
+                    bench.show(
+                        row,
+                        forward_ms=1e3 * forward,
+                        forward_floor_ms=1e3 * floors[0],
+                        backward_ms=1e3 * backward,
+                        backward_floor_ms=1e3 * floors[1],
+                    )
+                    print(flush=True)
                     del call, y, inputs, cotangent
 
 
 def layouts(bench: Bench) -> None:
     """Where channels_last and torch.compile help: T at 256, channel_base 16384."""
-    config = bench.config(256, 256, False, CHANNEL_BASES[1])
-    print(f"{'forward and backward, ms':36}{'contiguous':>14}{'channels_last':>14}")
+    config = config_of(bench, 256, 256, False, CHANNEL_BASES[1])
+    head("forward and backward, ms", "contiguous", "chan._last")
     for index, layer in enumerate(layers_of(config)):
-        with bench.row(f"convolution {index} {layer.design.in_size}"):
+        with bench.row(f"convolution {index} {layer.design.in_size}") as row:
             design = layer.design
-            shape = (bench.batch, design.in_channels, *design.in_size)
+            shape = (batch_of(bench), design.in_channels, *design.in_size)
             for layout in (torch.contiguous_format, torch.channels_last):
                 x, weight = (
                     torch.randn(size, device=bench.device, dtype=bench.dtype)
@@ -248,25 +263,26 @@ def layouts(bench: Bench) -> None:
                     for size in (shape, layer.weight.shape)
                 )
                 taken = bench.seconds(lambda x=x, weight=weight: convolve(x, weight))
-                print(f"{1e3 * taken:14.3f}", end="", flush=True)
+                bench.show(row, **{f"{str(layout).partition('.')[2]}_ms": 1e3 * taken})
             print()
     networks = network_pair(bench, config)
-    z = torch.randn(bench.batch, config.z_dim, device=bench.device)
-    images = torch.randn(bench.batch, 3, config.height, config.width, device=bench.device)
+    z = torch.randn(batch_of(bench), config.z_dim, device=bench.device)
+    images = torch.randn(batch_of(bench), 3, config.height, config.width, device=bench.device)
     for name, network, value in zip(("G", "D"), networks, (z, images), strict=True):
         for way, changed in (
             ("as it is", lambda network: network),
             ("channels_last", lambda network: deepcopy(network).to(memory_format=CHANNELS_LAST)),
             ("torch.compile", torch.compile),
         ):
-            with bench.row(f"{name} {way}"):
+            with bench.row(f"{name} {way}") as row:
                 try:
                     work = changed(network)
                     inputs = value
                     if way == "channels_last" and value.ndim == 4:
                         inputs = value.contiguous(memory_format=CHANNELS_LAST)
                     taken = bench.seconds(lambda work=work, inputs=inputs: run(bench, work, inputs))
-                    print(f"{1e3 * taken:14.3f}", flush=True)
+                    bench.show(row, ms=1e3 * taken)
+                    print(flush=True)
                 except torch.OutOfMemoryError:
                     raise
                 except Exception as error:  # a compiler's, of any kind: a result too
@@ -303,29 +319,47 @@ def network_pair(bench: Bench, config: GeneratorConfig) -> tuple[Generator, Disc
 
 
 def steps(bench: Bench) -> None:
-    """The three phases of a training step."""
-    head = "".join(f"{name:>9}" for name in ("G s", "D s", "R1 s", "s/kimg", "A100", "GiB"))
-    print(f"{'':36}{head}")
+    """The three phases of a training step, and its convolutions without anything else."""
+    head("", "G s", "D s", "R1 s", "s/kimg", "A100", "G convs", "GiB")
     for channel_base in CHANNEL_BASES[: 1 if bench.quick else None]:
         for height, width in SIZES[: 1 if bench.quick else None]:
             for kind, blurred in (("T", False), ("R", False), ("R", True)):
-                config = bench.config(height, width, kind == "R", channel_base)
+                config = config_of(bench, height, width, kind == "R", channel_base)
                 size = f"{config.height}x{config.width}"
                 name = f"{kind} {size} channel_base {config.channel_base}"
-                with bench.row(name + " blurred" * blurred):
+                with bench.row(name + " blurred" * blurred) as row:
                     phases = step_phases(bench, config, blurred)
                     taken = []
-                    for phase in phases:
+                    for phase, what in zip(phases, ("g_s", "d_s", "r1_s"), strict=True):
                         taken.append(bench.seconds(phase))
-                        print(f"{taken[-1]:9.3f}", end="", flush=True)
+                        bench.show(row, **{what: taken[-1]})
                     total = taken[0] + taken[1] + taken[2] / R1_INTERVAL
                     published = PUBLISHED.get((kind, height)) if height == width else None
-                    if channel_base != CHANNEL_BASES[0] or published is None or blurred:
+                    if (
+                        bench.quick
+                        or channel_base != CHANNEL_BASES[0]
+                        or published is None
+                        or blurred
+                    ):
                         published = float("nan")
-                    peak = torch.cuda.max_memory_allocated() / 2**30 if bench.cuda else float("nan")
-                    per_kimg = total * 1000 / bench.batch
-                    print(f"{per_kimg:9.2f}{published:9.1f}{peak:9.2f}", flush=True)
-                    del phases
+                    peak = bench.peak_gib()
+                    bench.show(row, s_per_kimg=total * 1000 / batch_of(bench), a100=published)
+                    bench.show(row, g_convolutions_s=convolutions(bench, config), gib=peak)
+                    print(flush=True)
+
+
+def convolutions(bench: Bench, config: GeneratorConfig) -> float:
+    """Seconds of the generator's convolutions alone, forwards and backwards."""
+    total = 0.0
+    for layer in layers_of(config):
+        dtype = bench.dtype if layer.reduced else torch.float32
+        shape = (batch_of(bench), layer.design.in_channels, *layer.design.in_size)
+        x, weight = (
+            torch.randn(size, device=bench.device, dtype=dtype).requires_grad_()
+            for size in (shape, layer.weight.shape)
+        )
+        total += bench.seconds(lambda x=x, weight=weight: convolve(x, weight))
+    return total
 
 
 def step_phases(bench: Bench, config: GeneratorConfig, blurred: bool) -> list[Callable[[], None]]:
@@ -339,15 +373,15 @@ def step_phases(bench: Bench, config: GeneratorConfig, blurred: bool) -> list[Ca
         for network in (generator, discriminator)
     }
     draw = np.random.default_rng(0)
-    stored = draw.integers(0, 256, (bench.batch, config.height, config.width, 3), np.uint8)
+    stored = draw.integers(0, 256, (batch_of(bench), config.height, config.width, 3), np.uint8)
 
     def latents() -> Tensor:
-        return torch.randn(bench.batch, config.z_dim, device=bench.device)
+        return torch.randn(batch_of(bench), config.z_dim, device=bench.device)
 
     def judge(images: Tensor) -> Tensor:
         if blurred:
-            images = blur(images, startup_sigma(0, bench.batch))
-        strengths = augment.draw(bench.batch, ADA_P, bench.device)
+            images = blur(images, startup_sigma(0, batch_of(bench)))
+        strengths = augment.draw(batch_of(bench), ADA_P, bench.device)
         return cast(Tensor, discriminator(augment(images, strengths)))
 
     def train(which: torch.nn.Module) -> None:
@@ -375,7 +409,7 @@ def step_phases(bench: Bench, config: GeneratorConfig, blurred: bool) -> list[Ca
             fake_logits, real_logits = judge(fakes), judge(to_tensor(stored, bench.device))
         discriminator_loss(real_logits.float(), fake_logits.float()).backward()
         change(discriminator)
-        generator.apply_statistics(generator.pending_statistics(), bench.batch)
+        generator.apply_statistics(generator.pending_statistics(), batch_of(bench))
         update_average(average, generator, 0.999)
 
     def r1_phase() -> None:
@@ -384,36 +418,3 @@ def step_phases(bench: Bench, config: GeneratorConfig, blurred: bool) -> list[Ca
         change(discriminator)
 
     return [generator_phase, discriminator_phase, r1_phase]
-
-
-PARTS = {"parity": parity, "kernels": kernels, "layouts": layouts, "steps": steps}
-
-
-def main() -> None:
-    """Run the parts asked for."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; none is all")
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ..., or cpu for a trial")
-    parser.add_argument(
-        "--precision", choices=("bf16", "fp16", "fp32"), default="bf16", help="of the last octaves"
-    )
-    parser.add_argument("--quick", action="store_true", help="16x8 pixels, batch 4, one repeat")
-    arguments = parser.parse_args()
-    unknown = sorted(set(arguments.parts) - set(PARTS))
-    if unknown:
-        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    bench = Bench(arguments.device, dtypes[arguments.precision], arguments.quick)
-    if bench.cuda and not torch.cuda.is_available():
-        parser.error("PyTorch sees no GPU; --device cpu --quick tries the harness")
-    name = torch.cuda.get_device_name(bench.device) if bench.cuda else "CPU"
-    print(f"{name}, PyTorch {torch.__version__}, {arguments.precision}, batch {bench.batch}")
-    for part in arguments.parts or PARTS:
-        began = time.monotonic()
-        print(f"\n{part}", flush=True)
-        PARTS[part](bench)
-        print(f"({time.monotonic() - began:.0f} s)", flush=True)
-
-
-if __name__ == "__main__":
-    main()

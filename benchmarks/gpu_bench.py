@@ -1,0 +1,109 @@
+"""What the parts of `gpu.py` share: a device, a clock that runs out, and rows that are kept."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Works from a bare checkout too.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import torch
+
+Row = dict[str, float | str | bool]
+
+
+class TimeUp(Exception):  # noqa: N818 - not an error
+    """No time is left for another row."""
+
+
+class Bench:
+    """One device and precision.
+
+    Args:
+        device: cuda, cuda:1, ..., or cpu for a trial.
+        dtype: of what autocast reduces.
+        quick: tiny sizes and single repeats, which try the harness.
+        seconds: from now, after which no row begins.
+
+    Attributes:
+        rows: what was measured, each with its `part` and `name`.
+        part: which is being measured.
+    """
+
+    def __init__(self, device: str, dtype: torch.dtype, quick: bool, seconds: float) -> None:
+        self.device, self.dtype, self.quick = torch.device(device), dtype, quick
+        self.cuda = self.device.type == "cuda"
+        self.repeats = 1 if quick else 5
+        self.ends = time.monotonic() + seconds
+        self.rows: list[Row] = []
+        self.part = ""
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.ends - time.monotonic()
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """Median of the repeats, after runs that compile and warm up."""
+        for _ in range(1 if self.quick else 2):
+            work()
+        taken = []
+        for _ in range(self.repeats):
+            self.wait()
+            began = time.perf_counter()
+            work()
+            self.wait()
+            taken.append(time.perf_counter() - began)
+        return statistics.median(taken)
+
+    def wait(self) -> None:
+        """Until the device has done everything."""
+        if self.cuda:
+            torch.cuda.synchronize()
+
+    def autocast(self) -> torch.autocast:
+        """The trainers' mixed precision."""
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
+
+    def peak_gib(self) -> float:
+        """Of the device's memory, in this row."""
+        return torch.cuda.max_memory_allocated() / 2**30 if self.cuda else float("nan")
+
+    @contextmanager
+    def row(self, name: str) -> Iterator[Row]:
+        """Start a row; what is put into it is kept. Where the memory does not suffice, it says so.
+
+        Raises:
+            TimeUp: instead of another one.
+        """
+        if self.left <= 0:
+            raise TimeUp
+        row: Row = {"part": self.part, "name": name}
+        self.rows.append(row)
+        print(f"{name:36}", end="", flush=True)
+        try:
+            yield row
+        except torch.OutOfMemoryError:
+            row["out_of_memory"] = True
+            print("  out of memory", flush=True)
+        finally:
+            if self.cuda:
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+
+    def show(self, row: Row, **values: float) -> None:
+        """Keep numbers and print them, each under a head of 12 characters."""
+        for name, value in values.items():
+            row[name] = value
+            print(f"{value:12.4g}", end="", flush=True)
+
+
+def head(first: str, *names: str) -> None:
+    """Print the head of a table for `show`."""
+    print(f"{first:36}" + "".join(f"{name:>12}" for name in names), flush=True)
