@@ -15,6 +15,7 @@ from lookalike import (
     cli_lineage,
     cli_measure,
     cli_profile,
+    cli_rehearse,
     cli_servers,
     cli_study,
     cli_train,
@@ -35,6 +36,7 @@ app.add_typer(cli_deploy.app)
 app.add_typer(cli_lineage.app)
 app.add_typer(cli_train.app)
 app.add_typer(cli_measure.app)
+app.add_typer(cli_rehearse.app)
 app.add_typer(cli_servers.app)
 app.add_typer(cli_study.app)
 

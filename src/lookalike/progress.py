@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -17,6 +17,10 @@ from lookalike.addresses import hidden
 T = TypeVar("T")
 console = Console(stderr=True, soft_wrap=True)
 LOG_INTERVAL = 10.0  # seconds between lines where there is no terminal
+
+
+# Called with each progress when it begins, when it advances and when it has ended.
+watchers: list[Callable[[Progress], None]] = []
 
 
 class Progress:
@@ -48,6 +52,7 @@ class Progress:
     def __enter__(self) -> Self:
         if self._bar:
             self._bar.start()
+        self._tell()
         return self
 
     def __exit__(
@@ -60,6 +65,7 @@ class Progress:
             self._bar.stop()
         if self._visible and kind is None:
             self._line(done=True)
+        self._tell()
 
     def advance(self, amount: int = 1, note: str | None = None) -> None:
         """Count `amount` more; `note` (say, the current loss) stands beside the count."""
@@ -70,6 +76,11 @@ class Progress:
             self._bar.update(self._task, completed=self.count, note=self.note)
         elif self._visible and time.monotonic() - self._reported > LOG_INTERVAL:
             self._line()
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in watchers:
+            watcher(self)
 
     def _line(self, done: bool = False) -> None:
         now = time.monotonic()

@@ -40,6 +40,7 @@ class HogDetector:
     height, width = 104, 52  # of the resized crop
     search = 8  # pixels between the outermost windows
     grain = 3.0  # standard deviation, in grey levels
+    at_once = 1024  # crops; the threads' jobs take memory, too
 
     def __init__(self) -> None:
         self._hog = cv2.HOGDescriptor()
@@ -55,9 +56,10 @@ class HogDetector:
         """See Detector."""
         scores = np.empty(len(images), dtype=np.float64)
         with ThreadPoolExecutor() as pool, Progress("detector: hog", len(images)) as progress:
-            for index, value in enumerate(pool.map(self._score, images)):
-                scores[index] = value
-                progress.advance()
+            for start in range(0, len(images), self.at_once):
+                batch = images[start : start + self.at_once]
+                scores[start : start + len(batch)] = list(pool.map(self._score, batch))
+                progress.advance(len(batch))
         return scores
 
     def _score(self, image: Crop) -> float:

@@ -1,0 +1,1 @@
+"""A profile's pipeline at its true sizes for a few steps: does it run, what will it take?"""

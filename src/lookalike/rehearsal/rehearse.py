@@ -1,0 +1,75 @@
+"""A rehearsal from its beginning to its report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookalike.device import default_device
+from lookalike.files import write_text
+from lookalike.names import PARAMS
+from lookalike.profiles import compose, render
+from lookalike.progress import say
+from lookalike.rehearsal.estimate import data_counts
+from lookalike.rehearsal.report import missing_lines, rows
+from lookalike.rehearsal.shortened import bring_data, list_data, shorten
+from lookalike.rehearsal.stages import STAND_INS, Outcome, run_stage, stages_of
+from lookalike.rehearsal.stand_ins import bring_weights
+
+FOLDER = Path(".lookalike/rehearsal")  # below the root; nothing of it is an artifact
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What was found.
+
+    Attributes:
+        outcomes: of the stages, in the pipeline's order.
+        table: under `report.HEAD`.
+        missing: what was made up, a line each.
+    """
+
+    outcomes: list[Outcome]
+    table: list[tuple[str, ...]]
+    missing: list[str]
+
+    @property
+    def runs(self) -> bool:
+        """Whether all stages did."""
+        return not any(outcome.problem for outcome in self.outcomes)
+
+
+def rehearse(profile: str, root: Path) -> Rehearsal:
+    """Run every stage of a profile for a few steps, below `FOLDER`; see `shortened.shorten`.
+
+    A stage that fails stops no other, apart from those that lack its outputs. What lay in the
+    profile's folder is deleted before; afterwards it holds the stages' logs and results.
+
+    Raises:
+        UserError: there is no such profile, or it is wrong.
+    """
+    config = compose(profile)
+    folder = root / FOLDER / profile
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    short = shorten(config, default_device())
+    images = list_data(config, root / "data")
+    own_data = bring_data(config, images, root / "data", folder / "data")
+    stand_ins = bring_weights(short, root, folder / "weights")
+    write_text(folder / STAND_INS, json.dumps(stand_ins))
+    write_text(folder / PARAMS, render(short))
+    missing = missing_lines(stand_ins, own_data, root / "data")
+    for line in missing:
+        say(line)
+    outcomes = []
+    for stage in stages_of(short):
+        outcome = run_stage(stage, root, folder)
+        took = outcome.problem or f"{outcome.found['seconds']:.0f} s"
+        say(f"{stage}: {took}")
+        outcomes.append(outcome)
+    for made in ("data", "weights", "artifacts", ".lookalike"):  # gigabytes of nothing
+        shutil.rmtree(folder / made, ignore_errors=True)
+    counts = data_counts(config, images)
+    return Rehearsal(outcomes, rows(config, counts, outcomes), missing)

@@ -1,0 +1,110 @@
+"""What a rehearsal found, as a table for the terminal and the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lookalike.config import Config
+from lookalike.data.layouts.layout import Count
+from lookalike.rehearsal.estimate import amounts, crop_cache_bytes
+from lookalike.rehearsal.stages import GIB, Outcome
+
+HEAD = (
+    "stage",
+    "runs",
+    "rehearsed s",
+    "host GiB",
+    "device GiB",
+    "images/s",
+    "s a step",
+    "real images",
+    "hours",
+    "disk GB",
+)
+
+
+def rows(
+    config: Config, counts: Mapping[str, Count], outcomes: Sequence[Outcome]
+) -> list[tuple[str, ...]]:
+    """A row per stage under `HEAD`, and the sums; hours and disk are those of the real run.
+
+    A step is one of the profile's whole batches.
+    """
+    of = amounts(config, counts)
+    batches = {
+        "train_reid": config.reid.batch_size,
+        "train_gan": config.gan.batch_size,
+        "train_encoder": config.encoder.batch_size,
+    }
+    table = []
+    for outcome in outcomes:
+        if outcome.problem:
+            table.append((outcome.stage, f"no: {outcome.problem}", *[""] * (len(HEAD) - 2)))
+            continue
+        found, amount = outcome.found, of[outcome.stage]
+        pace, step, number = "", "", ""
+        if outcome.main is not None and outcome.main[1].each:
+            name, done = outcome.main
+            pace = f"{1 / done.each:.3g}"
+            batch = batches.get(outcome.stage.partition("@")[0])
+            step = f"{batch * done.each:.3g}" if batch else ""
+            number = f"{amount[name]:,}" if name in amount else ""
+        disk = outcome.real_bytes(amount) + found["resume_bytes"]
+        table.append(
+            (
+                outcome.stage,
+                "yes",
+                f"{found['seconds']:.0f}",
+                f"{found['host_bytes'] / GIB:.1f}",
+                f"{found['device_gib']:.1f}" if found["device_gib"] else "",
+                pace,
+                step,
+                number,
+                f"{outcome.real_seconds(amount) / 3600:.3g}",
+                f"{disk / 1e9:.2f}",
+            )
+        )
+    table.append(_sums(config, counts, outcomes))
+    return table
+
+
+def _sums(
+    config: Config, counts: Mapping[str, Count], outcomes: Sequence[Outcome]
+) -> tuple[str, ...]:
+    of = amounts(config, counts)
+    ran = [outcome for outcome in outcomes if not outcome.problem]
+    hours = sum(o.real_seconds(of[o.stage]) for o in ran) / 3600
+    # DVC's cache has a copy of what stages write, unless the file system shares blocks.
+    disk = 2 * sum(o.real_bytes(of[o.stage]) for o in ran)
+    disk += sum(o.found["resume_bytes"] for o in ran) + crop_cache_bytes(config, counts)
+    return (
+        "together",
+        "yes" if len(ran) == len(outcomes) else f"{len(ran)} of {len(outcomes)}",
+        f"{sum(o.found['seconds'] for o in ran):.0f}",
+        f"{max((o.found['host_bytes'] for o in ran), default=0) / GIB:.1f}",
+        f"{max((o.found['device_gib'] for o in ran), default=0):.1f}",
+        "",
+        "",
+        "",
+        f"{hours:.3g}",
+        f"{disk / 1e9:.0f}",
+    )
+
+
+def markdown(table: Sequence[tuple[str, ...]]) -> str:
+    """The table for a page."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in table]) + "\n"
+
+
+def missing_lines(stand_ins: Sequence[str], own_data: bool, data: Path) -> list[str]:
+    """What the rehearsal had to make up, loudly."""
+    lines = []
+    if not own_data:
+        lines.append(f"NOT YOUR DATA: {data} lacks the data set; rendered pedestrians stood in")
+    lines += [
+        f"RANDOM WEIGHTS stood in for {name}: `lookalike weights` says where to get them"
+        for name in stand_ins
+    ]
+    return lines

@@ -1,0 +1,131 @@
+"""A profile made short: the networks and images as they are, the amounts a few steps."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lookalike.config import Config, Source
+from lookalike.data.layouts.layout import Found
+from lookalike.data.layouts.sources import SOURCES
+from lookalike.data.population import render_population
+from lookalike.errors import UserError
+from lookalike.progress import say
+
+TRAIN_PERSONS, TEST_PERSONS, VAL_PERSONS, IMAGES_PER_PERSON, OTHERS = 22, 4, 4, 6, 4
+SAMPLED: tuple[Source, ...] = ("rendered", "market1501", "dukemtmc")  # no lists beside the images
+STEPS = {"cpu": 2, "cuda": 8}  # of the generator's and the encoder's training
+FEW = 4  # images at once where there is no GPU
+
+
+def shorten(config: Config, device: torch.device) -> Config:
+    """The parameters of the rehearsal: every size that a network sees is the profile's.
+
+    On the CPU the generator and its encoder take 4 images at once, otherwise a micro-batch. A
+    re-ID model keeps its batches, of which its statistics and losses are made. Nothing depends on
+    a threshold, since what random weights find is arbitrary.
+    """
+    values: dict[str, Any] = config.model_dump()
+    cpu = device.type == "cpu"
+    steps = STEPS["cpu" if cpu else "cuda"]
+    values["data"] |= {"as_published": False, "others": {}, "validation_persons": VAL_PERSONS}
+    values["reid"] |= {"epochs": 1, "schedule": {"warm_up": 0.5}}
+    for name in ("gan", "encoder"):
+        batch = min(FEW, values[name]["batch_size"]) if cpu else values[name]["micro_batch"]
+        values[name] |= {
+            "batch_size": batch,
+            "micro_batch": batch,
+            "total_images": steps * batch,
+            "checkpoint_images": 10**9,
+        }
+    values["encoder"]["start"] = "none"  # a start of the same shape changes nothing here
+    values["gan"] |= {"snapshot_images": 10**9, "distance_samples": 16}
+    values["generate"]["persons"] |= {"count": 4, "images_per_person": 8}
+    values["generate"]["variations"] |= {"images_per_person": 1}
+    if cpu:
+        values["generate"]["batch_size"] = min(FEW, values["generate"]["batch_size"])
+        for name in ("reid", "gan", "encoder"):
+            if values[name]["precision"] == "fp16":  # which CPUs lack
+                values[name]["precision"] = "bf16"
+    for name in ("detector_threshold", "ssim_threshold", "identity_threshold"):
+        values["filter"][name] = {"rejection_rate": 0.05}
+    for arm in values["arms"].values():
+        arm |= {"real": ("own",), "epochs": None}
+    return Config.model_validate(values)
+
+
+def list_data(config: Config, data: Path) -> list[Found]:
+    """The user's images; none, and a word on it, where `data` is not as the profile says."""
+    if not data.is_dir():
+        return []
+    try:
+        return SOURCES[config.data.source].scan(data)[0]
+    except UserError as error:
+        say(str(error))
+        return []
+
+
+def bring_data(config: Config, found: list[Found], data: Path, folder: Path) -> bool:
+    """Put a few persons of those `found` in `data` into `folder`, or else rendered ones.
+
+    Returns:
+        Whether they are of `data`.
+    """
+    chosen = _choose(found) if config.data.source in SAMPLED else []
+    for image in chosen:
+        target = folder / image.path.relative_to(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image.path, target)
+    if chosen:
+        return True
+    render_population(
+        folder,
+        seed=1,
+        train_persons=TRAIN_PERSONS,
+        test_persons=TEST_PERSONS,
+        images_per_person=IMAGES_PER_PERSON,
+        distractors=OTHERS,
+        junk=OTHERS,
+    )
+    return False
+
+
+def _choose(found: list[Found]) -> list[Found]:
+    """Images of some train and test persons; nothing if there are not so many."""
+    of_split: dict[str, list[Found]] = {}
+    for image in found:
+        of_split.setdefault(image.split, []).append(image)
+    train, gallery = of_split.get("train", []), of_split.get("gallery", [])
+    queries = of_split.get("query", [])
+    known = {image.person for image in queries}
+    learnt = _persons(train)[:TRAIN_PERSONS]
+    tested = [person for person in _persons(gallery) if person in known][:TEST_PERSONS]
+    if len(learnt) < TRAIN_PERSONS or len(tested) < TEST_PERSONS:
+        return []
+    return [
+        *_two_of_each_camera(train, learnt),
+        *_two_of_each_camera(gallery, tested),
+        *(image for image in queries if image.person in tested),
+        *of_split.get("distractor", [])[:OTHERS],
+        *of_split.get("junk", [])[:OTHERS],
+    ]
+
+
+def _two_of_each_camera(images: list[Found], persons: list[str]) -> list[Found]:
+    """Two let a person be held out for validation; more would only take time."""
+    chosen, seen = [], Counter[tuple[str, int]]()
+    for image in images:
+        seen[image.person, image.camera] += 1
+        if image.person in persons and seen[image.person, image.camera] <= 2:
+            chosen.append(image)
+    return chosen
+
+
+def _persons(images: list[Found]) -> list[str]:
+    """Those with the most images, which two cameras are most likely to have seen."""
+    counts = Counter(image.person for image in images)
+    return sorted(counts, key=lambda person: (-counts[person], person))

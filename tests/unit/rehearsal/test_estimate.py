@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lookalike.data.layouts.layout import Found
+from lookalike.profiles import compose
+from lookalike.rehearsal.estimate import amounts, crop_cache_bytes, data_counts, seconds
+from lookalike.rehearsal.stages import stages_of
+from lookalike.rehearsal.watch import Work
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def config():
+    return compose("market1501", ROOT / "profiles")
+
+
+def test_the_real_run_has_the_studys_amounts(config) -> None:
+    counts = data_counts(config, [])
+    of = amounts(config, counts)
+    assert set(of) == set(stages_of(config))
+    assert of["prepare"] == {"read images": 12_936 + 3_368 + 13_115 + 2_798 + 3_819}
+    assert of["train_gan"]["train_gan"] == config.gan.total_images
+    assert of["generate@persons"] == {"generate persons": 20_451}
+    train = 12_936 - 12_936 * 100 // 751
+    assert of["train_reid@baseline"]["train re-ID"] == config.reid.epochs * train
+    added = of["train_reid@persons"]["decode train"] - train
+    assert added == pytest.approx(320 * 51 * 0.85, rel=0.01)  # arms.persons.max_persons
+    assert of["train_reid@variations"]["decode train"] - train == 651 * 5
+    assert 5e9 < crop_cache_bytes(config, counts) < 20e9
+
+
+def test_what_is_rendered_is_counted_or_reckoned() -> None:
+    config = compose("embedded", ROOT / "profiles")
+    assert data_counts(config, [])["train"] == (1200, 120)
+    found = [Found(Path("a.jpg"), "train", "0002", 1, "a")]
+    assert data_counts(config, found)["train"] == (1, 1)
+
+
+def test_time_grows_with_what_is_counted_and_the_rest_stays() -> None:
+    work = {"embed": Work(10, 2.0, 0.1), "another": Work(5, 3.0, 0.5)}
+    assert seconds(work, outside=7.0, amount={"embed": 1000}) == pytest.approx(7 + 100 + 3)
