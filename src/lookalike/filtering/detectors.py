@@ -1,4 +1,4 @@
-"""Is there a pedestrian in the crop? Two detectors behind one protocol.
+"""Is there a pedestrian in the crop? The detectors, behind one protocol.
 
 A crop shows one person who fills it, so a detector's score of a crop is the best score that it
 gives to any person in it; where the person stands does not matter.
@@ -6,6 +6,7 @@ gives to any person in it; where the person stands does not matter.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -136,6 +137,14 @@ DETECTOR = Filter(
 )
 
 
+# How each is made of the device and of its weights' files: those of `weights.FILES` whose names
+# begin with its own, in their order. The names are those of `FilterConfig.detector`.
+DETECTORS: dict[str, Callable[[Sequence[Path], torch.device], Detector]] = {
+    "hog": lambda files, device: HogDetector(),
+    "yolov4-tiny": lambda files, device: YoloDetector(files[0], files[1], device=device),
+}
+
+
 def load_detector(name: str, root: Path, device: torch.device | str = "cpu") -> Detector:
     """The detector that `filter.detector` names; `root` is the repository root.
 
@@ -144,7 +153,5 @@ def load_detector(name: str, root: Path, device: torch.device | str = "cpu") -> 
     Raises:
         UserError: a file of its weights is missing or wrong.
     """
-    if name == "hog":
-        return HogDetector()
-    cfg, weights = (find(file, root) for file in of_detector(name))
-    return YoloDetector(cfg, weights, device=device)
+    files = [find(file, root) for file in of_detector(name)]
+    return DETECTORS[name](files, torch.device(device))
