@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from lookalike.config import ReidConfig, ReidScheduleConfig
+from lookalike.names import counted
 from lookalike.report.tables import Table
 from lookalike.study.run import Result
 from lookalike.study.trainings import Training
@@ -33,7 +34,7 @@ def estimate_table(
     done = {result.key: result for result in results}
     if results:
         rate = sum(r.images_seen for r in results) / max(sum(r.seconds for r in results), 1e-9)
-        source = f"{len(results)} finished trainings"
+        source = f"{counted(len(results), 'finished training')}"
     else:
         rate, source = measured_rate(trainings[0].reid), f"{STEPS - 1} steps just now"
     rows = []
@@ -47,9 +48,10 @@ def estimate_table(
     left = [training for training in trainings if training.key not in done]
     hours = sum(training.images for training in left) / rate / min(workers, len(left) or 1) / 3600
     table = Table(["training", "added images", "images seen", "seconds", "state"], rows)
+    total = counted(len(trainings), "training")
     return table, (
-        f"{len(left)} of {len(trainings)} trainings left: about {_duration(hours)} with {workers} "
-        f"at once, at {rate:.0f} images/s of one thread ({source})"
+        f"{len(left)} of {total} left: about {_duration(hours)} with {workers} at once, at "
+        f"{rate:.0f} images/s of one thread ({source})"
     )
 
 

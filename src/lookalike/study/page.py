@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lookalike.files import replacing, write_text
+from lookalike.names import counted
 from lookalike.report.tables import NONE, Table
 from lookalike.study.findings import MEASURES, Finding, chosen, share
 from lookalike.study.intervals import Interval
@@ -147,16 +148,15 @@ def _setup(study: Study, trainings: Sequence[Training], findings: Sequence[Findi
     seconds = sum(result.seconds for result in everything) / len(everything)
     accuracy = sum(result.accuracy for result in baseline) / len(baseline)
     start = "random weights" if reid.weights == "none" else reid.weights
-    seeds = f"{len(study.seeds)} {'seed' if len(study.seeds) == 1 else 'seeds'}"
     return (
         f"The real images are {len(rows):,} of {rows['person_id'].nunique()} persons. Each model "
         f"is trained for {reid.epochs} epochs from {start} at {reid.height}x{reid.width}, and its "
         f"last weights are measured on {len(query):,} queries of {query['person_id'].nunique()} "
         f"test persons in a gallery of {len(gallery):,} images. In its last steps the "
         f"baseline takes {accuracy:.1%} of its training images for the right person. There are "
-        f"{seeds} of this training; the generated images are those of one generator. Test persons "
-        "choose nothing.\n\n"
-        f"{len(everything)} trainings of {seconds:.0f} s on one thread; code: "
+        f"{counted(len(study.seeds), 'seed')} of this training; the generated images are those of "
+        "one generator. Test persons choose nothing.\n\n"
+        f"{counted(len(everything), 'training')} of {seconds:.0f} s on one thread; code: "
         f"{', '.join(commits)}.\n"
     )
 

@@ -10,7 +10,9 @@ PARAMS = """\
 data:
   rendered: {train_persons: 6, test_persons: 3, images_per_person: 6, distractors: 1, junk: 1}
   validation_persons: 2
-reid: {height: 16, width: 8, embedding_dim: 8, epochs: 1, batch_size: 8, micro_batch: 8}
+reid:
+  {backbone: mobilenetv3_small_050, height: 16, width: 8, embedding_dim: 8,
+   epochs: 1, batch_size: 8, micro_batch: 8}
 generate: {persons: {count: 3, images_per_person: 2}, variations: {images_per_person: 2}}
 """
 
