@@ -20,6 +20,7 @@ from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.inversion.checkpoint import load_encoder, save_encoder
 from lookalike.inversion.codes import CodeEncoder, CodeNetwork, grey
+from lookalike.inversion.folding import bring_to_w
 from lookalike.inversion.joint import Joint, JointTraining
 from lookalike.inversion.pairs import Pairs
 from lookalike.inversion.trainer import SAME
@@ -56,6 +57,8 @@ def train_starting_pair(
     seed: int,
 ) -> None:
     """Train from the generator at `config.start`; resumable; float16 on disk.
+
+    At the end codes are brought into W, so that seeds draw as well as images; see `folding`.
 
     Args:
         config: the `gan` section; its length and averaging are replaced.
@@ -147,6 +150,7 @@ def train_starting_pair(
         due=lambda seen: seen % SHEET_IMAGES == 0,
     )
     if session.is_main:
+        bring_to_w(gan.average, joint.average, images, labels)
         leg = {"images": total_images, "crops": len(images), "batch_size": config.batch_size}
         _write(config, joint, folder, start, leg | {"seed": seed, "discriminator": "stylegan"})
         resume.discard()

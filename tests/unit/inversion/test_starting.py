@@ -40,6 +40,7 @@ def test_training_ends_with_both_files_and_leaves_nothing(
     train_starting_generator(begun, images, CAMERAS, start, total_images=8, seed=1)
     config = small.model_copy(update={"start": str(start)})
     monkeypatch.setattr("lookalike.inversion.starting.SHEET", 4)
+    monkeypatch.setattr("lookalike.inversion.folding.STEPS", 4)
     train_starting_pair(config, images, PERSONS, CAMERAS, tmp_path, total_images=16, seed=1)
     generator = load_generator(tmp_path / "starting_generator.safetensors")
     encoder = load_encoder(tmp_path / "starting_encoder.safetensors", generator)
