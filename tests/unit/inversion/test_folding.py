@@ -71,7 +71,7 @@ def test_a_mapping_is_fitted_to_each_class(conditional: Generator) -> None:
     means = [
         conditional.mapping(z, labels=torch.full((256,), label))[:, 0].mean() for label in (0, 1)
     ]
-    assert means[1] - means[0] > 1
+    assert means[1] - means[0] > 0.4
     assert not any(p.requires_grad for p in conditional.parameters())
 
 
