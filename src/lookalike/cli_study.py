@@ -45,7 +45,7 @@ def study(
 
     config = load_config(PARAMS)
     plan = load_study(file, config)
-    root = Path.cwd()
+    root = Path()  # messages name files from here
 
     from rich.console import Console
 
