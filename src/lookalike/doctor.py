@@ -20,6 +20,7 @@ from lookalike.data.layouts.layout import OTHERS, check_counts, count
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.errors import UserError
 from lookalike.profiles import read
+from lookalike.programs import braces
 from lookalike.report.findings import Finding
 from lookalike.weights import required_for, status
 
@@ -107,6 +108,8 @@ def _dvc(root: Path) -> Finding:
         return Finding(
             "machine", "dvc", "missing", f"{version}, but {root} has no .dvc; run `dvc init`"
         )
+    if advice := braces(root):
+        return Finding("machine", "dvc", "note", f"{version}; {advice}")
     return Finding("machine", "dvc", "ok", version)
 
 

@@ -33,5 +33,17 @@ def run_program(name: str, *arguments: str) -> str:
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
         said = lines[-1] if lines else f"exit status {done.returncode}"
+        if name == "dvc" and braces(Path.cwd()):
+            said += f"; {braces(Path.cwd())}"
         raise UserError(f"`{name} {' '.join(arguments)}` failed: {said}")
     return done.stdout
+
+
+def braces(folder: Path) -> str:
+    """What to do where DVC takes a part of a checkout's path for a placeholder; "" elsewhere."""
+    if not {"{", "}"} & set(str(folder.resolve())):
+        return ""
+    return (
+        "DVC stumbles over { and } in the path of its cache: rename that folder, or run "
+        "`dvc cache dir --local FOLDER` with another one"
+    )
