@@ -19,12 +19,15 @@ def rehearse(
     Networks and images have their true sizes. What is missing is made up, and said. Exits with 1
     if a stage does not run. Logs stay in .lookalike/rehearsal/.
     """
+    from lookalike.profiles import compose
     from lookalike.progress import say
+
+    config = compose(profile)  # before PyTorch is imported
     from lookalike.rehearsal.rehearse import FOLDER
     from lookalike.rehearsal.rehearse import rehearse as run
     from lookalike.rehearsal.report import markdown
 
-    found = run(profile, Path())
+    found = run(profile, config, Path())
     typer.echo(markdown(found.table), nl=False)
     for line in found.missing:
         say(line)

@@ -142,6 +142,7 @@ def test_a_mistake_is_told_before_anything_slow_is_imported(tmp_path: Path) -> N
                 ["data", "import", "empty"],
                 ["data", "import", "people", "--as", "nothing"],
                 ["profile", "use", "nothing"],
+                ["rehearse", "nothing"],
                 ["study", "gone", *output],
                 ["study", "text", *output],
                 ["study", "text", "--output", "text"],

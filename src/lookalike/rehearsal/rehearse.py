@@ -7,10 +7,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookalike.config import Config
 from lookalike.device import default_device
 from lookalike.files import write_text
 from lookalike.names import PARAMS
-from lookalike.profiles import compose, render
+from lookalike.profiles import render
 from lookalike.progress import say
 from lookalike.rehearsal.estimate import data_counts
 from lookalike.rehearsal.report import missing_lines, rows
@@ -41,16 +42,15 @@ class Rehearsal:
         return not any(outcome.problem for outcome in self.outcomes)
 
 
-def rehearse(profile: str, root: Path) -> Rehearsal:
-    """Run every stage of a profile for a few steps, below `FOLDER`; see `shortened.shorten`.
+def rehearse(profile: str, config: Config, root: Path) -> Rehearsal:
+    """Run every stage for a few steps, below `FOLDER`; see `shortened.shorten`.
 
     A stage that fails stops no other, apart from those that lack its outputs. What lay in the
     profile's folder is deleted before; afterwards it holds the stages' logs and results.
 
     Raises:
-        UserError: there is no such profile, or it is wrong.
+        UserError: a file of the user's own is missing for which nothing can stand in.
     """
-    config = compose(profile)
     folder = root / FOLDER / profile
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
