@@ -17,6 +17,7 @@ from lookalike.errors import UserError
 from lookalike.filtering.cascade import filter_manifest
 from lookalike.filtering.detectors import load_detector
 from lookalike.filtering.filter import Crops
+from lookalike.metrics.imagenet import ImagenetFeatures
 from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
@@ -36,11 +37,12 @@ def work(stage: Stage, kind: str) -> None:
     config = stage.config
     device = default_device()
     embedder = Embedder.load(BASELINE, device=device)
+    neutral = ImagenetFeatures(device=device) if config.filter.realism_threshold else None
 
     def crops(rows: pd.DataFrame) -> Crops:
         rows = rows.reset_index(drop=True)
         images = load_images(rows, stage.root, config.generate.height, config.generate.width)
-        return Crops(rows, images, embedder.embed(images))
+        return Crops(rows, images, embedder.embed(images), neutral(images) if neutral else None)
 
     generated = crops(read_manifest(generated_manifest(kind)))
     manifest = read_manifest(MANIFEST)

@@ -48,7 +48,7 @@ def small_parameters() -> dict:
     params["encoder"] |= {"total_images": 32}
     params["generate"]["persons"] |= {"count": 3, "images_per_person": 4}
     params["generate"]["variations"] |= {"images_per_person": 1}
-    for name in ("detector", "ssim", "identity"):
+    for name in ("detector", "ssim", "identity", "novelty", "realism"):
         params["filter"][f"{name}_threshold"] = {"value": -100.0}
     params["filter"]["duplicate_similarity"] = 1.0
     params["arms"]["variations"] |= {"label": "soft", "batch_share": 0.5, "own_statistics": True}

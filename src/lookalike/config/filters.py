@@ -23,21 +23,28 @@ class Threshold(Section):
 
 
 class FilterConfig(Section):
-    """The cascade: pedestrian detector, SSIM, identity, near-duplicates."""
+    """The cascade. A filter whose threshold is null is not used."""
 
     detector: Literal["hog", "yolov4-tiny"] = "hog"
-    detector_threshold: Threshold = Threshold(rejection_rate=0.0645)
+    detector_threshold: Threshold | None = Threshold(rejection_rate=0.0645)
     # Against the person's first kept image (the study).
-    ssim_threshold: Threshold = Threshold(rejection_rate=0.02)
+    ssim_threshold: Threshold | None = Threshold(rejection_rate=0.02)
     # Cosine to the person's centroid in re-ID features.
-    identity_threshold: Threshold = Threshold(rejection_rate=0.05)
-    # SSIM above which a twin is dropped.
+    identity_threshold: Threshold | None = Threshold(rejection_rate=0.05)
+    # 1 - highest cosine of a new person's image to a real person's centroid: nobody that is known.
+    novelty_threshold: Threshold | None = None
+    # Nearness to real images in features that no loss has seen; see filtering/realism.py.
+    realism_threshold: Threshold | None = None
+    # 1 - highest cosine to an earlier kept image of the person: a near-copy adds nothing.
+    diversity_threshold: Threshold | None = None
+    # SSIM to an earlier kept image of the person above which an image is a copy, too.
     duplicate_similarity: Annotated[Fraction, Field(gt=0)] = 0.98
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name in ("ssim_threshold", "identity_threshold"):
-            value = getattr(self, name).value
+            threshold = getattr(self, name)
+            value = threshold.value if threshold else None
             if value is not None and value > 1:
                 raise ValueError(f"{name}.value is {value:g}, and no image has more than 1")
         return self

@@ -1,29 +1,37 @@
-"""The cascade: pedestrian detector, identity consistency, SSIM, near-duplicates.
+"""The cascade: detector, realism, novelty, identity consistency, SSIM, near-copies.
 
 An image takes the steps in that order; the first that it fails is its reason. Every image gets all
-scores, also the rejected ones, so that another threshold can be weighed without running again.
-Within a person, images are taken by `image_id`: the order of rows makes no difference.
+scores, also the rejected ones, so that another threshold can be weighed without running again; only
+diversity, which near-copies lack, is known of what comes so far.
+Within a person, images are taken by `image_id`: the order of rows makes no difference. What SSIM
+and the search for copies compare an image with is kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lookalike.config import FilterConfig
+from lookalike.config import FilterConfig, Threshold
 from lookalike.errors import UserError
 from lookalike.filtering.calibration import Bound, Scores, calibrate, rejection_curve
+from lookalike.filtering.copies import diversity_of_real, near_copies
 from lookalike.filtering.detectors import DETECTOR
-from lookalike.filtering.filter import Crops, Detector, Filter, Mask, Material
+from lookalike.filtering.filter import Crops, Detector, Filter, Material
 from lookalike.filtering.identity import IDENTITY
-from lookalike.filtering.ssim import SSIM, luma, pairwise_ssim
-from lookalike.progress import track
+from lookalike.filtering.novelty import NOVELTY
+from lookalike.filtering.realism import REALISM
+from lookalike.filtering.ssim import SSIM
 
-FILTERS: tuple[Filter, ...] = (DETECTOR, IDENTITY, SSIM)
+FILTERS: tuple[Filter, ...] = (DETECTOR, REALISM, NOVELTY, IDENTITY, SSIM)
+DIVERSITY = "diversity"
+NO_CURVE = pd.DataFrame({"step": [""], "threshold": [0.0], "rejected": [0.0]}).iloc[:0]
 DUPLICATE = "duplicate"
 
 
@@ -53,8 +61,8 @@ def filter_manifest(
 ) -> Filtered:
     """Judge generated crops by bounds that are given or calibrated on real ones.
 
-    What each filter compares says its own file. Of what they leave, an image is a duplicate whose
-    SSIM to an earlier image of its person that is kept is above `duplicate_similarity`.
+    What each filter compares says its own file. Of what they leave, near-copies of what is kept are
+    left out (`copies.py`), for `duplicate` or `diversity`.
 
     Args:
         generated: rows of origin person or variation.
@@ -72,28 +80,43 @@ def filter_manifest(
     scores: dict[str, Scores] = {}
     bounds: dict[str, Bound] = {}
     curves: list[pd.DataFrame] = []
+
+    def bound(name: str, threshold: Threshold, score: Callable[[], Scores], real: str) -> float:
+        """Calibrate a step on the scores of real images."""
+        try:
+            on_real = score()
+            bounds[name] = calibrate(threshold, on_real, real)
+        except ValueError as error:
+            raise UserError(f"filter: {name}: {error}; too few images per person?") from error
+        curves.append(rejection_curve(on_real).assign(step=name))
+        return bounds[name].value
+
+    origins = generated.rows["origin"].to_numpy()
     for step in filters:
         threshold = step.threshold(config)
-        if threshold is None:
+        judged = origins == (step.origin or origins)
+        if threshold is None or (step.origin and not judged.any()):
             continue
         material = Material(generated, reason == "", train, val, detector)
-        on_real = step.score_real(material)
-        try:
-            bounds[step.name] = calibrate(threshold, on_real, step.real)
-        except ValueError as error:
-            raise UserError(f"filter: {step.name}: {error}; too few images per person?") from error
-        curves.append(rejection_curve(on_real).assign(step=step.name))
-        scores[step.name] = step.score(material)
-        failed = scores[step.name] < bounds[step.name].value  # False for NaN
+        least = bound(step.name, threshold, partial(step.score_real, material), step.real)
+        scores[step.name] = np.where(judged, step.score(material), np.nan)
+        failed = scores[step.name] < least  # False for NaN
         reason[material.left & failed] = step.name
-    reason[_duplicates(generated, reason == "", config.duplicate_similarity)] = DUPLICATE
+    least, threshold = -np.inf, config.diversity_threshold
+    if threshold is not None:
+        real_ones = "real validation images to those before"
+        least = bound(DIVERSITY, threshold, partial(diversity_of_real, val), real_ones)
+    copies = near_copies(generated, reason == "", config.duplicate_similarity, least)
+    if threshold is not None:
+        scores[DIVERSITY] = copies.diversity
+    reason[copies.views], reason[copies.pixels] = DIVERSITY, DUPLICATE
 
     names = generated.rows["image_id"].to_numpy()
     return Filtered(
         generated.rows[reason == ""].reset_index(drop=True),
         pd.DataFrame({"image_id": names, "reason": reason} | scores),
         summarise(generated.rows["person_id"], reason, bounds, config.duplicate_similarity),
-        pd.concat(curves, ignore_index=True)[["step", "threshold", "rejected"]],
+        pd.concat([*curves, NO_CURVE], ignore_index=True)[list(NO_CURVE)],
     )
 
 
@@ -131,20 +154,3 @@ def summarise(
         "persons_kept": int(persons[kept].nunique()),
         "steps": steps,
     }
-
-
-def _duplicates(crops: Crops, candidates: Mask, similarity: float) -> npt.NDArray[np.intp]:
-    """Positions of candidates too similar to an earlier candidate of the person that is kept."""
-    dropped = []
-    for rows in track(crops.by_person(), "near-duplicates"):
-        rows = rows[candidates[rows]]
-        if len(rows) < 2:
-            continue
-        alike = pairwise_ssim(luma(crops.images[rows])) > similarity
-        kept: list[int] = []
-        for position, row in enumerate(rows):
-            if alike[position, kept].any():
-                dropped.append(row)
-            else:
-                kept.append(position)
-    return np.array(dropped, dtype=np.intp)

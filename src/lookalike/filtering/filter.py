@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,24 +23,28 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Crops:
-    """Manifest rows with their pixels and re-ID embeddings, in the same order.
+    """Manifest rows with their pixels and features, in the same order.
 
     Attributes:
         rows: manifest.
         images: uint8 [N, H, W, 3].
-        embeddings: float32 [N, D], unit length.
+        embeddings: of a re-ID model, float32 [N, D], unit length.
+        neutral: features that no loss has seen, float32 [N, E]; None where no filter asks for them.
     """
 
     rows: pd.DataFrame
     images: Images
     embeddings: npt.NDArray[np.float32]
+    neutral: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         assert len(self.rows) == len(self.images) == len(self.embeddings)
+        assert self.neutral is None or len(self.neutral) == len(self.rows)
 
     def where(self, mask: Mask) -> Crops:
         """The rows that `mask` marks."""
-        return Crops(self.rows[mask], self.images[mask], self.embeddings[mask])
+        neutral = None if self.neutral is None else self.neutral[mask]
+        return Crops(self.rows[mask], self.images[mask], self.embeddings[mask], neutral)
 
     @property
     def persons(self) -> npt.NDArray[np.object_]:
@@ -89,6 +93,7 @@ class Filter:
         score: float64 [N] of the generated crops, higher is better; NaN passes.
         score_real: of the real crops that the bound is calibrated on.
         real: what these are, in words.
+        origin: of the images that it judges; None: of both.
     """
 
     name: str
@@ -96,3 +101,4 @@ class Filter:
     score: Callable[[Material], Scores]
     score_real: Callable[[Material], Scores]
     real: str
+    origin: Literal["person", "variation"] | None = None

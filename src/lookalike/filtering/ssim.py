@@ -133,7 +133,8 @@ def _first_images(crops: Crops, eligible: Mask) -> npt.NDArray[np.intp]:
 
 
 # To the person's first image that is kept: the study's, whose first is that which its detector has
-# left. An image that is left out is no measure of the others, so this filter comes last.
+# left. An image that is left out is no measure of the others, so only the
+# search for copies, which never rejects a person's first image, comes after this filter.
 SSIM = Filter(
     "ssim",
     lambda config: config.ssim_threshold,

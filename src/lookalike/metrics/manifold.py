@@ -51,20 +51,33 @@ def radii(features: Features) -> Matrix:
     Raises:
         ValueError: fewer than 4 samples, or values that are not finite.
     """
-    points = checked(features, "all")
-    if len(points) <= NEIGHBOUR:
+    if len(features) <= NEIGHBOUR:
         raise ValueError(
-            f"precision and recall need at least {NEIGHBOUR + 1} samples, not {len(points)}"
+            f"precision and recall need at least {NEIGHBOUR + 1} samples, not {len(features)}"
         )
+    # The nearest is the sample itself, at 0.
+    return nearest(features, features, NEIGHBOUR + 1)
+
+
+def nearest(features: Features, among: Features, k: int) -> Matrix:
+    """The squared distance from each of [N, D] to its k-th nearest of [M, D], [N].
+
+    Raises:
+        ValueError: fewer than k samples to be near to, different D, or values that are not finite.
+    """
+    if features.shape[1:] != among.shape[1:]:
+        raise ValueError(f"features are {features.shape}, those they are near to {among.shape}")
+    if len(among) < k:
+        raise ValueError(f"{len(among)} samples have no {k} nearest")
+    points, others = checked(features, "all"), checked(among, "all")
     found = []
     for rows in _blocks(points):
-        # The nearest is the sample itself, at 0.
-        nearest = np.full((len(points[rows]), NEIGHBOUR + 1), np.inf)
-        for columns in _blocks(points):
-            squares = _squared_distances(points[rows], points[columns])
-            candidates = np.concatenate([nearest, squares], axis=1)
-            nearest = np.partition(candidates, NEIGHBOUR, axis=1)[:, : NEIGHBOUR + 1]
-        found.append(nearest.max(axis=1))
+        closest = np.full((len(points[rows]), k), np.inf)
+        for columns in _blocks(others):
+            squares = _squared_distances(points[rows], others[columns])
+            candidates = np.concatenate([closest, squares], axis=1)
+            closest = np.partition(candidates, k - 1, axis=1)[:, :k]
+        found.append(closest.max(axis=1))
     return np.concatenate(found)
 
 

@@ -47,19 +47,24 @@ def _points(table: pd.DataFrame, name: str) -> list[tuple[int, float]]:
 
 
 def _draw_filters(filters: Path, folder: Path) -> None:
-    """The scores of all kinds of images; a kind's bounds come from the same real images."""
+    """The scores of all kinds of images; bounds come from the same real images for all."""
     kinds = [path.parent for path in sorted(filters.glob("*/summary.json"))]
-    if not kinds:
-        return
-    steps = json.loads((kinds[0] / "summary.json").read_text())["steps"]
     tables = {kind.name: read_scores(kind / "scores.parquet") for kind in kinds}
-    names = score_names(next(iter(tables.values())))
+    # A filter may judge one kind alone.
+    names = list(dict.fromkeys(name for table in tables.values() for name in score_names(table)))
+    if not names:
+        return
+    steps: dict[str, dict[str, float]] = {}
+    for kind in kinds:
+        steps |= json.loads((kind / "summary.json").read_text())["steps"]
     bounds = {name: steps[name]["threshold"] for name in names}
     scores = {
-        name: {kind: table[name].to_numpy() for kind, table in tables.items()} for name in names
+        name: {kind: table[name].to_numpy() for kind, table in tables.items() if name in table}
+        for name in names
     }
     score_histograms(scores, bounds, folder / "filter_scores.png")
-    table = pd.read_csv(kinds[0] / "rejection.csv")
+    table = pd.concat([pd.read_csv(kind / "rejection.csv") for kind in kinds])
+    table = table.drop_duplicates(["step", "threshold"])  # the kinds share the real images
     rejection = {
         str(step): (rows["threshold"].to_numpy(), rows["rejected"].to_numpy())
         for step, rows in table.groupby("step", sort=False)

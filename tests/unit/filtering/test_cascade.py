@@ -9,6 +9,7 @@ from lookalike.data.manifest import SCHEMA, new_manifest
 from lookalike.errors import UserError
 from lookalike.filtering.cascade import FILTERS, filter_manifest
 from lookalike.filtering.filter import Crops, Filter
+from lookalike.filtering.ssim import luma, pairwise_ssim, ssim_to
 
 SHAPE = (32, 16, 3)
 
@@ -89,6 +90,8 @@ def config():
             "detector_threshold": {"value": 0.4},
             "ssim_threshold": {"value": 0.2},
             "identity_threshold": {"value": 0.9},
+            "novelty_threshold": None,
+            "realism_threshold": None,
             "duplicate_similarity": 0.98,
         }
     )
@@ -225,3 +228,89 @@ def test_a_new_filter_is_one_object(real, config):
     assert set(found.curves["step"]) == {"detector", "identity", "ssim", "redness"}
     rejected = (found.scores["reason"] == "redness").sum()
     assert rejected == steps["redness"]["reached"] - steps["redness"]["passed"]
+
+
+def many(seed):
+    """New persons of random likeness: each filter that compares images finds some to reject."""
+    rng = np.random.default_rng(seed)
+    return crops(
+        *(
+            (
+                f"m{person}{i}",
+                f"syn-{person}",
+                picture(100 + person, level=rng.choice([20, 160]), wobble=rng.uniform(0, 0.8)),
+                rng.uniform(0, 0.6),
+            )
+            for person in range(4)
+            for i in range(10)
+        ),
+        split="train",
+        origin="person",
+    )
+
+
+def test_what_an_image_is_compared_with_is_kept(real, config):
+    limits = {"ssim_threshold": {"value": 0.75}, "diversity_threshold": {"value": 0.01}}
+    config = FilterConfig.model_validate(
+        {**config.model_dump(), **limits, "duplicate_similarity": 0.9}
+    )
+    found = set()
+    for seed in range(5):
+        made = many(seed)
+        scores = filter_manifest(made, real, BrightnessDetector(), config).scores
+        reason = scores["reason"].to_numpy()
+        found |= set(reason)
+        for rows in made.by_person():
+            kept = rows[reason[rows] == ""]
+            if not len(kept):
+                assert set(reason[rows]) <= {"detector"}
+                continue
+            first = [int(np.flatnonzero(rows == kept[0])[0])] * len(rows)
+            assert scores["ssim"][rows].to_numpy() == pytest.approx(
+                ssim_to(made.images[rows], first)
+            )
+            for row in rows[reason[rows] == "diversity"]:
+                before = made.embeddings[kept[kept < row]]
+                assert 1 - (before @ made.embeddings[row]).max() < 0.01
+            for row in rows[reason[rows] == "duplicate"]:
+                likeness = pairwise_ssim(luma(made.images[[row, *kept[kept < row]]]))
+                assert likeness[0, 1:].max() > 0.9
+    assert found == {"", "detector", "ssim", "diversity", "duplicate"}
+
+
+def test_a_new_person_is_nobody_among_the_real_ones(real, config):
+    """Persons 0001 and 0002 lie at about 1 and 2 radians."""
+    novel = config.model_copy(
+        update={"novelty_threshold": config.ssim_threshold.model_validate({"value": 0.1})}
+    )
+    entries = [("n0", "syn-1", picture(51), 1.0), ("n1", "syn-1", picture(51, wobble=0.3), 0.0)]
+    made = crops(*entries, split="train", origin="person")
+    found = filter_manifest(made, real, BrightnessDetector(), novel)
+    assert found.scores["reason"].tolist() == ["novelty", ""]
+    varied = crops(("x0", "0001", picture(70), 1.03), split="train", origin="variation")
+    found = filter_manifest(varied, real, BrightnessDetector(), novel)
+    assert found.scores["reason"].tolist() == [""]
+    assert "novelty" not in found.summary["steps"]  # of which no image was judged
+    both = filter_manifest(join(made, varied), real, BrightnessDetector(), novel).scores
+    assert both["novelty"].isna().tolist() == [False, False, True]
+
+
+def test_every_filter_can_be_left_out(real, config):
+    names = [f"{step.name}_threshold" for step in FILTERS] + ["diversity_threshold"]
+    nothing = config.model_copy(update=dict.fromkeys(names))
+    found = filter_manifest(generated_persons(), real, BrightnessDetector(), nothing)
+    assert set(found.scores["reason"]) == {"", "duplicate"}
+    assert list(found.summary["steps"]) == ["duplicate"]
+    assert found.curves.empty
+
+
+def test_realism_needs_enough_real_images(real, config):
+    few = real.rows["image_id"].isin(["t10", "t11", "v0"]).to_numpy()
+    neutral = np.zeros((len(real.rows), 1), np.float32)
+    scarce = Crops(real.rows, real.images, real.embeddings, neutral).where(few)
+    made = generated_persons()
+    made = Crops(made.rows, made.images, made.embeddings, np.zeros((len(made.rows), 1), np.float32))
+    real_ones = config.ssim_threshold.model_validate({"rejection_rate": 0.02})
+    config = config.model_copy(update={"realism_threshold": real_ones})
+    with pytest.raises(UserError, match="realism: 2 samples have no 3 nearest"):
+        filter_manifest(made, scarce, BrightnessDetector(), config)

@@ -47,7 +47,7 @@ def test_kept_rows_are_a_manifest_and_scores_a_table(
     monkeypatch.chdir(tmp_path)
     shipped = Config()
     anything = shipped.filter.ssim_threshold.model_validate({"value": -100})
-    names = ("detector_threshold", "ssim_threshold", "identity_threshold")
+    names = [f"{name}_threshold" for name in ("detector", "realism", "novelty", "identity", "ssim")]
     config = shipped.model_copy(
         update={
             "filter": shipped.filter.model_copy(update=dict.fromkeys(names, anything)),
@@ -76,7 +76,7 @@ def test_kept_rows_are_a_manifest_and_scores_a_table(
     scores = read_scores(stage.folder / "scores.parquet")
     assert scores["image_id"].tolist() == [r["image_id"] for r in made]
     assert scores["reason"].tolist() == ["", "", "duplicate"]
-    assert score_names(scores) == ["detector", "identity", "ssim"]
+    assert score_names(scores) == ["detector", "realism", "novelty", "identity", "ssim"]
     results = read_results(Path("artifacts"), [])
     assert results.filters == {"persons": {"kept": 2, "duplicate": 1}}
     draw_overview(Path("artifacts"), [], tmp_path / "overview")
