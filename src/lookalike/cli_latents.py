@@ -46,6 +46,7 @@ ClassName = Annotated[
     str, typer.Option("--class", help="Of a conditional generator; default: each seed draws one.")
 ]
 GENERATOR = Path("artifacts/train_gan/generator.safetensors")
+MODEL = Path("artifacts/train_reid/baseline/model.safetensors")
 PSI = 0.8
 
 
@@ -129,3 +130,27 @@ def move(
     from lookalike.synthesis.explore import draw_motion
 
     draw_motion(Album(generator, output, "move", name), wanted, psi, Motion(x, y, angle), frames)
+
+
+@app.command()
+def layers(
+    output: Output,
+    seeds: Annotated[str, typer.Option(help="Persons that lend each other styles.")] = "0-31",
+    psi: Psi = PSI,
+    name: ClassName = "",
+    generator: GeneratorFile = GENERATOR,
+    model: Annotated[Path, typer.Option(help="Re-ID model that says who is seen.")] = MODEL,
+) -> None:
+    """Measure what each layer's styles change, the person or the pixels: a figure and a CSV."""
+    wanted = parse_seeds(seeds, 2)
+    for file in (generator, model):
+        weights_file(file)
+    from lookalike.device import default_device
+    from lookalike.reid.embedder import Embedder
+    from lookalike.stylegan3.checkpoint import load_generator
+    from lookalike.synthesis.layers import measure_layers, seeds_and_others, write_layers
+
+    device = default_device()
+    network, embedder = load_generator(generator, device), Embedder.load(model, device=device)
+    ws, others = seeds_and_others(network, wanted, psi, name)
+    write_layers(measure_layers(network, ws, others, embedder), output)

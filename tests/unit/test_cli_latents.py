@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from lookalike.cli import main
+from lookalike.config import Config
+from lookalike.reid.model import new_reid, save_reid
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -59,6 +62,18 @@ def test_mixing_draws_every_group_by_default(
     assert sheets == {"mix_coarse", "mix_medium", "mix_fine"}
 
 
+def test_layers_are_measured_by_the_baseline(
+    conditional_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reid = Config().reid.model_copy(update={"height": 32, "width": 16})
+    model, output = tmp_path / "model.safetensors", tmp_path / "out"
+    torch.manual_seed(0)
+    save_reid(model, new_reid(reid, 2), reid, ["0001", "0002"])
+    use = ["--seeds", "0-2", "--class", "6", "--output", str(output), "--model", str(model)]
+    assert run(monkeypatch, "layers", *use, "--generator", str(conditional_file)) == 0
+    assert {path.name for path in output.iterdir()} == {"layers.csv", "layers.png"}
+
+
 def test_a_class_by_name(
     conditional_file: Path,
     generator_file: Path,
@@ -98,6 +113,9 @@ def test_a_class_by_name(
         (["move", "1"], "nothing moves: give --x, --y or --angle"),
         (["interpolate", "1,2"], "no weights at artifacts/train_gan/generator.safetensors"),
         (["move", "1", "--x", "0.1", "--generator", "gone"], "no weights at gone"),
+        (["layers", "--seeds", "0-x"], "seeds '0-x'"),
+        (["layers", "--seeds", "3"], "seeds '3': give 2 or more"),
+        (["layers", "--generator", "gone"], "no weights at gone"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
