@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from lookalike.errors import UserError
 from lookalike.files import replacing, write_text
 from lookalike.progress import say
 
@@ -47,11 +48,22 @@ class ResumeState:
         self._told = self.folder / "told"
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the saved state atomically (tensors, numbers, strings, lists and dicts)."""
-        with replacing(self.path) as partial, partial.open("wb") as stream:
-            torch.save({**state, "version": RESUME_VERSION}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        """Replace the saved state atomically (tensors, numbers, strings, lists and dicts).
+
+        Raises:
+            UserError: it cannot be written there, most likely for want of space.
+        """
+        try:
+            with replacing(self.path) as partial, partial.open("wb") as stream:
+                torch.save({**state, "version": RESUME_VERSION}, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except RuntimeError as error:  # what PyTorch's writer makes of a full disk names nothing
+            if not any(name in str(error) for name in ("inline_container", "PytorchStreamWriter")):
+                raise
+            raise UserError(
+                f"cannot write {self.path}; look at its folder, its rights and the free space"
+            ) from error
 
     def load(self, names: Set[str] = frozenset()) -> dict[str, Any] | None:
         """The saved state, on the CPU, or None to start afresh; says which, and why.
