@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lookalike.config import Group
 from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.latents import layer_group
 from lookalike.synthesis.layers import measure_layers, seeds_and_others, write_layers
 
 
@@ -29,7 +32,7 @@ def test_all_styles_make_the_other_person_and_no_others_change_nothing(
     ws, others = seeds_and_others(generator, range(4), 0.8)
     effects = measure_layers(generator, ws, others, Colours())
     layers = [str(layer) for layer in range(ws.shape[1])]
-    assert effects["styles"].tolist() == [*layers, "coarse", "medium", "fine", "all"]
+    assert effects["styles"].tolist() == [*layers, *get_args(Group), "all"]
     assert effects["identity"].between(-1, 1.000001).all() and (effects["pixels"] >= 0).all()
     back = measure_layers(generator, others, ws, Colours())
     assert back.iloc[-1, 1:].tolist() == pytest.approx(effects.iloc[-1, 1:].tolist(), rel=1e-4)
@@ -44,7 +47,8 @@ def test_only_the_styles_asked_for_are_taken(generator: Generator) -> None:
     others = ws.clone()
     others[:, 1] += 3
     effects = measure_layers(generator, ws, others, Colours()).set_index("styles")
-    assert set(effects.index[effects["pixels"] > 0]) == {"1", "coarse", "all"}
+    groups = {group for group in get_args(Group) if 1 in layer_group(group, ws.shape[1])}
+    assert set(effects.index[effects["pixels"] > 0]) == {"1", "all"} | groups
     assert effects.loc["1"].tolist() == pytest.approx(effects.loc["all"].tolist())
 
 
