@@ -114,6 +114,14 @@ FILES = {
             shipped=True,
         ),
         WeightsFile(
+            "starting-encoder",
+            "inversion/starting_encoder.safetensors",
+            "docs/architecture.md",
+            None,
+            "MIT, part of this package",
+            shipped=True,
+        ),
+        WeightsFile(
             "stylegan3-t-ffhqu-256",
             "stylegan3-t-ffhqu-256x256.safetensors",
             "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/research/models/stylegan3",

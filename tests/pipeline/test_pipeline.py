@@ -193,7 +193,7 @@ RECORDS: dict[str, tuple[str, str, str, tuple[str, ...], tuple[str, ...]]] = {
         "encoder",
         "validate",
         "training",
-        ("loss", "l2", "lpips_random", "identity", "latent_norm"),
+        ("loss", "l2", "efficientnet_lite0", "identity", "latent_norm"),
         ("reconstructions.png",),
     ),
     "register": (
@@ -283,7 +283,7 @@ def test_mlflow_holds_every_stage(
 
     # What is no LPIPS is not called so, neither by tag nor by name.
     encoder = stages["train_encoder"]
-    assert encoder.data.tags["lookalike.perceptual_backbone"] == "random"
+    assert encoder.data.tags["lookalike.perceptual_backbone"] == "efficientnet-lite0"
     assert "lpips" not in encoder.data.metrics
     assert 0 <= encoder.data.metrics["unseen_cross_rank1"] <= 1
     assert stages["register"].data.params["winner"] in config.arms

@@ -73,7 +73,7 @@ def test_config_is_frozen() -> None:
         ({"reid__loss__triplet": "hard"}, ["reid.loss.triplet", "'soft'"]),
         ({"reid__loss__triplet": 0.3}, ["reid: ", "images_per_person must be 2 or more"]),
         ({"reid__images_per_person": 5}, ["reid: ", "whole persons"]),
-        ({"reid__schedule__warm_up": 8}, ["reid: ", "schedule.warm_up must be shorter"]),
+        ({"reid__schedule__warm_up": 10}, ["reid: ", "schedule.warm_up must be shorter"]),
         ({"reid__schedule__freeze": 1}, ["reid: ", "none to keep"]),
         ({"reid__weights": "../mine.safetensors"}, ["reid: ", "file in weights/"]),
         ({"reid__weights": "resnet"}, ["reid: ", "weights must be none, resnet50-imagenet or"]),
@@ -131,12 +131,12 @@ def test_config_is_frozen() -> None:
             ["arms.far", "the first one after it"],
         ),
         (
-            {"arms__far": {"images": ["persons"], "batch_share": 0.5, "epochs": [2, 9]}},
-            ["arms.far: epochs ends at 9, and reid.epochs is 8"],
+            {"arms__far": {"images": ["persons"], "batch_share": 0.5, "epochs": [2, 11]}},
+            ["arms.far: epochs ends at 11, and reid.epochs is 10"],
         ),
         (
-            {"arms__far": {"images": ["persons"], "batch_share": 0.02}},
-            ["arms.far: batch_share: 0.02", "63 real images and 1 generated ones"],
+            {"arms__far": {"images": ["persons"], "batch_share": 0.06}},
+            ["arms.far: batch_share: 0.06", "15 real images and 1 generated ones"],
         ),
         (
             {"arms__far": {"images": ["persons"], "batch_share": 1}},
@@ -148,11 +148,11 @@ def test_config_is_frozen() -> None:
         ),
         (
             {
-                "arms__far": {"images": ["persons"], "batch_share": 0.95},
+                "arms__far": {"images": ["persons"], "batch_share": 0.75},
                 "reid__images_per_person": 4,
                 "reid__loss__triplet": 0.3,
             },
-            ["arms.far: batch_share: 0.95 leaves 4 real images", "two persons"],
+            ["arms.far: batch_share: 0.75 leaves 4 real images", "two persons"],
         ),
         (
             {
@@ -206,8 +206,8 @@ def test_no_file_no_yaml_no_mapping(tmp_path: Path) -> None:
 
 
 def test_reasons_are_ours_without_the_librarys_words(tmp_path: Path) -> None:
-    path = write(tmp_path, arms__far={"images": ["persons"], "batch_share": 0.02})
-    assert complaint(path).startswith(f"{path}: arms.far: batch_share: 0.02")
+    path = write(tmp_path, arms__far={"images": ["persons"], "batch_share": 0.06})
+    assert complaint(path).startswith(f"{path}: arms.far: batch_share: 0.06")
     path = write(tmp_path, encoder__micro_batch=3)
     assert complaint(path) == f"{path}: encoder: batch_size must be a multiple of micro_batch"
 

@@ -115,7 +115,7 @@ def test_the_registry_is_consistent():
 
 def test_what_a_profile_needs(tmp_path):
     embedded = Config()
-    assert weights.required_for(embedded) == ["starting-generator"]
+    assert weights.required_for(embedded) == ["starting-generator", "starting-encoder"]
     market = weights.required_for(compose("market1501", PROFILES))
     assert market == [
         "resnet50-imagenet",

@@ -84,13 +84,13 @@ class GanConfig(Section):
     # What the generator is trained against. stylegan: StyleGAN3's own discriminator. projected: one
     # on pretrained features (Sauer et al. 2021), which sees shapes at once and hardly minds
     # colours. both: the own one keeps the colours.
-    discriminator: Literal["stylegan", "projected", "both"] = "both"
+    discriminator: Literal["stylegan", "projected", "both"] = "stylegan"
     projected_weight: Rate = 0.25  # of its part in the generator's loss, where there are both
     start: Start = "starting-generator"
     # Layers counted from the input (Freeze-D, Mo et al. 2020), as in the original: the one that
     # reads the image, then three in each block.
     freeze_discriminator: Count = 0
-    total_images: Positive = 800
+    total_images: Positive = 400
     batch_size: Positive = 8
     micro_batch: Positive = 8
     generator_lr: Rate = 0.0025
@@ -100,7 +100,7 @@ class GanConfig(Section):
     ema_half_life: Rate = 1000  # images
     mirror: bool = True  # x-flips of real images
     ada: AdaConfig | None = None  # null: the discriminator sees images as they are
-    snapshot_images: Positive = 400  # between two measurements of the distance and sample grids
+    snapshot_images: Positive = 200  # between two measurements of the distance and sample grids
     # Generated images per measurement, four at least; full: as many as there are real ones. The
     # real side is always the full train split.
     distance_samples: Annotated[Positive, Field(ge=4)] | Literal["full"] = 320

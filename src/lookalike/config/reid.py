@@ -60,13 +60,13 @@ class ReidConfig(Section):
     # Instance norm on half of the channels of layers 1 to 3 (IBN-a, Pan et al. 2018).
     ibn: bool = False
     loss: ReidLossConfig = ReidLossConfig()
-    epochs: Positive = 8
-    batch_size: Positive = 64  # over all processes
-    micro_batch: Positive = 64  # images at once; the scope of batch statistics and metric losses
+    epochs: Positive = 10
+    batch_size: Positive = 16  # over all processes
+    micro_batch: Positive = 16  # images at once; the scope of batch statistics and metric losses
     images_per_person: Positive | None = None  # in a batch, K of PK sampling; null: shuffled images
     erasing: Fraction = 0.0  # probability of random erasing (Zhong et al. 2020)
     optimizer: Literal["adam", "adamw"] = "adamw"  # adam adds the weight decay to the gradient
-    learning_rate: Rate = 0.003
+    learning_rate: Rate = 0.001
     weight_decay: Weight = 0.0005
     schedule: ReidScheduleConfig = ReidScheduleConfig()
     checkpoint_images: Positive = 3000

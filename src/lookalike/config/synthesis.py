@@ -27,24 +27,24 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class EncoderConfig(Section):
     """The encoder on the frozen generator: two codes, or ReStyle-pSp (Alaluf et al. 2021)."""
 
-    start: Start = "none"
+    start: Start = "starting-encoder"
     # How many of the generator's styles, from the first, are read off a grey copy of an image and
     # say how somebody is seen, while the others say who it is (as in DG-Net, Zheng et al. 2019). It
     # is trained on pairs of images of one person. 0: all off one image (ReStyle-pSp).
-    structure_styles: Count = 0
-    channels: Channels = 16  # width of the residual backbone's first stage
-    steps: Positive = 2  # of ReStyle's refinement, each a residual on the current latent
-    total_images: Positive = 512
-    batch_size: Positive = 4
-    micro_batch: Positive = 4
-    learning_rate: Rate = 0.002
+    structure_styles: Count = 5
+    channels: Channels = 20  # width of the residual backbone's first stage
+    steps: Positive = 1  # of ReStyle's refinement, each a residual on the current latent
+    total_images: Positive = 1600
+    batch_size: Positive = 16
+    micro_batch: Positive = 16
+    learning_rate: Rate = 0.0005
     l2: Weight = 1.0
     perceptual: Weight = 0.8
     # Of the perceptual loss: LPIPS with a random, a VGG16's or an AlexNet's trunk, or the distance
     # in an EfficientNet-Lite0's features.
     perceptual_backbone: Literal[
         "random", "vgg16-imagenet", "alexnet-imagenet", "efficientnet-lite0"
-    ] = "random"
+    ] = "efficientnet-lite0"
     identity: Weight = 0.1
     latent_norm: Weight = 0.005  # keeps latents near w_avg, where the generator is good
     checkpoint_images: Positive = 160
@@ -70,20 +70,20 @@ class PersonsConfig(Section):
     images_per_person: Positive = 8
     first_seed: Count = 100000
     truncation_psi: Fraction = 0.8
-    group: Group = "coarse"  # layers whose styles vary between a person's images
+    group: Group = "structure"  # the styles that vary between a person's images
     # Share of a person's images made by interpolation instead of mixing.
-    interpolation: Fraction = 0.2
+    interpolation: Fraction = 0.0
 
 
 class VariationsConfig(Section):
     """Variations of real train persons from their inversions."""
 
-    images_per_person: Positive = 3
+    images_per_person: Positive = 10
     # Share that shows the person as another image, of anybody, is seen: its styles of `group`.
-    crosses: Fraction = 0.0
-    interpolation: Fraction = 0.3  # share made by interpolating two inversions of the same person
+    crosses: Fraction = 1.0
+    interpolation: Fraction = 0.0  # share made by interpolating two inversions of the same person
     truncation_psi: Fraction = 0.8  # of the styles that the rest take from seeds
-    group: Group = "coarse"  # the styles that come from elsewhere
+    group: Group = "structure"  # the styles that come from elsewhere
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -60,7 +60,7 @@ def generate_from_folder(
     """Write the inversion and the variations of each image of a folder.
 
     NAME.png becomes NAME_inverted.jpg and NAME_var00.jpg onwards. Every file counts as a person of
-    its own, so all variations are made by style mixing. Files that are no images are named, counted
+    its own: there are crosses with the others' structures and style mixing. Files that are no images are named, counted
     and left out.
 
     Args:

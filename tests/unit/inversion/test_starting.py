@@ -10,14 +10,17 @@ import torch
 
 from lookalike.config import Config, GanConfig
 from lookalike.data.loading import to_tensor
+from lookalike.data.population import render_crops
 from lookalike.errors import UserError
-from lookalike.inversion.checkpoint import load_encoder
+from lookalike.inversion.checkpoint import load_encoder, new_encoder
 from lookalike.inversion.joint import central_colours
-from lookalike.inversion.starting import train_starting_pair
+from lookalike.inversion.starting import PATH, train_starting_pair
 from lookalike.stylegan3.checkpoint import load_generator
+from lookalike.stylegan3.starting import PATH as GENERATOR
 from lookalike.stylegan3.starting import train_starting_generator
 from lookalike.training.model_file import load_model
 
+UNSEEN = 77  # a seed of nobody else
 CAMERAS = [1, 1, 2, 2, 3, 3, 4, 4]
 PERSONS = [1, 1, 1, 1, 2, 2, 2, 2]
 
@@ -28,6 +31,34 @@ def small() -> GanConfig:
         update={"channel_base": 128, "channel_max": 8, "batch_size": 8, "micro_batch": 8}
         | {"discriminator_channel_base": 128, "discriminator_channel_max": 8}
     )
+
+
+def test_the_shipped_one_is_of_the_shipped_generator_and_the_embedded_profiles() -> None:
+    generator = load_generator(GENERATOR)
+    load_encoder(PATH, generator)
+    new_encoder(Config().encoder, generator, start=PATH)
+    assert PATH.stat().st_size < 4e6
+
+
+def test_the_shipped_one_keeps_clothes_through_cameras() -> None:
+    """New persons in the structure of others: colours are the appearance's, not the structure's."""
+    encoder = load_encoder(PATH, load_generator(GENERATOR))
+    x = to_tensor(render_crops(UNSEEN, 12, 4, 64, 32, workers=1, progress=False))[::4]
+    ws, layers = encoder.invert(x), encoder.structure_styles
+    of_sources = clothes(x)
+    kept = []
+    for structure in ws[:, :layers]:
+        shared = structure.expand(len(x), -1, -1)
+        crossed = encoder.generator.synthesis(torch.cat([shared, ws[:, layers:]], dim=1))
+        pair = torch.stack([clothes(crossed).flatten(), of_sources.flatten()])
+        kept.append(float(torch.corrcoef(pair)[0, 1]))
+    assert np.mean(kept) > 0.6
+
+
+def clothes(images: torch.Tensor) -> torch.Tensor:
+    """Colours [N, 3] where shirts are, each channel less its mean over the images."""
+    means = images[:, :, 18:34, 12:20].mean((2, 3))
+    return means - means.mean(0)
 
 
 def test_training_ends_with_both_files_and_leaves_nothing(
