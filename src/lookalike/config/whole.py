@@ -30,8 +30,8 @@ class Config(Section):
     arms: dict[Annotated[str, Field(pattern=f"^{ARM_NAME}$")], ArmConfig] = Field(
         default_factory=lambda: {
             "baseline": ArmConfig(images=("none",)),
-            "persons": ArmConfig(images=("persons",)),
-            "variations": ArmConfig(images=("variations",)),
+            "persons": ArmConfig(images=("persons",), batch_share=0.25, own_statistics=True),
+            "variations": ArmConfig(images=("variations",), batch_share=0.5, own_statistics=True),
         }
     )
     evaluate: EvaluateConfig = EvaluateConfig()
