@@ -60,8 +60,8 @@ def generate_from_folder(
     """Write the inversion and the variations of each image of a folder.
 
     NAME.png becomes NAME_inverted.jpg and NAME_var00.jpg onwards. Every file counts as a person of
-    its own: there are crosses with the others' structures and style mixing. Files that are no images are named, counted
-    and left out.
+    its own: there are crosses with the others' structures and style mixing. Files that are no
+    images are named, counted and left out.
 
     Args:
         source: the folder; folders in it are not entered.
