@@ -115,7 +115,10 @@ def encoder(bench: Bench) -> None:
         num_layers=gan.num_layers,
     )
     if bench.quick:
-        design, settings = replace(TINY, height=32, width=16), EncoderConfig(channels=4, steps=2)
+        design, settings = (
+            replace(TINY, height=32, width=16),
+            EncoderConfig(start="none", structure_styles=0, channels=4, steps=2),
+        )
     generator = Generator(design).to(bench.device)
     network = new_encoder(settings, generator)
     batch = 2 if bench.quick else settings.batch_size

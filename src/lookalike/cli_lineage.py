@@ -23,9 +23,10 @@ def lineage(
     what: Annotated[str, typer.Argument(help="@champion, v3, an image's id or file, a person.")],
 ) -> None:
     """What made a model or an image, and which models saw an image or a person."""
+    registry = _registry()  # reads the parameters before anything heavy is imported
+
     from lookalike.registry.lineage import Tables, of_image, of_person, of_version
 
-    registry = _registry()
     version = _version(registry, what)
     if version is not None:
         lines = of_version(registry, version, ARTIFACTS)
@@ -43,11 +44,12 @@ def forget(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what, change nothing.")] = False,
 ) -> None:
     """Delete a person's images and retire every version that saw them; for good."""
+    registry = _registry()
+
     from lookalike.progress import say
     from lookalike.registry.lineage import forget as carry_out
     from lookalike.registry.lineage import plan_forgetting
 
-    registry = _registry()
     plan = plan_forgetting(registry, ARTIFACTS, person)
     for file in plan.files:
         typer.echo(f"delete {file}")
@@ -70,9 +72,12 @@ def forget(
 
 def _registry() -> Registry:
     from lookalike.config import load_config
+
+    config = load_config(PARAMS)
+
     from lookalike.registry.promotion import Registry
 
-    return Registry(load_config(PARAMS), Path.cwd())
+    return Registry(config, Path.cwd())
 
 
 def _version(registry: Registry, what: str) -> int | None:

@@ -25,7 +25,7 @@ def test_the_parameters_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             picture = random.integers(0, 256, (32, 16, 3), np.uint8)
             Path("people", person, f"{index}.jpg").write_bytes(encode_jpeg(picture))
     Path("params.yaml").write_text(
-        "reid: {height: 32, width: 16, embedding_dim: 8, epochs: 1, batch_size: 4, micro_batch: 4}"
+        "reid: {height: 32, width: 16, embedding_dim: 8, epochs: 1, batch_size: 8, micro_batch: 8}"
     )
     command = ["train", "people", "--output", "model.safetensors"]
     done = RUN.invoke(app, command)

@@ -127,10 +127,10 @@ def test_a_profile_is_chosen_and_edits_in_no_commit_are_kept(call) -> None:
     assert call("use", "embedded")[0] == 0
     assert load_config(path) == Config()
     status, said = call("use", "strong", "--dry-run")
-    assert status == 0 and "reid.epochs: 8 -> 120" in said and "nothing was written" in said
+    assert status == 0 and "reid.epochs: 10 -> 120" in said and "nothing was written" in said
     assert load_config(path) == Config()
 
-    path.write_text(path.read_text().replace("epochs: 8", "epochs: 9"))
+    path.write_text(path.read_text().replace("epochs: 10", "epochs: 9"))
     edited = path.read_bytes()
     status, said = call("use", "strong")
     assert status == 2 and "in no commit: `git commit params.yaml` keeps them" in said

@@ -109,7 +109,8 @@ def test_crops_are_embedded_alike_by_evaluation_search_and_server(
     searched, _ = embed_pictures(tmp_path, names, embedder, {})
     np.testing.assert_array_equal(searched.embeddings, measured.query_features)
     model = EmbeddingModel()
-    model.embedder, model.turn = embedder, threading.Lock()
+    model.embedder = embedder
+    model.turn, model.decoding, model.watch = threading.Lock(), threading.Lock(), None
     served = model.predict(None, pd.DataFrame({"image": [tmp_path / name for name in names]}))
     np.testing.assert_array_equal(np.float32(served), measured.query_features)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.config import Config, EvaluateConfig, ReidConfig
+from lookalike.config import ArmConfig, Config, EvaluateConfig, ReidConfig
 from lookalike.data.layouts.market1501 import MARKET1501
 from lookalike.data.layouts.persons import PERSONS
 from lookalike.data.loading import Images, encode_jpeg
@@ -22,7 +22,8 @@ Crops = tuple[Images, list[str]]
 
 @pytest.fixture
 def whole(config: ReidConfig) -> Config:
-    return Config(reid=config, evaluate=EvaluateConfig(batch_size=4))
+    arms = {"baseline": ArmConfig(images=("none",))}
+    return Config(reid=config, evaluate=EvaluateConfig(batch_size=4), arms=arms)
 
 
 @pytest.fixture
