@@ -85,7 +85,13 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         with open_run("evaluate@baseline", config, root) as tracker:
             tracker.metrics({"mAP": 0.5})
+            tracker.headline({"rank_1/baseline": 0.4, "mAP/baseline": 0.5, "mAP/persons": 0.6})
             tracker.artifact(root / "params.yaml")
+        patch.setenv("DVC_EXP_NAME", "more-persons")
+        (root / "params.yaml").write_text(render(Config(seed=2)))
+        with open_run("evaluate@baseline", Config(seed=2), root) as other:
+            other.headline({"rank_1/baseline": 0.45, "mAP/baseline": 0.55, "mAP/persons": 0.7})
+        patch.delenv("DVC_EXP_NAME")
         client, model = tracker.store.client, config.registry.model
         client.create_registered_model(model)
         version = client.create_model_version(model, "nowhere", tracker.run_id)
@@ -100,6 +106,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
         socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
+def parent_of(run: dict[str, Any]) -> str:
+    """Empty for a run that MLflow lists by itself."""
+    tags = {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
+    return tags.get("mlflow.parentRunId", "")
+
+
 def test_the_ui_shows_the_runs_the_artifacts_and_the_model(shown: Ui) -> None:
     page = re.fullmatch(rf"open {shown.address}/#/experiments/(\d+)/runs\?(\S+) .*\n", shown.said)
     view = "workflowType=machine_learning&viewStateShareKey=lookalike"
@@ -107,6 +119,18 @@ def test_the_ui_shows_the_runs_the_artifacts_and_the_model(shown: Ui) -> None:
     api, run = f"{shown.address}/api/2.0/mlflow", shown.tracker
     runs = ask(f"{api}/runs/search", experiment_ids=[page[1]])["runs"]
     assert {run.run_id, run.parent_run_id} <= {found["info"]["run_id"] for found in runs}
+    # What a browser asks for when two of the list are compared.
+    names = {f["info"]["run_id"]: f["info"]["run_name"] for f in runs if not parent_of(f)}
+    assert len(set(names.values())) == len(names) == 2, names
+    assert "more-persons" in names.values()
+    compared = [ask(f"{api}/runs/get?run_id={one}")["run"]["data"] for one in names]
+    metrics = [{m["key"]: m["value"] for m in data["metrics"]} for data in compared]
+    assert [sorted(found) for found in metrics] == [
+        ["mAP/baseline", "mAP/persons", "rank_1/baseline"]
+    ] * 2
+    assert {found["mAP/persons"] for found in metrics} == {0.6, 0.7}
+    seeds = {p["value"] for data in compared for p in data["params"] if p["key"] == "seed"}
+    assert seeds == {"1", "2"}
     experiment = ask(f"{api}/experiments/get?experiment_id={page[1]}")["experiment"]
     tags = {tag["key"]: tag["value"] for tag in experiment["tags"]}
     assert "`mAP/baseline`" in tags["mlflow.sharedViewState.lookalike"]
