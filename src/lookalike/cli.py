@@ -345,6 +345,22 @@ def registry_verify() -> None:
 
 
 @app.command()
+def method(
+    page: Annotated[Path, typer.Option(help="Markdown with the lines that the table goes to.")] = (
+        Path("docs/method.md")
+    ),
+) -> None:
+    """Write the pictures and the table of docs/method.md from the last pipeline's artifacts."""
+    from lookalike.config import load_config
+
+    config = load_config(PARAMS)
+
+    from lookalike.synthesis.method import write_method
+
+    write_method(Path("artifacts"), Path.cwd(), config, page)
+
+
+@app.command()
 def summary() -> None:
     """Arms and metrics, gates, the champion, and where to look next."""
     from lookalike.config import load_config

@@ -148,6 +148,18 @@ def test_metrics_for_people_fit_on_a_screen(repository: Repository) -> None:
     assert len(table) == 1 + 3 + 2 + 1  # heading, arms, kinds, generator
 
 
+def test_the_whole_chain_is_drawn(repository: Repository) -> None:
+    page = repository.folder / ".lookalike" / "method.md"
+    page.write_text("text before\n<!-- arms -->\nold\n<!-- end of arms -->\ntext behind\n")
+    repository.run("lookalike", "method", "--page", ".lookalike/method.md")
+    text = page.read_text()
+    assert text.startswith("text before") and text.endswith("text behind\n") and "old" not in text
+    assert all(f"| {arm} |" in text for arm in ("baseline", "persons", "variations"))
+    drawn = {path.name for path in (page.parent / "images" / "method").iterdir()}
+    kinds = {"filtered_persons.jpg", "filtered_variations.jpg"}
+    assert drawn == {"persons.jpg", "variations.jpg", *kinds}
+
+
 def test_no_stage_runs_twice(repository: Repository) -> None:
     assert "Running stage" not in repository.run("dvc", "repro")
 

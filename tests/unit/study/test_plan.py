@@ -20,7 +20,7 @@ def load(text: str, folder: Path, config: Config | None = None) -> Study:
 def test_the_shipped_study_fits_the_defaults() -> None:
     study = load_study(ROOT / "evidence" / "study.yaml", Config())
     assert len(study.seeds) >= 5 and study.settings[0].name == "baseline"
-    assert {s.arm for s in study.settings} == {"baseline", "persons", "variations"}
+    assert {s.arm for s in study.settings} == {"baseline", "variations"}
 
 
 def test_a_list_of_limits_is_a_setting_each(tmp_path: Path) -> None:
