@@ -47,7 +47,7 @@ KINDS = {
     "a zip archive": written(zipped),
     "a PyTorch file (.pt, .pth)": written(lambda stream: torch.save({"a": torch.ones(3)}, stream)),
     "a tar archive": written(tarred),
-    "a gzip file": gzip.compress(b"x"),
+    "a gzip file": gzip.compress(b"x", mtime=0),
     "a bzip2 file": bz2.compress(b"x"),
     "an xz file": lzma.compress(b"x"),
     "a 7z archive": b"7z\xbc\xaf\x27\x1c\0\4" + bytes(range(99)),
