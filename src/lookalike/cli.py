@@ -171,11 +171,10 @@ def starting_pair(
     if encoder is not None:
         weights_file(encoder)
     from lookalike.data.population import plan_crops, render_crops
-    from lookalike.inversion.starting import train_starting_pair
+    from lookalike.inversion.starting import SETTINGS, train_starting_pair
     from lookalike.stylegan3.starting import POPULATION_SEED
 
-    changes = {"start": str(start), "batch_size": 16, "micro_batch": 16, "generator_lr": 0.002}
-    gan = config.gan.model_copy(update=changes)
+    gan = config.gan.model_copy(update=SETTINGS | {"start": str(start)})
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
     shots = plan_crops(POPULATION_SEED, persons, images_per_person)
     train_starting_pair(

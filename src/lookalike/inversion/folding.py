@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lookalike.data.loading import Images, to_tensor
 from lookalike.inversion.codes import CodeNetwork, grey
-from lookalike.progress import say
+from lookalike.progress import Progress, say
 from lookalike.stylegan3.generator import Generator
 from lookalike.stylegan3.layers import Linear
 
@@ -60,10 +60,12 @@ def read_codes(network: CodeNetwork, images: Images) -> tuple[Tensor, Tensor]:
     """Structures [N, S, w_dim] and appearances [N, num_ws - S, w_dim] of uint8 images."""
     device = network.head_bias.device
     structures, appearances = [], []
-    for start in range(0, len(images), BATCH):
-        batch = to_tensor(images[start : start + BATCH], device)
-        structures.append(network.structure(grey(batch)))
-        appearances.append(network.appearance(batch))
+    with Progress("read codes", len(images)) as progress:
+        for start in range(0, len(images), BATCH):
+            batch = to_tensor(images[start : start + BATCH], device)
+            structures.append(network.structure(grey(batch)))
+            appearances.append(network.appearance(batch))
+            progress.advance(len(batch))
     return torch.cat(structures), torch.cat(appearances)
 
 
@@ -139,18 +141,20 @@ def fit_mapping(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     device = codes[0].device
     count, distance = len(labels), torch.zeros([])
-    for _ in range(steps):
-        some, others = torch.randint(count, (2, BATCH), device=device)
-        z = torch.randn(BATCH, generator.config.z_dim, device=device)
-        of = labels[some] if generator.classes is not None else None
-        w = mapping(z, labels=of)[:, 0]
-        distance = sliced_distance(w, codes[0][some], labels[some]) + sliced_distance(
-            w, codes[1][others], None
-        )
-        optimizer.zero_grad()
-        distance.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+    with Progress("fit mapping", steps) as progress:
+        for _ in range(steps):
+            some, others = torch.randint(count, (2, BATCH), device=device)
+            z = torch.randn(BATCH, generator.config.z_dim, device=device)
+            of = labels[some] if generator.classes is not None else None
+            w = mapping(z, labels=of)[:, 0]
+            distance = sliced_distance(w, codes[0][some], labels[some]) + sliced_distance(
+                w, codes[1][others], None
+            )
+            optimizer.zero_grad()
+            distance.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            progress.advance(1)
     mapping.requires_grad_(False)
     with torch.no_grad():
         z = torch.randn(count, generator.config.z_dim, device=device)

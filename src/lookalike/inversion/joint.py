@@ -23,6 +23,7 @@ from lookalike.inversion.losses import FeatureDistance
 from lookalike.inversion.pairs import Pairs
 from lookalike.stylegan3.critic import Samples, StyleganCritic
 from lookalike.stylegan3.gan import Gan
+from lookalike.stylegan3.trainer import MeanOver
 from lookalike.training.curves import Curves
 from lookalike.training.ema import half_life_beta, update_average
 from lookalike.training.session import Session, Stateful
@@ -129,20 +130,20 @@ class JointTraining:
         """A step of generator and encoder; returns each micro-batch's reals and fakes."""
         self.generator.requires_grad_(True)
         self.optimizer.zero_grad(set_to_none=True)
-        drawn, statistics = [], dict[str, Tensor]()
+        drawn, statistics = [], MeanOver(len(batches))
         for number, batch in zip(self.shard, batches, strict=True):
             self.session.seed_step(self.images_seen, number, "joint")
             reals, fakes, loss = self.draw(Batch(*(t.to(self.session.device) for t in batch)))
             loss.backward()  # type: ignore[no-untyped-call]
             drawn.append((reals, fakes))
-            for name, value in self.generator.pending_statistics().items():
-                part = value / len(batches)
-                statistics[name] = statistics[name] + part if name in statistics else part
+            statistics.add(**self.generator.pending_statistics())
         self.generator.requires_grad_(False)
         self.session.average_gradients(self.trained, len(batches))
         self.curves.add_gradient_norm(self.trained, "gradient_norm_generator")
         self.optimizer.step()
-        self.generator.apply_statistics(self.session.mean(statistics), self.config.batch_size)
+        self.generator.apply_statistics(
+            self.session.mean(statistics.values), self.config.batch_size
+        )
         return drawn
 
     def draw(self, batch: Batch) -> tuple[Samples, Samples, Tensor]:
@@ -172,9 +173,7 @@ class JointTraining:
             "l1": F.l1_loss(reconstructions, targets),
             "colours": central_colours(reconstructions, targets),
             "perception": self.distance(reconstructions, targets).mean(),
-            "realism": self.critic.generator_loss(
-                Samples(fakes, fake_labels), self.critic.draw_views(self.images_seen)(slice(None))
-            ),
+            "realism": self.critic.generator_loss(Samples(fakes, fake_labels), as_they_are),
             "consistency": F.mse_loss(centre + reader.appearance(crosses), other.detach())
             + F.mse_loss(centre + reader.structure(grey(crosses)), structure[:few].detach()),
         }
@@ -185,35 +184,28 @@ class JointTraining:
 
     def train_critic(self, drawn: list[tuple[Samples, Samples]]) -> None:
         """A step of the discriminator."""
-        self.begin()
-        for number, (reals, fakes) in zip(self.shard, drawn, strict=True):
-            self.session.seed_step(self.images_seen, number, "discriminator")
-            view = self.critic.draw_views(self.images_seen)(slice(None))
-            loss, terms = self.critic.loss(reals, fakes, view, view)
+        self.critic.begin()
+        for reals, fakes in drawn:
+            loss, terms = self.critic.loss(reals, fakes, as_they_are, as_they_are)
             loss.backward()  # type: ignore[no-untyped-call]
             self.curves.add(loss_discriminator=loss, **terms)
-        self.finish(len(drawn))
+        self.critic.finish(self.session, len(drawn), self.curves, "gradient_norm_discriminator")
 
     def regularise(self, drawn: list[tuple[Samples, Samples]]) -> None:
         """A step of the discriminator on R1."""
-        self.begin()
+        self.critic.begin()
         for reals, _ in drawn:
-            loss, terms = self.critic.penalty(reals, lambda images: images)
+            loss, terms = self.critic.penalty(reals, as_they_are)
             loss.backward()  # type: ignore[no-untyped-call]
             self.curves.add(**terms)
-        self.finish(len(drawn))
+        self.critic.finish(
+            self.session, len(drawn), self.curves, "gradient_norm_discriminator_penalty"
+        )
 
-    def begin(self) -> None:
-        """Let the discriminator have gradients."""
-        self.critic.optimizer.zero_grad()
-        for parameter in self.critic.trained:
-            parameter.requires_grad_(True)
 
-    def finish(self, micro_batches: int) -> None:
-        """Take the discriminator's step."""
-        self.session.average_gradients(self.critic.trained, micro_batches)
-        self.critic.optimizer.step()
-        self.critic.network.requires_grad_(False)
+def as_they_are(images: Tensor) -> Tensor:
+    """How the discriminator sees images: without augmentation."""
+    return images
 
 
 def central_colours(x: Tensor, y: Tensor) -> Tensor:

@@ -30,17 +30,19 @@ from lookalike.seeds import derive_seed
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, load_generator, save_gan
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan, sample_images
-from lookalike.stylegan3.starting import EMA_KIMG_PER_IMAGE, POPULATION_SEED
+from lookalike.stylegan3.starting import EMA_KIMG_PER_IMAGE, POPULATION_SEED, recipe_of
 from lookalike.stylegan3.transfer import transfer
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState, fingerprint
 from lookalike.training.loop import Loop
-from lookalike.training.model_file import load_model, one_line
+from lookalike.training.model_file import one_line
 from lookalike.training.session import Session
 
 PATH = Path(__file__).with_name("starting_encoder.safetensors")
 CHANNELS = 20  # of the encoder
 STRUCTURE_STYLES = 5  # of the generator's ten
+# Of `gan`, as the shipped pair was trained.
+SETTINGS = {"batch_size": 16, "micro_batch": 16, "generator_lr": 0.002}
 SHEET = 12  # persons
 SHEET_IMAGES = 1600  # between two sheets
 
@@ -79,7 +81,7 @@ def train_starting_pair(
         raise UserError(f"no checkpoint at {start} to start from; `starting-generator` makes one")
     half_life = 1000 * EMA_KIMG_PER_IMAGE * config.batch_size
     changes = {"condition": "camera", "total_images": total_images, "ema_half_life": half_life}
-    config = config.model_copy(update=changes)
+    config = config.model_copy(update=changes | {"ada": None, "discriminator": "stylegan"})
     session = Session(seed)
     classes, labels = Classes.of("camera", cameras)
     gan = build_gan(config, seed, classes)
@@ -150,6 +152,7 @@ def train_starting_pair(
         due=lambda seen: seen % SHEET_IMAGES == 0,
     )
     if session.is_main:
+        torch.manual_seed(derive_seed(seed, "fold"))
         bring_to_w(gan.average, joint.average, images, labels)
         leg = {"images": total_images, "crops": len(images), "batch_size": config.batch_size}
         _write(config, joint, folder, start, leg | {"seed": seed, "discriminator": "stylegan"})
@@ -157,15 +160,7 @@ def train_starting_pair(
 
 
 def _write(config: GanConfig, joint: Joint, folder: Path, start: Path, leg: dict[str, Any]) -> None:
-    source = load_model(start, "stylegan3").recipe
-    legs = [*source.get("legs", []), leg | {"encoder": True}]
-    licence = source.get("licence", "")
-    recipe = {
-        "population_seed": POPULATION_SEED,
-        "images_seen": sum(leg["images"] for leg in legs),
-        "legs": legs,
-        **({"licence": licence} if licence else {}),
-    }
+    recipe = recipe_of(start, leg | {"encoder": True})
     path = folder / "starting_generator.safetensors"
     save_gan(
         path,
@@ -179,7 +174,7 @@ def _write(config: GanConfig, joint: Joint, folder: Path, start: Path, leg: dict
     # Bound to the generator as it is in the file.
     encoder = CodeEncoder(joint.average, load_generator(path))
     path = folder / "starting_encoder.safetensors"
-    own = [leg for leg in legs if leg.get("encoder")]
+    own = [leg for leg in recipe["legs"] if leg.get("encoder")]
     trained = {"population_seed": POPULATION_SEED, "legs": own}
     save_encoder(path, encoder, trained, dtype=torch.float16)
     say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -18,6 +18,7 @@ from lookalike.stylegan3.augment import Adaptation, Augment
 from lookalike.stylegan3.blur import blur, startup_sigma
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.loss import discriminator_loss, generator_loss, r1_penalty
+from lookalike.training.curves import Curves
 from lookalike.training.session import Session, Stateful
 
 View = Callable[[Tensor], Tensor]  # images as a critic gets to see them
@@ -71,6 +72,25 @@ class Critic(ABC):
     def penalty(self, reals: Samples, view: View) -> tuple[Tensor, dict[str, Tensor]]:
         """What the regularising step minimises, and what its curves show; in full precision."""
         raise NotImplementedError
+
+    def begin(self) -> None:
+        """Let the trained parameters have gradients, of which there are none yet."""
+        self.optimizer.zero_grad()
+        for parameter in self.trained:
+            parameter.requires_grad_(True)
+
+    def finish(self, session: Session, micro_batches: int, curves: Curves, norm: str) -> None:
+        """Take the step that gradients over this process' micro-batches say.
+
+        Args:
+            session: whose processes share the gradients.
+            micro_batches: how many there were.
+            curves: get the gradients' norm, called `norm`.
+        """
+        session.average_gradients(self.trained, micro_batches)
+        curves.add_gradient_norm(self.trained, norm)
+        self.optimizer.step()
+        self.network.requires_grad_(False)
 
     def finish_step(self, measured: Mapping[str, Tensor]) -> dict[str, float]:
         """Look at the step's means of what `loss` gave the curves; numbers for them."""

@@ -1,7 +1,8 @@
 """The starting generator: trained on rendered persons whose seed no other step uses.
 
 It ships with the package, so that the embedded pipeline does transfer learning as the study does,
-without a download. `lookalike starting-generator` makes it again.
+without a download. `lookalike starting-generator` makes its first legs; the last ones are
+`inversion.starting`'s.
 """
 
 from __future__ import annotations
@@ -63,25 +64,21 @@ def train_starting_generator(
     session = Session(seed)
     classes, labels = Classes.of("camera", cameras)
     gan = build_gan(config, seed, classes)
-    transferred, legs = config.start != "none", list[dict[str, Any]]()
-    start_digest, licence = "", ""
-    if transferred:
-        start = Path(config.start)
+    start = None if config.start == "none" else Path(config.start)
+    start_digest = ""
+    if start is not None:
         report = transfer(start, gan.generator, gan.discriminator, gan.projected)
-        start_digest, licence = sha256_file(start), report.licence
+        start_digest = sha256_file(start)
         if session.is_main:
             say(str(report))
         gan.average.load_state_dict(gan.generator.state_dict())
-        legs = load_model(start, "stylegan3").recipe.get("legs", [])
-    legs.append(
-        {
-            "images": total_images,
-            "batch_size": config.batch_size,
-            "seed": seed,
-            "discriminator": config.discriminator,
-            "crops": len(images),
-        }
-    )
+    leg = {
+        "images": total_images,
+        "batch_size": config.batch_size,
+        "seed": seed,
+        "discriminator": config.discriminator,
+        "crops": len(images),
+    }
 
     def snapshot(generator: Generator, images_seen: int) -> dict[str, float]:
         if session.is_main:
@@ -103,7 +100,7 @@ def train_starting_generator(
         resume=resume,
         tracker=NullTracker(),
         snapshot=snapshot,
-        transferred=transferred,
+        transferred=start is not None,
     )
     if session.is_main:
         save_gan(
@@ -113,14 +110,27 @@ def train_starting_generator(
             DiscriminatorConfig(
                 config.discriminator_channel_base, config.discriminator_channel_max
             ),
-            {
-                "population_seed": POPULATION_SEED,
-                "images_seen": sum(leg["images"] for leg in legs),
-                "legs": legs,
-                **({"licence": licence} if licence else {}),
-            },
+            recipe_of(start, leg),
             dtype=torch.float16,
             projected=gan.projected,
         )
         say(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
         resume.discard()
+
+
+def recipe_of(start: Path | None, leg: dict[str, Any]) -> dict[str, Any]:
+    """What a starting generator's file says of its training.
+
+    Args:
+        start: the generator that this leg went on from; its legs and its licence go on, too.
+        leg: of this training, with `images`.
+    """
+    source = {} if start is None else load_model(start, "stylegan3").recipe
+    legs = [*source.get("legs", []), leg]
+    licence = source.get("licence", "")
+    return {
+        "population_seed": POPULATION_SEED,
+        "images_seen": sum(leg["images"] for leg in legs),
+        "legs": legs,
+        **({"licence": licence} if licence else {}),
+    }

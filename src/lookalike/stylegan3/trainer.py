@@ -237,9 +237,10 @@ class GanTraining:
         step saw, and applied once.
         """
         for critic in self.critics:
-            self.begin(critic)
-        statistics = MeanOver(len(self.micro_batches))
-        measured = [MeanOver(len(self.micro_batches)) for _ in self.critics]
+            critic.begin()
+        count = len(self.micro_batches)
+        statistics = MeanOver(count)
+        measured = [MeanOver(count) for _ in self.critics]
         self.session.seed_step(self.images_seen, 0, "discriminator")
         z, labels = self.latents(), self.classes()
         views = [
@@ -262,34 +263,26 @@ class GanTraining:
             torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
             statistics.add(**self.generator.pending_statistics())
         for critic in self.critics:
-            self.finish(critic, f"gradient_norm_{critic.name}")
+            critic.finish(self.session, count, self.curves, f"gradient_norm_{critic.name}")
         shared = self.session.mean(statistics.values)
         self.generator.apply_statistics(shared, self.config.batch_size)
         return [means.values for means in measured]
 
     def regularise(self, critic: Critic, reals: Reals) -> None:
         """A step of the critic on its penalty, with reals."""
-        self.begin(critic)
+        critic.begin()
         self.session.seed_step(self.images_seen, 0, "r1")
         view = critic.draw_views(self.images_seen)
         for part, batch in zip(self.micro_batches, reals, strict=True):
             loss, terms = critic.penalty(self.samples(batch), view(part))
             loss.backward()  # type: ignore[no-untyped-call]
             self.curves.add(**terms)
-        self.finish(critic, f"gradient_norm_{critic.name}_penalty")
-
-    def begin(self, critic: Critic) -> None:
-        """Let the critic's parameters have gradients, of which there are none yet."""
-        critic.optimizer.zero_grad()
-        for parameter in critic.trained:
-            parameter.requires_grad_(True)
-
-    def finish(self, critic: Critic, norm: str) -> None:
-        """Take the critic's step."""
-        self.session.average_gradients(critic.trained, len(self.micro_batches))
-        self.curves.add_gradient_norm(critic.trained, norm)
-        critic.optimizer.step()
-        critic.network.requires_grad_(False)
+        critic.finish(
+            self.session,
+            len(self.micro_batches),
+            self.curves,
+            f"gradient_norm_{critic.name}_penalty",
+        )
 
     def latents(self) -> Tensor:
         """Of the global batch."""
