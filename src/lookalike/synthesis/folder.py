@@ -27,7 +27,12 @@ from lookalike.synthesis.latents import labels_of
 from lookalike.synthesis.persons import person_latents
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import manifest_row, render
-from lookalike.synthesis.variations import pixels_of, plan_variations, variation_latents
+from lookalike.synthesis.variations import (
+    check_crosses,
+    pixels_of,
+    plan_variations,
+    variation_latents,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ def generate_from_folder(
     Raises:
         UserError: no such folder, no readable image in it, or `output` holds something already.
     """
+    check_crosses(encoder, config.variations)
     if not source.is_dir():
         raise UserError(f"no folder at {source}; give --input a folder of images")
     new_folder(output)

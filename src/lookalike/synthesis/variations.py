@@ -13,9 +13,10 @@ from torch import Tensor
 from lookalike.config import GenerateConfig, VariationsConfig
 from lookalike.data.decoding import decode
 from lookalike.data.loading import Images, read_bytes, resize, to_tensor
+from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
 from lookalike.seeds import derive_seed
-from lookalike.synthesis.latents import ws_from_seeds
+from lookalike.synthesis.latents import layer_group, ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import write_images
 from lookalike.training.session import Session
@@ -77,6 +78,21 @@ def _of_another(
         who, name = everybody[int(draw.integers(len(everybody)))]
         if who != person:
             return name
+
+
+def check_crosses(encoder: Encoder, config: VariationsConfig) -> None:
+    """Whether the styles that a cross takes are those that the encoder reads as structure.
+
+    Raises:
+        UserError: they are others, and crosses would mix who and how.
+    """
+    taken = len(layer_group(config.group, encoder.generator.num_ws))
+    read = encoder.structure_styles
+    if config.crosses and config.group == "structure" and read not in (0, taken):
+        raise UserError(
+            f"generate.variations.group: structure is the first {taken} styles of this generator, "
+            f"and its encoder reads {read} as structure; set encoder.structure_styles to {taken}"
+        )
 
 
 def pixels_of(sources: pd.DataFrame, root: Path, height: int, width: int) -> ReadPixels:
@@ -144,7 +160,9 @@ def generate_variations(
 
     Raises:
         ValueError: a source is of another split, or generated.
+        UserError: crosses with an encoder that reads other styles as structure.
     """
+    check_crosses(encoder, config)
     foreign = sources[(sources["split"] != "train") | (sources["origin"] != "real")]
     if len(foreign):
         raise ValueError(

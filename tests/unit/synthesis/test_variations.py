@@ -9,11 +9,13 @@ import torch
 
 from lookalike.config import GenerateConfig
 from lookalike.data.loading import to_tensor
+from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
 from lookalike.synthesis.latents import layer_group
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import render
 from lookalike.synthesis.variations import (
+    check_crosses,
     generate_variations,
     pixels_of,
     plan_variations,
@@ -55,6 +57,20 @@ def test_plan(generate: GenerateConfig) -> None:
 def test_whoever_is_alone_is_crossed_with_nobody(generate: GenerateConfig) -> None:
     plans = plan_variations({"0007": ["a", "b"]}, generate.variations)
     assert {plan.recipe.kind for plan in plans} == {"mix", "interpolate"}
+
+
+def test_crosses_take_what_the_encoder_reads_as_structure(
+    encoder: Encoder, generate: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = generate.variations.model_copy(update={"group": "structure", "crosses": 1.0})
+    taken = len(layer_group("structure", encoder.generator.num_ws))
+    for read in (0, taken):
+        monkeypatch.setattr(encoder, "structure_styles", read)
+        check_crosses(encoder, config)
+    monkeypatch.setattr(encoder, "structure_styles", taken + 1)
+    with pytest.raises(UserError, match=f"set encoder.structure_styles to {taken}"):
+        check_crosses(encoder, config)
+    check_crosses(encoder, config.model_copy(update={"crosses": 0.0}))
 
 
 def test_latents_are_what_recipes_say(
