@@ -61,16 +61,21 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
             "inception": train + samples,
             "embed": train + samples,
         },
-        "train_encoder": {"decode": train, "train encoder": config.encoder.total_images},
+        "train_encoder": {
+            "decode": train + val,
+            "train encoder": config.encoder.total_images,
+            "embed": 3 * val,
+        },
     }
     for kind, number in made.items():
         found[f"generate@{kind}"] = {f"generate {kind}": number}
         found[f"filter@{kind}"] = {
             "decode": number + images,
             "embed": number + images,
+            "features": number + images,
             f"detector: {config.filter.detector}": number + train,
             "ssim": number + train,
-            "near-duplicates": _persons_of(kind, config, train_persons),
+            "near-copies": _persons_of(kind, config, train_persons),
         }
     for name, arm in config.arms.items():
         added = 0

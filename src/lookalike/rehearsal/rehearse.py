@@ -65,6 +65,7 @@ def rehearse(profile: str, config: Config, root: Path) -> Rehearsal:
         say(line)
     outcomes = []
     for stage in stages_of(short):
+        say(f"{stage} ...")
         outcome = run_stage(stage, root, folder)
         took = outcome.problem or f"{outcome.found['seconds']:.0f} s"
         say(f"{stage}: {took}")

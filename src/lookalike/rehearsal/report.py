@@ -9,6 +9,7 @@ from lookalike.config import Config
 from lookalike.data.layouts.layout import Count
 from lookalike.rehearsal.estimate import amounts, crop_cache_bytes
 from lookalike.rehearsal.stages import GIB, Outcome
+from lookalike.report.tables import NONE, Table
 
 HEAD = (
     "stage",
@@ -94,8 +95,7 @@ def _sums(
 
 def markdown(table: Sequence[tuple[str, ...]]) -> str:
     """The table for a page."""
-    lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in table]) + "\n"
+    return Table(HEAD, [[cell or NONE for cell in row] for row in table]).markdown()
 
 
 def missing_lines(stand_ins: Sequence[str], own_data: bool, data: Path) -> list[str]:

@@ -52,8 +52,9 @@ def shorten(config: Config, device: torch.device) -> Config:
             if values[name]["precision"] == "fp16":  # which CPUs lack
                 values[name]["precision"] = "bf16"
     for name in ("detector_threshold", "ssim_threshold", "identity_threshold"):
-        values["filter"][name] = {"rejection_rate": 0.05}
-    for name in ("realism_threshold", "novelty_threshold"):
+        if values["filter"][name]:
+            values["filter"][name] = {"rejection_rate": 0.05}
+    for name in ("realism_threshold", "novelty_threshold", "diversity_threshold"):
         if values["filter"][name]:  # measured, but an untrained generator draws nothing real
             values["filter"][name] = {"value": -1e6}
     for arm in values["arms"].values():
