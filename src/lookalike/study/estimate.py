@@ -31,7 +31,7 @@ def estimate_table(
         results: those that are there.
         workers: processes at once.
     """
-    done = {result.key: result for result in results}
+    done = {(result.arm, result.amount, result.seed): result for result in results}
     if results:
         rate = sum(r.images_seen for r in results) / max(sum(r.seconds for r in results), 1e-9)
         source = f"{counted(len(results), 'finished training')}"
@@ -39,13 +39,13 @@ def estimate_table(
         rate, source = measured_rate(trainings[0].reid), f"{STEPS - 1} steps just now"
     rows = []
     for training in trainings:
-        result = done.get(training.key)
+        result = done.get(_of(training))
         images = f"{training.images:,}"
         seconds = training.images / rate if result is None else result.seconds
         state = "to do" if result is None else "done"
         generated = f"{int(training.generated.sum()):,}"
         rows.append([training.name, generated, images, f"{seconds:.0f}", state])
-    left = [training for training in trainings if training.key not in done]
+    left = [training for training in trainings if _of(training) not in done]
     hours = sum(training.images for training in left) / rate / min(workers, len(left) or 1) / 3600
     table = Table(["training", "added images", "images seen", "seconds", "state"], rows)
     total = counted(len(trainings), "training")
@@ -53,6 +53,11 @@ def estimate_table(
         f"{len(left)} of {total} left: about {_duration(hours)} with {workers} at once, at "
         f"{rate:.0f} images/s of one thread ({source})"
     )
+
+
+def _of(training: Training) -> tuple[str, int | None, int]:
+    """What a result says it is of."""
+    return training.setting.arm, training.setting.amount, training.seed
 
 
 def measured_rate(reid: ReidConfig) -> float:
@@ -96,4 +101,4 @@ class Clock(NullTracker):
 
 
 def _duration(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours >= 1 else f"{math.ceil(60 * hours)} minutes"
+    return f"{hours:.1f} hours" if hours >= 1 else counted(math.ceil(60 * hours), "minute")

@@ -147,15 +147,19 @@ def _setup(study: Study, trainings: Sequence[Training], findings: Sequence[Findi
     commits = sorted({result.commit[:12] for result in everything})
     seconds = sum(result.seconds for result in everything) / len(everything)
     accuracy = sum(result.accuracy for result in baseline) / len(baseline)
+    taken = {t.setting.name: round(t.images / reid.batch_size) for t in trainings}
+    steps = ", ".join(f"{name} {number:,}" for name, number in taken.items())
     start = "random weights" if reid.weights == "none" else reid.weights
     return (
         f"The real images are {len(rows):,} of {rows['person_id'].nunique()} persons. Each model "
         f"is trained for {reid.epochs} epochs from {start} at {reid.height}x{reid.width}, and its "
         f"last weights are measured on {len(query):,} queries of {query['person_id'].nunique()} "
         f"test persons in a gallery of {len(gallery):,} images. In its last steps the "
-        f"baseline takes {accuracy:.1%} of its training images for the right person. There are "
+        f"baseline classifies {accuracy:.1%} of its training images correctly. There are "
         f"{counted(len(study.seeds), 'seed')} of this training; the generated images are those of "
         "one generator. Test persons choose nothing.\n\n"
+        f"Arms see the real images equally often, so those that draw generated images apart take "
+        f"more steps: {steps}. A gain may be longer training in part.\n\n"
         f"{counted(len(everything), 'training')} of {seconds:.0f} s on one thread; code: "
         f"{', '.join(commits)}.\n"
     )

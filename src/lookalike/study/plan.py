@@ -136,6 +136,8 @@ def load_study(path: Path, config: Config) -> Study:
         for amount, keys in arm.expanded():
             setting = Setting(name, amount, checked(ArmConfig, keys, where), arm.oracle)
             _check(setting, reid, config, where)
+            if setting.name in {other.name for other in settings}:
+                raise UserError(f"{where}: two arms are called {setting.name}; rename one")
             settings.append(setting)
     return Study(file.seeds, reid, file.more_test_persons, tuple(settings))
 

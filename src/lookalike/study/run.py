@@ -106,8 +106,8 @@ def run_study(trainings: Sequence[Training], folder: Path, root: Path, workers: 
         UserError: trainings failed, and the results of the others are there; a process died; or
             another study is at work in this repository.
     """
-    have = {result.key for result in finished(trainings, folder)}
-    left = [training for training in trainings if training.key not in have]
+    # By name, too: arms that come to the same training share a key, and each has its result.
+    left = [t for t in trainings if Result.read(result_path(t, folder), t.key) is None]
     if not left:
         return
     with _alone(root):
@@ -136,15 +136,16 @@ def _train(left: Sequence[Training], folder: Path, root: Path, workers: int) -> 
                 try:
                     result = job.result()
                     note = f"{name}: mAP {result.test['mAP']:.1%}, {result.seconds:.0f} s"
-                except UserError as error:
-                    failed.append(name)
-                    note = f"{name} failed"
-                    say(f"{name}: {error}")
                 except BrokenProcessPool as error:
                     raise UserError(
                         f"a process died while it trained {name} or another (short of memory?); "
                         f"what is finished is kept; go on with fewer than --workers {workers}"
                     ) from error
+                except Exception as error:  # whatever it is, the others go on
+                    failed.append(name)
+                    note = f"{name} failed"
+                    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+                    say(f"{name}: {kind}{' '.join(str(error).split())[:300]}")
                 progress.advance(note=note)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -73,7 +73,12 @@ def test_a_study_goes_on_where_it_was_stopped() -> None:
     settings = [("baseline", None), ("persons", 1), ("persons", 3), ("oracle", None)]
     assert [(r.arm, r.amount) for r in results] == settings
     page = Path("docs/evidence.md").read_text()
-    for said in ("lookalike study study.yaml --output results", "| persons-3 | 6 | 3 |", "1 seed "):
+    for said in (
+        "lookalike study study.yaml --output results",
+        "| persons-3 | 6 | 3 |",
+        "1 seed ",
+        "take more steps: baseline ",
+    ):
         assert said in page
     assert Path("docs/images/evidence_persons.png").is_file()
     assert not Path("docs/images/evidence_images.png").exists()
