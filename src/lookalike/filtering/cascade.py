@@ -94,12 +94,16 @@ def filter_manifest(
     origins = generated.rows["origin"].to_numpy()
     for step in filters:
         threshold = step.threshold(config)
-        judged = origins == (step.origin or origins)
+        everybody = np.ones(len(origins), dtype=np.bool_)
+        judged = origins == step.origin if step.origin else everybody
         if threshold is None or (step.origin and not judged.any()):
             continue
         material = Material(generated, reason == "", train, val, detector)
         least = bound(step.name, threshold, partial(step.score_real, material), step.real)
-        scores[step.name] = np.where(judged, step.score(material), np.nan)
+        try:
+            scores[step.name] = np.where(judged, step.score(material), np.nan)
+        except ValueError as error:
+            raise UserError(f"filter: {step.name}: {error}") from error
         failed = scores[step.name] < least  # False for NaN
         reason[material.left & failed] = step.name
     least, threshold = -np.inf, config.diversity_threshold
@@ -129,7 +133,9 @@ def summarise(
     """Counts and pass rates of a person and a reason per image; rates are of those reached."""
     reached = len(reason)
     steps: dict[str, dict[str, Any]] = {}
-    for step in (*bounds, DUPLICATE):
+    # Near-copies are told apart last: by their pixels, and then by what a re-ID model sees.
+    before = [name for name in bounds if name != DIVERSITY]
+    for step in (*before, DUPLICATE, *({DIVERSITY} & bounds.keys())):
         passed = reached - int((reason == step).sum())
         steps[step] = {
             "reached": reached,

@@ -69,7 +69,8 @@ def nearest(features: Features, among: Features, k: int) -> Matrix:
         raise ValueError(f"features are {features.shape}, those they are near to {among.shape}")
     if len(among) < k:
         raise ValueError(f"{len(among)} samples have no {k} nearest")
-    points, others = checked(features, "all"), checked(among, "all")
+    points = checked(features, "all")
+    others = points if among is features else checked(among, "near")
     found = []
     for rows in _blocks(points):
         closest = np.full((len(points[rows]), k), np.inf)
