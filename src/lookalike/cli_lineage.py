@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.errors import UserError
-from lookalike.names import PARAMS
+from lookalike.names import PARAMS, counted
 
 if TYPE_CHECKING:
     from lookalike.registry.promotion import Registry
@@ -54,7 +54,7 @@ def forget(
     for file in plan.files:
         typer.echo(f"delete {file}")
     for stage, count in plan.rebuilt.items():
-        typer.echo(f"rebuild {stage}: {count} rows")
+        typer.echo(f"rebuild {stage}: {counted(count, 'row')}")
     for version, why in plan.retired.items():
         typer.echo(f"retire {registry.name} v{version}: {why}")
     if dry_run:

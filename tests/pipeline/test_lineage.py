@@ -127,13 +127,13 @@ def test_from_a_persons_lineage_to_being_without_them(
 ) -> None:
     out, _ = said(capsys, "lineage", "0002")
     assert "person 0002: 2 images (train 2)" in out
-    assert "in generate@variations: 1 rows" in out and "in train_gan: 2 rows" in out
+    assert "in generate@variations: 1 row" in out and "in train_gan: 2 rows" in out
     assert "v2: saw this person in training" in out and "v1:" not in out and "v3:" not in out
     out, _ = said(capsys, "lineage", "var_1")
     assert "seed 5, recipe mix:fine" in out and "source: 0002_a" in out and "sha256 abc" in out
     out, _ = said(capsys, "lineage", "data/bounding_box_train/0007_a.jpg")
-    assert "in train_reid@baseline: 1 rows" in out
-    assert "in generate@variations: 1 rows" in out, "it gave the style"
+    assert "in train_reid@baseline: 1 row" in out
+    assert "in generate@variations: 1 row" in out, "it gave the style"
     out, _ = said(capsys, "lineage", "@champion")
     assert "v2 @champion" in out and "saw 2 real persons" in out and "promoted by" in out
     assert "commit sha1" in out
@@ -166,7 +166,7 @@ def test_a_kept_picture_and_an_unknown_past_count(
     assert "v4" not in out, "gates keep test persons out of training"
     out, _ = said(capsys, "forget", "0007", "--dry-run")
     assert "v4: may have seen" in out and "v1: saw" in out
-    assert "rebuild train_reid@persons: 1 rows" in out
+    assert "rebuild train_reid@persons: 1 row" in out
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,12 @@ def test_protocol(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     query = frame[frame["split"] == "query"].sort_values("image_id")
     gallery = frame[frame["split"].isin(["gallery", "distractor"])].sort_values("image_id")
     return query.reset_index(drop=True), gallery.reset_index(drop=True)
+
+
+def partners_of(recipes: pd.Series) -> pd.Series:
+    """What each recipe of a manifest's rows names behind `with=`, a list each: seeds or image_ids.
+
+    The whole grammar is in `synthesis.recipes`; this reads the one part that says whose image is in
+    another.
+    """
+    return recipes.str.findall(r"with=([^:,\s]+)")

@@ -209,6 +209,7 @@ def read_history(found: Sequence[Entry], applied: str) -> History:
             retired.add(decision.version)
         if champion is not None:
             rolled_back.discard(champion)
+            retired.discard(champion)  # whoever moves the alias by hand puts it to use again
             champions = [v for v in champions if v != champion] + [champion]
         champions = [v for v in champions if v not in rolled_back | retired]
     if applied not in known:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lookalike.config import Config
-from lookalike.data.manifest import test_protocol
+from lookalike.data.manifest import partners_of, test_protocol
 from lookalike.errors import UserError
 
 METRICS, PER_QUERY, EVIDENCE = "metrics.json", "per_query.parquet", "evidence.json"
@@ -208,7 +208,7 @@ def leaked(
     digests = dict(zip(outside["sha256"], outside["image_id"], strict=True))
     found = {}
     for network, rows in training.items():
-        partners = rows["recipe"].str.findall(r"with=([^:,\s]+)").explode().dropna()
+        partners = partners_of(rows["recipe"]).explode().dropna()
         used = set(rows["image_id"]) | set(rows["source_image"]) | set(partners)
         leaks = {f"person {p}" for p in set(rows["person_id"]) & persons}
         leaks |= {f"image {i}" for i in used & images}

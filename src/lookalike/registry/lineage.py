@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 
 from lookalike.data.loading import CACHE
-from lookalike.data.manifest import read_manifest
+from lookalike.data.manifest import partners_of, read_manifest
 from lookalike.errors import UserError
 from lookalike.files import md5_file
+from lookalike.names import counted
 from lookalike.programs import run_program
 from lookalike.registry.evidence import Evidence, read_persons
 from lookalike.registry.promotion import PICTURES, Registry
@@ -83,7 +85,7 @@ class Tables:
         """How many rows of each generated or training table show a person or come of images."""
         counts = {}
         for stage, rows in {**self.made, **self.seen}.items():
-            partners = rows["recipe"].str.findall(r"with=([^:,\s]+)")
+            partners = partners_of(rows["recipe"])
             touched = rows["image_id"].isin(images) | rows["source_image"].isin(images)
             touched |= partners.map(lambda found: not images.isdisjoint(found))
             touched |= (rows["person_id"] == person) & (rows["origin"] != "person")
@@ -119,7 +121,7 @@ def of_person(tables: Tables, person: str, registry: Registry) -> list[str]:
     images = tables.real[tables.real["person_id"] == person]
     counts = images.groupby("split").size()
     listed = ", ".join(f"{split} {count}" for split, count in counts.items())
-    lines = [f"person {person}: {len(images)} images ({listed})"]
+    lines = [f"person {person}: {counted(len(images), 'image')} ({listed})"]
     lines += _held(tables.holding(set(images["image_id"]), person))
     touched = touching(registry, tables, person)
     lines += [f"  {registry.name} v{version}: {why}" for version, why in touched.items()]
@@ -149,7 +151,7 @@ def of_version(registry: Registry, version: int, artifacts: Path) -> list[str]:
     if weights.is_file() and md5_file(weights) == evidence.weights_md5:
         rows = read_manifest(weights.with_name("trained_on.parquet"))
         counts = ", ".join(f"{kind} {n}" for kind, n in rows.groupby("origin").size().items())
-        lines.append(f"  trained on: {len(rows)} images ({counts})")
+        lines.append(f"  trained on: {counted(len(rows), 'image')} ({counts})")
         for generator in sorted(set(rows["generator"]) - {""}):
             seeds = rows.loc[rows["generator"] == generator, "seed"]
             lines.append(
@@ -183,9 +185,13 @@ def touching(registry: Registry, tables: Tables, person: str) -> dict[int, str]:
     for info in registry.show():
         if info.version in retired:
             continue
-        with registry.evidence_of(info.version) as place:
-            persons = read_persons(place)
-            pictures = {hashlib.sha256(p.read_bytes()).hexdigest() for p in _pictures(place)}
+        try:
+            with registry.evidence_of(info.version) as place:
+                persons = read_persons(place)
+                pictures = {hashlib.sha256(p.read_bytes()).hexdigest() for p in _pictures(place)}
+        except (MlflowException, OSError, UserError):
+            found[info.version] = "may have seen this person: its evidence cannot be read"
+            continue
         if persons is None and not held_out:
             found[info.version] = "may have seen this person: it was not recorded"
         elif persons is not None and person in persons:
@@ -247,7 +253,7 @@ def forget(registry: Registry, plan: Forgotten, person: str) -> None:
 
 
 def _held(counts: dict[str, int]) -> list[str]:
-    return [f"  in {stage}: {count} rows" for stage, count in counts.items()]
+    return [f"  in {stage}: {counted(count, 'row')}" for stage, count in counts.items()]
 
 
 def _pictures(evidence: Path) -> list[Path]:

@@ -24,7 +24,7 @@ def model_card(name: str, arm: str, evidence: Evidence, config: Config) -> str:
         for camera, value in sorted(evaluation.rank_1_by_camera.items())
     ]
     backbone, own = (
-        ("ResNet50", "2048") if reid.backbone == RESNET50 else (reid.backbone, "its own")
+        ("ResNet50", "2048") if reid.backbone == RESNET50 else (reid.backbone, "the backbone's")
     )
     state = "with uncommitted changes" if evidence.uncommitted else "clean"
     lines = [

@@ -96,8 +96,10 @@ class Shadow:
         Raises:
             RuntimeError: it cannot be loaded, for the reason that its process has given.
         """
-        if not self._line():
-            raise RuntimeError(f"the candidate {self.names['candidate']} cannot be loaded")
+        said = json.loads(self._line() or b'{"message": "its process has ended"}')
+        if "message" in said:
+            candidate = self.names["candidate"]
+            raise RuntimeError(f"the candidate {candidate} cannot be loaded: {said['message']}")
         threading.Thread(target=self._follow, daemon=True).start()
 
     def offer(self, body: bytes, answer: bytes, seconds: float) -> None:
@@ -169,7 +171,10 @@ class Shadow:
         if not compared:
             return known
         self.correlation = correlation
-        return {**known, "same_nearest": same / compared, "correlation": round(correlation, 4)}
+        known["same_nearest"] = round(same / compared, 4)
+        if np.isfinite(correlation):  # it is not where all similarities are alike
+            known["correlation"] = round(correlation, 4)
+        return known
 
     def _line(self) -> bytes:
         assert self.process.stdout is not None
@@ -211,7 +216,13 @@ def main(uri: str) -> None:
     os.nice(NICE)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    answer(load_model(uri), sys.stdin.buffer, answers)
+    try:
+        model = load_model(uri)
+    except Exception as error:
+        answers.write(json.dumps({"message": " ".join(str(error).split())[:300]}).encode() + b"\n")
+        answers.flush()
+        sys.exit(1)
+    answer(model, sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":
