@@ -96,10 +96,12 @@ def draw(generator: str | Path, seeds: Iterable[int], psi: float = 0.8) -> Image
         psi: truncation: 1 is none, 0 draws the mean person for all.
 
     Raises:
-        UserError: no such generator.
+        UserError: no such generator; no seed, or one below 0.
     """
-    network = load_generator(Path(generator), default_device())
     wanted, parts = list(seeds), []
+    if not wanted or min(wanted) < 0:
+        raise UserError("draw needs seeds, 0 or more each")
+    network = load_generator(Path(generator), default_device())
     for start in range(0, len(wanted), BATCH):
         some = wanted[start : start + BATCH]
         parts.append(to_uint8(network.synthesis(ws_from_seeds(network, some, [psi] * len(some)))))
