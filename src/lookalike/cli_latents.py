@@ -24,6 +24,7 @@ class GroupName(StrEnum):
     coarse = "coarse"
     medium = "medium"
     fine = "fine"
+    structure = "structure"
 
 
 def finite(value: float | None) -> float | None:
@@ -79,7 +80,7 @@ def mix(
     name: ClassName = "",
     generator: GeneratorFile = GENERATOR,
 ) -> None:
-    """Grids of style mixing: the row's person with coarse, medium or fine styles of the column."""
+    """Grids of style mixing: the row's persons with some of the column's styles."""
     row_seeds, column_seeds = parse_seeds(rows), parse_seeds(columns)
     weights_file(generator)
     from lookalike.synthesis.album import Album

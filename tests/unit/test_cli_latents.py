@@ -59,7 +59,7 @@ def test_mixing_draws_every_group_by_default(
     options = ["--output", str(output), "--generator", str(generator_file)]
     assert run(monkeypatch, "mix", "--rows", "1", "--columns", "2", *options) == 0
     sheets = {path.stem for path in output.glob("*.png")}
-    assert sheets == {"mix_coarse", "mix_medium", "mix_fine"}
+    assert sheets == {"mix_coarse", "mix_medium", "mix_fine", "mix_structure"}
 
 
 def test_layers_are_measured_by_the_baseline(
