@@ -41,3 +41,24 @@ def test_a_resumed_bar_counts_what_it_did_itself() -> None:
         bar.advance(4)
     assert watch.work()["train"].count == 8
     assert watch.work()["train"].each == 0.25
+
+
+def test_a_bar_within_another_counts_for_itself_alone() -> None:
+    """Validation within training was reckoned twice: in the pace of both."""
+    clock = iter([0.0, 10.0, 11.0, 14.0, 15.0, 16.0, 17.0, 18.0, 20.0, 30.0, 31.0])
+    watch = Watch(lambda: next(clock))
+    with watch.watching(), Progress("train", 8, visible=False) as train:
+        train.advance(4)  # at 10
+        with Progress("embed", 3, visible=False) as embed:  # from 11
+            embed.advance(3)  # at 14; until 15
+        with Progress("outer", 0, visible=False), Progress("inner", 0, visible=False):
+            pass  # from 16 until 20, and from 17 until 18
+        train.advance(4)  # at 30; until 31
+    work = watch.work()
+    assert (work["train"].seconds, work["train"].each) == (31 - 4 - 4, (30 - 10 - 4 - 4) / 4)
+    assert {name: work[name].seconds for name in ("embed", "outer", "inner")} == {
+        "embed": 4,
+        "outer": 3,
+        "inner": 1,
+    }
+    assert sum(done.seconds for done in work.values()) == 31
