@@ -42,6 +42,7 @@ SHAPE_NO_OUTPUT = {
     "src/lookalike/relocation.py": "mends addresses in MLflow's database",
     "src/lookalike/store.py": "says where MLflow's database is",
     "src/lookalike/tracking.py": "writes to MLflow, and run.json",
+    "src/lookalike/waiting.py": "keeps records that MLflow cannot take yet",
     "src/lookalike/workspace.py": "finds the repository of an experiment's copy",
     "src/lookalike/weights.py": "finds files, whose digests are dependencies",
 }
@@ -68,7 +69,7 @@ def files_by_stage(root: Path) -> dict[str, list[str]]:
 
 
 def _module(name: str, root: Path) -> Iterator[Path]:
-    """The file of a module of this project; packages have none, their __init__.py does nothing."""
+    """The file of a module of this project; packages have none, __init__.py shapes nothing."""
     places = [folder / f"{name.replace('.', '/')}.py" for folder in (root / "src", root)]
     yield from (place for place in places if place.is_file())
 

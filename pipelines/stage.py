@@ -18,11 +18,13 @@ from lookalike.device import peak_of_process
 from lookalike.failures import last_words
 from lookalike.files import md5_file
 from lookalike.names import PARAMS
+from lookalike.processes import alone
 from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
 
 ARTIFACTS = Path("artifacts")
+LOCKS = Path(".lookalike/stages")  # a file per stage, which whoever works at it holds
 TRACES = Path(".lookalike/errors")  # what is known of a stage that ended over a file
 MANIFEST = ARTIFACTS / "validate" / "manifest.parquet"
 BASELINE = ARTIFACTS / "train_reid" / "baseline" / "model.safetensors"
@@ -64,15 +66,16 @@ class Stage:
 def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
     """Run `work` inside a tracked run and write `run.json` beside its outputs.
 
-    Under a launcher every process works, but only the first one has a run. Errors that users can
-    mend are one line; the exit status is 2.
+    Under a launcher every process works, but only the first one has a run. A stage runs once at a
+    time: where DVC was killed alone, its stage takes a moment to end. Errors that users can mend
+    are one line; the exit status is 2.
     """
     try:
         config = load_config(PARAMS)
         if int(os.environ.get("RANK", "0")) > 0:
             work(Stage(name, config, NullTracker()))
             return
-        with open_run(name, config, Path.cwd()) as tracker:
+        with alone(LOCKS / f"{name}.lock"), open_run(name, config, Path.cwd()) as tracker:
             stage = Stage(name, config, tracker)
             stage.folder.mkdir(parents=True, exist_ok=True)
             began = time.monotonic()

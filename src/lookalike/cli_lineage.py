@@ -57,6 +57,8 @@ def forget(
         typer.echo(f"rebuild {stage}: {counted(count, 'row')}")
     for version, why in plan.retired.items():
         typer.echo(f"retire {registry.name} v{version}: {why}")
+    for picture in plan.pictures:
+        typer.echo(f"delete {picture}")
     if dry_run:
         say("dry run: nothing was changed")
         return

@@ -41,7 +41,7 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     from lookalike.report.headline import view
     from lookalike.tracking import reconcile
 
-    reconcile(store)  # what kill -9 left as running
+    reconcile(store, Path.cwd())  # what kill -9 left as running
     columns = view(list(config.arms))
     store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{VIEW}", columns)
     # MLflow opens at its other face, for language models, which shows no run.
@@ -78,9 +78,17 @@ def serve(
     from lookalike.config import load_config
     from lookalike.store import settle
 
-    name = load_config(PARAMS).registry.model
+    config = load_config(PARAMS)
+    name = config.registry.model
     check_port(host, port)
     uri = settle(Path.cwd())
+    numbers = [int(asked) for asked in (version, shadow) if asked.isdecimal()]
+    if numbers:  # an alias is never at a version that was retired
+        from lookalike.registry.ledger import Ledger
+
+        ledger = Ledger(config, Path.cwd())
+        for number in numbers:
+            ledger.check_in_use(ledger.history(), number)
     environment = {
         "MLFLOW_TRACKING_URI": uri,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",

@@ -47,22 +47,32 @@ def check(uri: str) -> None:
 
 
 def _await_server(uri: str) -> None:
+    _patiently(f"MLflow's server {hidden(uri)}", partial(server_trouble, uri), ELSEWHERE)
+
+
+def server_trouble(uri: str) -> str:
+    """Why a server does not answer now; nothing where it does, or where there is no server."""
+    if not uri.startswith(("http://", "https://")):
+        return ""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
     credentials = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
-
     ask = partial(http_request, credentials, max_retries=0, timeout=5, raise_on_status=False)
+    try:
+        status: int = ask("/health", "GET").status_code
+    except MlflowException as error:
+        return reason(error)
+    return f"status {status}" if status in (502, 503, 504) else ""
 
-    def answers() -> str:
-        try:
-            status: int = ask("/health", "GET").status_code
-        except MlflowException as error:
-            return reason(error)
-        return f"status {status}" if status in (502, 503, 504) else ""
 
-    _patiently(f"MLflow's server {hidden(uri)}", answers, ELSEWHERE)
+def is_lost(error: BaseException) -> bool:
+    """Whether MLflow, its database or its place for files is out of reach, maybe for a while."""
+    library = type(error).__module__.partition(".")[0]
+    if library == "mlflow":
+        return getattr(error, "error_code", "") in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+    return library in ("requests", "urllib3", "botocore", "boto3")
 
 
 def _check_database(uri: str) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import hashlib
 import logging
 import os
 import shlex
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from lookalike.addresses import Address, hidden
 from lookalike.config import Config
 from lookalike.errors import UserError
-from lookalike.progress import say
+from lookalike.processes import alone
 from lookalike.reachable import VARIABLE, check, explained
 from lookalike.relocation import DATABASE, artifact_location, relocate
 from lookalike.workspace import workspace
@@ -26,11 +24,11 @@ from lookalike.workspace import workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-QUIET = 2.0  # seconds of waiting before a word about it
 QUIETLY = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # 14 s; seven are four minutes without a word
 }
 
 
@@ -136,30 +134,15 @@ def settle(root: Path) -> str:
 def locked(root: Path) -> Iterator[None]:
     """One process of this checkout at a time: MLflow cannot create its schema twice at once."""
     path = own_folder(root) / ".lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("w")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({(error.strerror or '').lower()}): MLflow's runs are kept in "
-            f"{path.parent}, which must be a folder that you may write to"
-        ) from error
-    with stream:
-        _take(stream, path)  # the kernel lets go when the process dies
-        yield
-
-
-def _take(stream: IO[str], path: Path) -> None:
-    """Lock a file, for as long as it takes; with a word after a while."""
-    began, told = time.monotonic(), False
-    while True:
+    with ExitStack() as stack:
         try:
-            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not told and time.monotonic() - began > QUIET:
-                say(f"waiting for another process of this checkout, which holds {path}")
-                told = True
-            time.sleep(0.02)
+            stack.enter_context(alone(path))
+        except OSError as error:
+            raise UserError(
+                f"cannot write {path} ({(error.strerror or '').lower()}): MLflow's runs are kept "
+                f"in {path.parent}, which must be a folder that you may write to"
+            ) from error
+        yield
 
 
 @contextmanager

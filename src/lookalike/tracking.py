@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,14 +21,20 @@ import pandas as pd
 from lookalike.addresses import hidden
 from lookalike.config import Config
 from lookalike.files import sha256_path
+from lookalike.names import counted
 from lookalike.processes import Terminated, alive, process_tags, terminable
+from lookalike.progress import say
 from lookalike.provenance import dvc_digests, git_sha, pipeline_digest, relative_name, uncommitted
+from lookalike.reachable import is_lost, reason, server_trouble
 from lookalike.store import Store, connect, locked, quoted
-from lookalike.workspace import experiment
+from lookalike.waiting import FOLDER as WAITING
+from lookalike.waiting import Record, Waiting
+from lookalike.workspace import experiment, workspace
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+RETRY = 30.0  # seconds until a lost MLflow is asked again
 IS_PARENT = "tags.`lookalike.kind` = 'pipeline'"
 
 
@@ -84,6 +91,8 @@ class NullTracker:
 class MlflowTracker:
     """One MLflow run, by its id; makes no use of MLflow's global active run.
 
+    Where MLflow is lost meanwhile, records wait on disk and the work goes on; see `Waiting`.
+
     Attributes:
         run_id, parent_run_id: of the stage and of the pipeline it belongs to.
         store: where the runs are.
@@ -93,6 +102,8 @@ class MlflowTracker:
     def __init__(self, store: Store, run_id: str, parent_run_id: str, root: Path):
         self.store, self.parent_run_id, self.root = store, parent_run_id, root
         self._run_id = run_id
+        self._waiting = Waiting(waiting_folder(root) / run_id)
+        self._tried = 0.0  # when MLflow was asked last whether it is back
 
     @property
     def run_id(self) -> str:
@@ -113,11 +124,8 @@ class MlflowTracker:
 
     def params(self, values: Mapping[str, object]) -> None:
         """See Tracker."""
-        from mlflow.entities import Param
-
-        params = [Param(key, hidden(str(value))) for key, value in flatten(values).items()]
-        for first in range(0, len(params), 100):  # MLflow's limit per request
-            self.store.client.log_batch(self.run_id, params=params[first : first + 100])
+        texts = {key: hidden(str(value)) for key, value in flatten(values).items()}
+        self._record({"kind": "params", "values": texts})
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """See Tracker; numpy and torch scalars are fine.
@@ -125,40 +133,117 @@ class MlflowTracker:
         Raises:
             TypeError, ValueError: a value is not a number.
         """
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        points = [Metric(key, float(value), now, int(step)) for key, value in values.items()]
-        self.store.client.log_batch(self.run_id, metrics=points)
+        self._record(_points(values, step))
 
     def headline(self, values: Mapping[str, float]) -> None:
         """See Tracker; in the parent run, which MLflow lists."""
-        MlflowTracker(self.store, self.parent_run_id, "", self.root).metrics(values)
+        self._record(_points(values, 0), self.parent_run_id)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """See Tracker."""
-        from mlflow.entities import RunTag
-
-        tags = [RunTag(key, hidden(str(value))) for key, value in values.items()]
-        self.store.client.log_batch(self.run_id, tags=tags)
+        texts = {key: hidden(str(value)) for key, value in values.items()}
+        self._record({"kind": "tags", "values": texts})
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """See Tracker."""
-        keep = self.store.client.log_artifacts if path.is_dir() else self.store.client.log_artifact
-        keep(self.run_id, str(path), folder or None)
+        self._record({"kind": "artifact", "path": str(path), "folder": folder})
 
     def dataset(self, frame: pd.DataFrame, name: str, digest: str, context: str) -> None:
         """See Tracker; MLflow holds 36 characters of a digest, which keeps an MD5 whole."""
         from mlflow.data.pandas_dataset import from_pandas
-        from mlflow.entities import Dataset, DatasetInput, InputTag
 
         with warnings.catch_warnings():  # about integer columns that could hold missing values
             warnings.simplefilter("ignore", UserWarning)
             described = from_pandas(frame, name=name, digest=digest[:36]).to_dict()
         # As its source MLflow names git's remote, and hides only passwords without a slash.
         described = {key: hidden(value) for key, value in described.items()}
-        tags = [InputTag("mlflow.data.context", context)]
-        self.store.client.log_inputs(self.run_id, [DatasetInput(Dataset(**described), tags)])
+        self._record({"kind": "dataset", "described": described, "context": context})
+
+    def end(self, status: str) -> None:
+        """Set the run's status and its pipeline's; hand over what waits, or say that it does."""
+        for run_id in (self.run_id, self.parent_run_id):
+            record = {"kind": "status", "status": status, "time": int(time.time() * 1000)}
+            self._record(record, run_id)
+        if waits := len(self._waiting):
+            self._hand_over()
+            waits = len(self._waiting)
+        if waits:
+            say(
+                f"MLflow is not back, and has {counted(waits, 'record')} of this run to come: the "
+                f"next stage or `lookalike ui` hands over what is in {self._waiting.folder}"
+            )
+
+    def _record(self, record: Record, run_id: str = "") -> None:
+        """Write to MLflow, or behind what waits for it already."""
+        record = {**record, "run_id": run_id or self.run_id}
+        if not len(self._waiting):
+            try:
+                return write_record(self.store, record)
+            except Exception as error:
+                if not is_lost(error):
+                    raise
+                say(
+                    f"MLflow is lost ({reason(error)}): the work goes on, and what it records "
+                    f"waits in {self._waiting.folder}"
+                )
+                self._tried = time.monotonic()
+        self._waiting.add(record)
+        if time.monotonic() - self._tried > RETRY:
+            self._hand_over()
+        return None
+
+    def _hand_over(self) -> None:
+        self._tried = time.monotonic()
+        if server_trouble(self.store.uri):
+            return
+        try:
+            self._waiting.hand_over(partial(write_record, self.store))
+        except Exception as error:
+            if not is_lost(error):
+                raise
+        else:
+            say("MLflow is back and has all records")
+
+
+def write_record(store: Store, record: Record) -> None:
+    """Write what a stage has recorded; the same once more changes nothing but doubles points."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+    client, run_id = store.client, record["run_id"]
+    match record["kind"]:
+        case "params":
+            params = [Param(key, value) for key, value in record["values"].items()]
+            for first in range(0, len(params), 100):  # MLflow's limit per request
+                client.log_batch(run_id, params=params[first : first + 100])
+        case "metrics":
+            time_, step = record["time"], record["step"]
+            points = [Metric(key, value, time_, step) for key, value in record["values"].items()]
+            client.log_batch(run_id, metrics=points)
+        case "tags":
+            tags = [RunTag(key, value) for key, value in record["values"].items()]
+            client.log_batch(run_id, tags=tags)
+        case "artifact":
+            keep = client.log_artifacts if Path(record["path"]).is_dir() else client.log_artifact
+            keep(run_id, record["path"], record["folder"] or None)
+        case "dataset":
+            context = [InputTag("mlflow.data.context", record["context"])]
+            given = DatasetInput(Dataset(**record["described"]), context)
+            client.log_inputs(run_id, [given])
+        case "status":
+            client.set_terminated(run_id, record["status"], record["time"])
+        case kind:
+            raise AssertionError(kind)
+
+
+def _points(values: Mapping[str, float], step: int) -> Record:
+    """A record of metrics; its time is now, whenever it is written."""
+    numbers = {key: float(value) for key, value in values.items()}
+    return {
+        "kind": "metrics",
+        "values": numbers,
+        "step": int(step),
+        "time": int(time.time() * 1000),
+    }
 
 
 @contextmanager
@@ -191,7 +276,7 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
     if dirty:
         common["lookalike.uncommitted"] = ", ".join(dirty)[:5000]
     with locked(root):
-        reconcile(store)
+        reconcile(store, root)
         parent = _newest(store, f"tags.`lookalike.pipeline` = '{digest}' and {IS_PARENT}")
         if parent is None:
             tags = {**common, "lookalike.kind": "pipeline"}
@@ -218,16 +303,16 @@ def open_run(stage: str, config: Config, root: Path) -> Iterator[MlflowTracker]:
         child = client.create_run(store.experiment_id, tags=tags, run_name=stage)
 
     status = "FAILED"
+    tracker = MlflowTracker(store, child.info.run_id, parent.info.run_id, root)
     try:
         with terminable():
-            yield MlflowTracker(store, child.info.run_id, parent.info.run_id, root)
+            yield tracker
         status = "FINISHED"
     except (KeyboardInterrupt, Terminated):
         status = "KILLED"
         raise
     finally:
-        for run in (child, parent):
-            client.set_terminated(run.info.run_id, status)
+        tracker.end(status)
 
 
 def write_run_json(path: Path, tracker: MlflowTracker, inputs: Sequence[Path]) -> None:
@@ -266,13 +351,34 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
-def reconcile(store: Store) -> None:
-    """Set runs to KILLED that a dead process of this host left as RUNNING."""
+def waiting_folder(root: Path) -> Path:
+    """Where records wait, a folder per run."""
+    return workspace(root) / WAITING
+
+
+def reconcile(store: Store, root: Path) -> None:
+    """Hand over what waits; set runs to KILLED that a dead process of this host left as RUNNING."""
+    for folder in sorted(waiting_folder(root).glob("*")):
+        _hand_over(store, folder)
     mine = f"tags.`lookalike.host` = {quoted(socket.gethostname())}"
     filter_string = f"attributes.status = 'RUNNING' and {mine}"
     for run in store.client.search_runs([store.experiment_id], filter_string):
         if not alive(run.data.tags):
             store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _hand_over(store: Store, folder: Path) -> None:
+    """What waits of a run, unless somebody still works at it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if alive(store.client.get_run(folder.name).data.tags):
+            return
+        Waiting(folder).hand_over(partial(write_record, store))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        say(f"records in {folder} are of a run that this MLflow store does not have; they stay")
 
 
 def _newest(store: Store, filter_string: str) -> Run | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,19 @@ def said(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[str, str]:
     return printed.out, printed.err
 
 
+def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    """The one line that a command ends with."""
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["lookalike", *command])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1, told
+    return told
+
+
 def test_from_a_persons_lineage_to_being_without_them(
     registry: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +171,59 @@ def test_from_a_persons_lineage_to_being_without_them(
     said(capsys, "forget", "0002")  # as after a kill: the manifest is still the old one
 
 
+def test_what_is_retired_is_used_no_more(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "forget", "0002")
+    Path("pictures").mkdir()
+    Path("pictures/a.jpg").write_bytes(b"never read")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for command in (
+        ["embed", "pictures", "--output", "gallery.npz", "--model", "2"],
+        ["serve", "--port", port, "--version", "2"],
+        ["serve", "--port", port, "--shadow", "2"],
+    ):
+        told = refused(capsys, *command)
+        assert "v2 was retired (forget person 0002)" in told and "registry show" in told
+
+
+def test_pictures_in_mlflows_runs_are_forgotten_too(
+    registry: Registry, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Evidence that is them, byte for byte, and every sheet; no curves, and nobody else."""
+    with open_run("evaluate@persons", registry.config, registry.root) as tracker:
+        for name in ("ranked_lists.png", "cmc.png", "metrics.json"):
+            (tmp_path / name).write_bytes(b"x")
+            tracker.artifact(tmp_path / name)
+        (tmp_path / "00000048.png").write_bytes(b"x")
+        tracker.artifact(tmp_path / "00000048.png", "samples")
+    before = pictures_of(registry)
+    assert len(before) == 6
+    wanted = [
+        f"delete candidate/pictures/00.jpg of run register ({run_of(registry, 3)[:8]})",
+        f"delete ranked_lists.png of run evaluate@persons ({tracker.run_id[:8]})",
+        f"delete samples/00000048.png of run evaluate@persons ({tracker.run_id[:8]})",
+    ]
+    out, _ = said(capsys, "forget", "0009", "--dry-run")
+    assert sorted(line for line in out.splitlines() if " of run " in line) == wanted
+    assert pictures_of(registry) == before
+    said(capsys, "forget", "0009")
+    assert [Path(path).name for path in pictures_of(registry)] == ["00.jpg", "00.jpg", "cmc.png"]
+    out, _ = said(capsys, "forget", "0009")
+    assert " of run " not in out
+
+
+def pictures_of(registry: Registry) -> list[str]:
+    found = [p for p in (registry.root / "mlruns").rglob("*") if p.suffix in (".png", ".jpg")]
+    return sorted((str(path) for path in found), key=lambda path: Path(path).name)
+
+
+def run_of(registry: Registry, version: int) -> str:
+    return str(registry.version(version).run_id)
+
+
 def test_a_kept_picture_and_an_unknown_past_count(
     registry: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,9 +243,4 @@ def test_who_is_not_there(
     registry: Registry, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     del registry
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["lookalike", *command.split()])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert ended.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    refused(capsys, *command.split())

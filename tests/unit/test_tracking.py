@@ -1,7 +1,9 @@
 """Runs in a real MLflow store, in a folder whose name needs quoting."""
 
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +16,14 @@ import pytest
 import torch
 import yaml
 
+from lookalike import tracking
 from lookalike.config import Config, load_config
 from lookalike.files import md5_file
 from lookalike.profiles import render
 from lookalike.provenance import dvc_digests, git_sha, pipeline_digest, uncommitted
 from lookalike.store import connect
-from lookalike.tracking import MlflowTracker, open_run, write_run_json
+from lookalike.tracking import MlflowTracker, open_run, reconcile, write_run_json
+from lookalike.waiting import Waiting
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -178,6 +182,69 @@ def test_a_killed_run_does_not_stay_running(
     tags = store.client.get_run(tracker.run_id).data.tags
     assert tags["lookalike.resumed_from"] == run_id
     assert children(tracker, "RUNNING") == []
+
+
+@pytest.mark.parametrize("back", ["while it works", "afterwards"])
+def test_work_goes_on_while_mlflow_is_lost_and_nothing_is(
+    root: Path,
+    config: Config,
+    back: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The database is moved away, which SQLite calls read-only, and comes back."""
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # MLflow checks more in tests, before it writes
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    database, away = root / "mlruns" / "mlflow.db", root / "mlruns" / "away.db"
+    picture = tmp_path / "sample.png"
+    with open_run("train_gan", config, root) as tracker:
+        tracker.metrics({"loss": 1.0}, step=1)
+        database.rename(away)
+        tracker.metrics({"loss": 2.0}, step=2)
+        picture.write_bytes(b"at two")
+        tracker.artifact(picture, "samples")
+        picture.write_bytes(b"at three")
+        tracker.tags({"note": "lost"})
+        tracker.params({"gan": {"seed": 1}})
+        tracker.dataset(pd.DataFrame({"x": [1]}), "rows", "d1", "training")
+        tracker.headline({"mAP": 0.5})
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and "the work goes on, and what it records waits" in told
+        if back == "while it works":
+            away.rename(database)
+            monkeypatch.setattr(tracking, "RETRY", 0.0)
+        tracker.metrics({"loss": 3.0}, step=3)
+    if back == "afterwards":
+        assert "MLflow is not back, and has 9 records of this" in capsys.readouterr().err
+        away.rename(database)
+        assert tracker.store.client.get_run(tracker.run_id).info.status == "RUNNING"
+        monkeypatch.setattr(tracking, "alive", lambda _: False)  # its process has ended
+        reconcile(tracker.store, root)
+    client = tracker.store.client
+    points = client.get_metric_history(tracker.run_id, "loss")
+    assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert [p.timestamp for p in points] == sorted(p.timestamp for p in points)
+    run = client.get_run(tracker.run_id)
+    assert run.data.tags["note"] == "lost" and run.data.params["gan.seed"] == "1"
+    assert [given.dataset.name for given in run.inputs.dataset_inputs] == ["rows"]
+    assert client.get_run(tracker.parent_run_id).data.metrics["mAP"] == 0.5
+    kept = client.download_artifacts(tracker.run_id, "samples/sample.png", str(tmp_path))
+    assert Path(kept).read_bytes() == b"at two"
+    assert run.info.status == "FINISHED"
+    assert not list(tracking.waiting_folder(root).glob("*"))
+
+
+def test_records_of_a_run_that_is_not_here_stay(
+    root: Path, config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tracking.waiting_folder(root) / ("0" * 32)
+    Waiting(folder).add({"kind": "tags", "values": {}, "run_id": folder.name})
+    with open_run("prepare", config, root):
+        pass
+    assert "of a run that this MLflow store does not have; they stay" in capsys.readouterr().err
+    assert len(Waiting(folder)) == 1
+    shutil.rmtree(folder)
 
 
 def test_three_processes_open_a_fresh_store(tmp_path: Path, config: Config) -> None:

@@ -53,17 +53,20 @@ def choose_model(
         accelerated: embed on the accelerator, if there is one.
 
     Raises:
-        UserError: there is no champion, version or file, or the file holds no re-ID model.
+        UserError: there is no champion, version or file, the version was retired, or the file
+            holds no re-ID model.
     """
     if not is_version(chosen_model(choice)):
         path = Path(choice)
         embedder = _load(path, config, config.evaluate.flip, accelerated)
         return ChosenModel(embedder, path.name, sha256_file(path))
     registry = Ledger(config, root)
-    version = registry.champion() if choice == THE_CHAMPION else int(choice)
+    history = registry.history()
+    version = history.champion if choice == THE_CHAMPION else int(choice)
     if version is None:
         raise UserError(f"{registry.without_champion()}; or give --model a file of weights")
     registry.version(version)
+    registry.check_in_use(history, version)
     with _packed(registry, version) as (weights, flip):
         embedder = _load(weights, config, flip, accelerated)
         return ChosenModel(embedder, f"{registry.name} v{version}", sha256_file(weights))

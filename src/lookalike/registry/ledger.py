@@ -402,6 +402,19 @@ class Ledger:
             known = ", ".join(str(v.version) for v in self._versions()) or "none"
             raise UserError(f"{self.name} has no version {version} (there is: {known})") from error
 
+    def check_in_use(self, history: History, version: int) -> None:
+        """Refuse a version that was put out of use.
+
+        Raises:
+            UserError: it was retired; says why.
+        """
+        if version in history.retired:
+            why = history.last[version].reason
+            raise UserError(
+                f"{self.name} v{version} was retired ({why}) and must not be used any more; choose "
+                "another version, `lookalike registry show` lists them"
+            )
+
     def _versions(self, name: str = "") -> list[ModelVersion]:
         """Every version of this model, or of another one, the newest first."""
         found: list[ModelVersion] = []

@@ -25,6 +25,7 @@ from lookalike.files import md5_file
 from lookalike.names import counted
 from lookalike.programs import run_program
 from lookalike.registry.evidence import Evidence, read_persons
+from lookalike.registry.kept import KeptPicture, delete_pictures, kept_pictures
 from lookalike.registry.promotion import PICTURES, Registry
 
 SOURCES = ("validate", "prepare")  # stages whose manifest has the real images, the first there is
@@ -209,11 +210,13 @@ class Forgotten:
         files: to delete, relative to the root.
         rebuilt: stages whose outputs hold something of the person, with the number of rows.
         retired: versions, and why.
+        pictures: files of MLflow's runs to delete, which show the person or may do so.
     """
 
     files: list[Path]
     rebuilt: dict[str, int]
     retired: dict[int, str]
+    pictures: list[KeptPicture]
 
 
 def plan_forgetting(registry: Registry, artifacts: Path, person: str) -> Forgotten:
@@ -233,17 +236,19 @@ def plan_forgetting(registry: Registry, artifacts: Path, person: str) -> Forgott
         [Path(member) for member in sorted(images["member"])],
         tables.holding(set(images["image_id"]), person),
         touching(registry, tables, person),
+        kept_pictures(registry, set(images["sha256"])),
     )
 
 
 def forget(registry: Registry, plan: Forgotten, person: str) -> None:
-    """Retire versions, delete the images, and have DVC record the folder without them.
+    """Retire versions, delete pictures and images, and have DVC record the folder without them.
 
     Killed in between, it ends the same when called again: versions go first, and the manifest still
     names the person until the pipeline has run.
     """
     root = registry.root
     registry.retire(plan.retired, f"forget person {person}")
+    delete_pictures(registry.store, plan.pictures)
     for file in plan.files:
         (root / file).unlink(missing_ok=True)
     shutil.rmtree(root / CACHE, ignore_errors=True)  # decoded crops of everybody, made anew

@@ -126,7 +126,7 @@ class Registry(Ledger):
             UserError: there is no such version, it was retired, or the decision log was tampered
                 with.
         """
-        self._check_in_use(self.history(), version)
+        self.check_in_use(self.history(), version)
         with self._downloaded(version, model=True) as place:
             evidence = Evidence.read(place / FOLDER)
             pictures = [path.read_bytes() for path in sorted((place / FOLDER / PICTURES).iterdir())]
@@ -134,7 +134,7 @@ class Registry(Ledger):
         measured: dict[int | None, Measurement | None] = {}  # by champion
 
         def judge(history: History) -> Decision:
-            self._check_in_use(history, version)
+            self.check_in_use(history, version)
             before = history.champion
             if before not in measured:
                 measured[before] = self._champion_evaluation(before, evidence.evaluation, remeasure)
@@ -167,11 +167,6 @@ class Registry(Ledger):
         """
         with self._downloaded(version, model=False) as place:
             yield place / FOLDER
-
-    def _check_in_use(self, history: History, version: int) -> None:
-        if version in history.retired:
-            why = history.last[version].reason
-            raise UserError(f"{self.name} v{version} was retired ({why}); promote another version")
 
     def _create_version(
         self,
