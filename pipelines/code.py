@@ -12,7 +12,8 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-FOLDER = Path("artifacts/code")
+from lookalike.artifacts import ARTIFACTS
+
 STAGES = (
     "prepare",
     "validate",
@@ -29,6 +30,7 @@ SHAPE_NO_OUTPUT = {
     "pipelines/stage.py": "opens the run and the folder, and finds resume state",
     "src/lookalike/addresses.py": "hides passwords in messages",
     "src/lookalike/arguments.py": "refuses what is not there, or something else",
+    "src/lookalike/artifacts.py": "says where the stages write",
     "src/lookalike/config/": "checks the parameters, which DVC compares by itself",
     "src/lookalike/device.py": "says where to compute, which changes rounding only",
     "src/lookalike/errors.py": "holds the exception that stops a stage",
@@ -95,7 +97,7 @@ def _imported(node: ast.AST, file: Path, root: Path) -> Iterator[Path]:
 
 def main(root: Path = Path()) -> None:
     """Write `artifacts/code/STAGE`: a digest and a name per line."""
-    folder = root / FOLDER
+    folder = root / ARTIFACTS.code
     folder.mkdir(parents=True, exist_ok=True)
     for stage, files in files_by_stage(root).items():
         lines = (f"{sha256((root / file).read_bytes()).hexdigest()}  {file}\n" for file in files)

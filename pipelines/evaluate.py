@@ -8,13 +8,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.progress import say
 from lookalike.registry.evidence import (
-    PER_QUERY,
-    TOP_MATCHES,
-    VALIDATION,
     evaluation_fingerprint,
     per_query_frame,
 )
@@ -23,15 +21,15 @@ from lookalike.reid.evaluation import measure, measured_ranks
 from lookalike.reid.pictures.evaluation import draw_evaluation, top_matches_frame
 from lookalike.report.headline import arm_headline, of_part, write_headline
 from lookalike.training.session import Session
-from pipelines.stage import ARTIFACTS, MANIFEST, Stage, chosen_arm, run
+from pipelines.stage import MANIFEST, Stage, chosen_arm, run
 
 
 def work(stage: Stage, arm: str) -> None:
     """Measure on validation persons (to choose by) and on test persons (to report)."""
     config, session = stage.config, Session(stage.config.seed)
-    folder = ARTIFACTS / "train_reid" / arm
+    trained, made = ARTIFACTS.train_reid(arm), ARTIFACTS.evaluate(arm)
     embedder = Embedder.load(
-        folder / "model.safetensors",
+        trained.model,
         config.evaluate.batch_size,
         config.evaluate.flip,
         session.device,
@@ -44,7 +42,7 @@ def work(stage: Stage, arm: str) -> None:
     if not session.is_main:
         return
     summary = test.summary(ranks)
-    trained_on = read_manifest(folder / "trained_on.parquet")
+    trained_on = read_manifest(trained.trained_on)
     metrics = {
         **summary,
         "per_camera": test.ranking.by_camera(ranks),
@@ -59,22 +57,20 @@ def work(stage: Stage, arm: str) -> None:
         # Gates compare two models only where these are equal.
         "fingerprint": evaluation_fingerprint(manifest, config),
     }
-    (stage.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    for measured, name in ((chosen_by, VALIDATION), (test, PER_QUERY)):
+    made.metrics.write_text(json.dumps(metrics, indent=2) + "\n")
+    for measured, path in ((chosen_by, made.validation), (test, made.per_query)):
         ranking = measured.ranking
         per_query = per_query_frame(measured.query.rows, ranking.ap, ranking.first_match_rank)
-        per_query.to_parquet(stage.folder / name, index=False)
+        per_query.to_parquet(path, index=False)
     cmc = test.ranking.cmc
-    pd.DataFrame({"rank": np.arange(1, len(cmc) + 1), "cmc": cmc}).to_csv(
-        stage.folder / "cmc.csv", index=False
-    )
+    pd.DataFrame({"rank": np.arange(1, len(cmc) + 1), "cmc": cmc}).to_csv(made.cmc, index=False)
 
-    top_matches_frame(test).to_parquet(stage.folder / TOP_MATCHES, index=False)
+    top_matches_frame(test).to_parquet(made.top_matches, index=False)
     stored = config.generate.height, config.generate.width
     pictures = draw_evaluation(
-        test, embedder, stage.folder, lambda rows: load_images(rows, stage.root, *stored)
+        test, embedder, made, lambda rows: load_images(rows, stage.root, *stored)
     )
-    for path in (stage.folder / "metrics.json", stage.folder / "cmc.csv", *pictures):
+    for path in (made.metrics, made.cmc, *pictures):
         stage.tracker.artifact(path)
     stage.tracker.params({"evaluate": config.evaluate.model_dump(), "arm": arm})
     stage.tracker.metrics(
@@ -83,7 +79,7 @@ def work(stage: Stage, arm: str) -> None:
         | {f"camera_{c}_rank_1": v for c, v in test.ranking.rank_1_by_camera().items()}
     )
     headline = arm_headline(summary, validation)
-    write_headline(headline, stage.folder)
+    write_headline(headline, made.headline)
     stage.tracker.headline(of_part(arm, headline))
     stage.dataset(test.query.rows, "query")
     say(f"{stage.name}: rank-1 {metrics['rank_1']:.1%}, mAP {metrics['mAP']:.1%}")
@@ -93,5 +89,5 @@ def work(stage: Stage, arm: str) -> None:
 
 if __name__ == "__main__":
     arm, _ = chosen_arm()
-    inputs = [ARTIFACTS / "train_reid" / arm / "model.safetensors", MANIFEST]
+    inputs = [ARTIFACTS.train_reid(arm).model, MANIFEST]
     run(f"evaluate@{arm}", partial(work, arm=arm), inputs)

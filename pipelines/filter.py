@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.config import KINDS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
@@ -24,17 +24,12 @@ from lookalike.reid.embedder import Embedder
 from lookalike.report.headline import filter_headline, of_part, write_headline
 from lookalike.report.verdicts import kept_and_rejected
 from pipelines.added import note_baseline
-from pipelines.stage import ARTIFACTS, BASELINE, MANIFEST, Stage, choice, run
-
-
-def generated_manifest(kind: str) -> Path:
-    """Where generate@KIND writes."""
-    return ARTIFACTS / "generate" / kind / "manifest.parquet"
+from pipelines.stage import BASELINE, MANIFEST, Stage, choice, run
 
 
 def work(stage: Stage, kind: str) -> None:
     """Score every generated image, keep or reject it, and say how many and why."""
-    config = stage.config
+    config, made = stage.config, ARTIFACTS.filter(kind)
     device = default_device()
     embedder = Embedder.load(BASELINE, device=device)
     neutral = ImagenetFeatures(device=device) if config.filter.realism_threshold else None
@@ -44,21 +39,20 @@ def work(stage: Stage, kind: str) -> None:
         images = load_images(rows, stage.root, config.generate.height, config.generate.width)
         return Crops(rows, images, embedder.embed(images), neutral(images) if neutral else None)
 
-    generated = crops(read_manifest(generated_manifest(kind)))
+    generated = crops(read_manifest(ARTIFACTS.generate(kind).manifest))
     manifest = read_manifest(MANIFEST)
     real = crops(manifest[manifest["split"].isin(["train", "val"])])
     detector = load_detector(config.filter.detector, stage.root, device)
     result = filter_manifest(generated, real, detector, config.filter)
 
-    write_manifest(result.kept, stage.folder / "manifest.parquet")
-    note_baseline(stage.folder / "manifest.parquet", BASELINE)
-    write_scores(result.scores, stage.folder / "scores.parquet")
-    (stage.folder / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
-    result.curves.to_csv(stage.folder / "rejection.csv", index=False)
-    sheet = stage.folder / "sheet.png"
-    kept_and_rejected(generated.images, result.scores, sheet)
-    for path in ("sheet.png", "summary.json", "rejection.csv"):
-        stage.tracker.artifact(stage.folder / path)
+    write_manifest(result.kept, made.manifest)
+    note_baseline(made, BASELINE)
+    write_scores(result.scores, made.scores)
+    made.summary.write_text(json.dumps(result.summary, indent=2) + "\n")
+    result.curves.to_csv(made.rejection, index=False)
+    kept_and_rejected(generated.images, result.scores, made.sheet)
+    for path in (made.sheet, made.summary, made.rejection):
+        stage.tracker.artifact(path)
     stage.tracker.params({"filter": config.filter.model_dump()})
     rates = {
         f"pass_rate_{name}": step["pass_rate"] for name, step in result.summary["steps"].items()
@@ -68,19 +62,19 @@ def work(stage: Stage, kind: str) -> None:
     }
     stage.tracker.metrics({"pass_rate": result.summary["pass_rate"], **rates, **bounds})
     headline = filter_headline(result.summary)
-    write_headline(headline, stage.folder)
+    write_headline(headline, made.headline)
     stage.tracker.headline(of_part(kind, headline))
     stage.dataset(result.kept, "filtered", kind)
     kept, count = len(result.kept), len(result.scores)
     say(f"{stage.name}: kept {kept:,} of {counted(count, 'image')}")
     if kept == 0:
         raise UserError(
-            f"all {count} images were rejected; look at {sheet}, "
+            f"all {count} images were rejected; look at {made.sheet}, "
             "then train the generator longer or relax filter.*"
         )
 
 
 if __name__ == "__main__":
     kind = choice(list(KINDS))
-    inputs = [generated_manifest(kind), MANIFEST, BASELINE]
+    inputs = [ARTIFACTS.generate(kind).manifest, MANIFEST, BASELINE]
     run(f"filter@{kind}", partial(work, kind=kind), inputs)

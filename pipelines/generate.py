@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.files import sha256_file
@@ -26,10 +27,9 @@ SHOWN_PERSONS, SHOWN_IMAGES = 12, 10  # at most
 
 def work(stage: Stage, kind: str) -> None:
     """Generate into one archive, with a manifest from which every image can be made again."""
-    config = stage.config.generate
+    config, made = stage.config.generate, ARTIFACTS.generate(kind)
     session = Session(stage.config.seed)
     generator = load_generator(GENERATOR, session.device)
-    archive = stage.folder / "images.zip"
     digest = sha256_file(GENERATOR)
     if kind == "persons":
         manifest = generate_persons(
@@ -37,7 +37,7 @@ def work(stage: Stage, kind: str) -> None:
             config.persons,
             config,
             generator_digest=digest,
-            archive=archive,
+            archive=made.archive,
             root=stage.root,
             session=session,
         )
@@ -51,30 +51,29 @@ def work(stage: Stage, kind: str) -> None:
             config.variations,
             config,
             generator_digest=digest,
-            archive=archive,
+            archive=made.archive,
             root=stage.root,
             session=session,
         )
     if not session.is_main:
         return
-    write_manifest(manifest, stage.folder / "manifest.parquet")
+    write_manifest(manifest, made.manifest)
 
     shown = manifest["person_id"].drop_duplicates().head(SHOWN_PERSONS)
     groups = [
         group.head(SHOWN_IMAGES)
         for _, group in manifest[manifest["person_id"].isin(shown)].groupby("person_id")
     ]
-    figure = stage.folder / "sheet.png"
     together = load_images(pd.concat(groups), stage.root, config.height, config.width)
     pixels = np.split(together, np.cumsum([len(group) for group in groups])[:-1])
     if kind == "persons":
-        contact_sheet(np.concatenate(pixels), figure, columns=len(pixels[0]))  # a row each
+        contact_sheet(np.concatenate(pixels), made.sheet, columns=len(pixels[0]))  # a row each
     else:
         fewest = min(len(group) for group in pixels)
         first = sources.set_index("image_id").loc[[g["source_image"].iloc[0] for g in groups]]
         reals = load_images(first.reset_index(), stage.root, config.height, config.width)
-        sources_and_variations(reals, np.stack([group[:fewest] for group in pixels]), figure)
-    stage.tracker.artifact(figure)
+        sources_and_variations(reals, np.stack([group[:fewest] for group in pixels]), made.sheet)
+    stage.tracker.artifact(made.sheet)
     stage.tracker.params({"generate": {kind: getattr(config, kind).model_dump()}})
     stage.tracker.metrics(
         {"images": len(manifest), "persons": float(manifest["person_id"].nunique())}

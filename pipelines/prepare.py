@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.data.manifest import write_manifest
 from lookalike.data.prepare import prepare_manifest
 from lookalike.names import counted
@@ -13,10 +14,10 @@ from pipelines.stage import Stage, run
 
 def work(stage: Stage) -> None:
     """Scan, decode every image once, and write the manifest and the table of problems."""
-    config = stage.config
+    config, made = stage.config, ARTIFACTS.prepare
     manifest, problems = prepare_manifest(stage.root / "data", stage.root, config.data, config.seed)
-    write_manifest(manifest, stage.folder / "manifest.parquet")
-    problems.to_parquet(stage.folder / "problems.parquet", index=False)
+    write_manifest(manifest, made.manifest)
+    problems.to_parquet(made.problems, index=False)
     counts = manifest["split"].value_counts().to_dict()
     persons = manifest.groupby("split")["person_id"].nunique().to_dict()
     stage.tracker.params({"data": config.data.model_dump(), "seed": config.seed})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.config import Config
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.progress import say
@@ -19,17 +20,16 @@ from lookalike.registry.winner import judge_winner
 from lookalike.report.curves import cmc_curves
 from lookalike.tracking import MlflowTracker
 from lookalike.workspace import experiment
-from pipelines.stage import ARTIFACTS, MANIFEST, Stage, run
+from pipelines.stage import MANIFEST, Stage, run
 
 
 def work(stage: Stage) -> None:
     """Register the winner, run every gate, promote if all pass; keep the verdict either way."""
-    config = stage.config
+    config, made = stage.config, ARTIFACTS.register
     arms = list(config.arms)
-    evaluations = ARTIFACTS / "evaluate"
     # These folders are dependencies, and a clone would lack what an arm has left that is no more.
-    for stage_folder in (evaluations, ARTIFACTS / "train_reid"):
-        for folder in stage_folder.iterdir():
+    for of_arms in ("evaluate", "train_reid"):
+        for folder in ARTIFACTS.of(of_arms).iterdir():
             if folder.name not in arms:
                 shutil.rmtree(folder)
     assert isinstance(stage.tracker, MlflowTracker)
@@ -45,15 +45,15 @@ def work(stage: Stage) -> None:
         **done,
         "gates": [gate.as_dict() for gate in decision.gates],
     }
-    (stage.folder / "verdict.json").write_text(json.dumps(record, indent=2) + "\n")
-    curves = {name: pd.read_csv(evaluations / name / "cmc.csv")["cmc"].to_numpy() for name in arms}
-    cmc_curves(curves, stage.folder / "cmc.png")
+    made.verdict.write_text(json.dumps(record, indent=2) + "\n")
+    curves = {name: pd.read_csv(ARTIFACTS.evaluate(name).cmc)["cmc"].to_numpy() for name in arms}
+    cmc_curves(curves, made.cmc)
     size = config.generate.height, config.generate.width
     query, gallery = test_protocol(read_manifest(MANIFEST))
-    compared, sheet = (choice.rival, choice.winner), stage.folder / "side_by_side.png"
-    draw_side_by_side(evaluations, compared, (query, gallery), stage.root, size, sheet)
-    for name in ("verdict.json", "cmc.png", "side_by_side.png"):
-        stage.tracker.artifact(stage.folder / name)
+    compared, sides = (choice.rival, choice.winner), (query, gallery)
+    draw_side_by_side(ARTIFACTS, compared, sides, stage.root, size, made.side_by_side)
+    for path in (made.verdict, made.cmc, made.side_by_side):
+        stage.tracker.artifact(path)
     stage.tracker.params({"gates": config.gates.model_dump(), "winner": choice.winner})
     stage.tracker.metrics(judged.evidence.evaluation.metrics)
     stage.dataset(query, "query")

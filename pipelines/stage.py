@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from lookalike.artifacts import ARTIFACTS, Made
 from lookalike.config import ArmConfig, Config, load_config
 from lookalike.data.manifest import write_manifest
 from lookalike.device import peak_of_process
@@ -23,13 +24,12 @@ from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
 
-ARTIFACTS = Path("artifacts")
 LOCKS = Path(".lookalike/stages")  # a file per stage, which whoever works at it holds
 TRACES = Path(".lookalike/errors")  # what is known of a stage that ended over a file
-MANIFEST = ARTIFACTS / "validate" / "manifest.parquet"
-BASELINE = ARTIFACTS / "train_reid" / "baseline" / "model.safetensors"
-GENERATOR = ARTIFACTS / "train_gan" / "generator.safetensors"
-ENCODER = ARTIFACTS / "train_encoder" / "encoder.safetensors"
+MANIFEST = ARTIFACTS.validate.manifest
+BASELINE = ARTIFACTS.baseline.model
+GENERATOR = ARTIFACTS.train_gan.generator
+ENCODER = ARTIFACTS.train_encoder.encoder
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Stage:
     @property
     def folder(self) -> Path:
         """Where the stage writes: artifacts/train_reid/persons for train_reid@persons."""
-        return ARTIFACTS / self.name.replace("@", "/")
+        return ARTIFACTS.of(self.name)
 
     def resume(self, *parts: object) -> ResumeState:
         """Resume state keyed by whatever determines the result."""
@@ -82,7 +82,7 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
             work(stage)
             seconds, peak = time.monotonic() - began, peak_of_process() / 2**20
             tracker.metrics({"seconds": seconds, "peak_memory_mb": peak})
-            write_run_json(stage.folder / "run.json", tracker, inputs)
+            write_run_json(Made(stage.folder).run, tracker, inputs)
     except Exception as error:
         sys.exit(last_words(error, name, TRACES))
 

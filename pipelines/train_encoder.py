@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.files import sha256_file
@@ -21,7 +22,7 @@ from lookalike.synthesis.likeness import likeness
 from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.content import content
-from pipelines.stage import BASELINE, ENCODER, GENERATOR, MANIFEST, Stage, run
+from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, run
 
 SHOWN = 16  # validation crops in the figure
 
@@ -63,20 +64,20 @@ def work(stage: Stage) -> None:
     )
     if not session.is_main:
         return
+    made = ARTIFACTS.train_encoder
     save_encoder(
-        ENCODER,
+        made.encoder,
         encoder,
         {"perceptual_backbone": backbone, "images_seen": encoder_config.total_images},
     )
-    write_manifest(rows, stage.folder / "trained_on.parquet")
+    write_manifest(rows, made.trained_on)
     unseen = manifest[manifest["split"] == "val"].reset_index(drop=True)
     shown = unseen.iloc[spread(len(unseen), SHOWN)]
     reals = load_images(shown, stage.root, *canvas)
     drawn = reconstruct(encoder, reals)
-    figure = stage.folder / "reconstructions.png"
     none = np.empty((len(reals), 0, *reals.shape[1:]), np.uint8)
-    sources_and_variations(reals, none, figure, reconstructions=drawn, scale=2)
-    stage.tracker.artifact(figure)
+    sources_and_variations(reals, none, made.reconstructions, reconstructions=drawn, scale=2)
+    stage.tracker.artifact(made.reconstructions)
     similarity = (embedder.embed(reals) * embedder.embed(drawn)).sum(1).mean()
     error = np.square((reals.astype(float) - drawn) / 127.5).mean()
     stage.tracker.metrics({"unseen_identity_similarity": float(similarity), "unseen_l2": error})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.metrics.comparison import Comparison
@@ -23,7 +24,7 @@ from lookalike.stylegan3.transfer import TransferReport, transfer
 from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.content import content
-from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, run
+from pipelines.stage import BASELINE, MANIFEST, Stage, run
 
 
 def features(stage: Stage, session: Session) -> FeatureExtractor:
@@ -35,7 +36,7 @@ def features(stage: Stage, session: Session) -> FeatureExtractor:
 
 def work(stage: Stage) -> None:
     """Transfer, train, measure along the way, keep the averaged generator."""
-    config, gan_config = stage.config, stage.config.gan
+    config, gan_config, made = stage.config, stage.config.gan, ARTIFACTS.train_gan
     manifest = read_manifest(MANIFEST)
     rows = manifest[manifest["split"] == "train"].reset_index(drop=True)
     session = Session(config.seed, gan_config.precision)
@@ -52,9 +53,8 @@ def work(stage: Stage) -> None:
         report = transfer(path, gan.generator, gan.discriminator, gan.projected)
         gan.average.load_state_dict(gan.generator.state_dict())
     if session.is_main:
-        layers = stage.folder / "transfer.json"
-        report.write(layers)
-        stage.tracker.artifact(layers)
+        report.write(made.transfer)
+        stage.tracker.artifact(made.transfer)
         say(f"train_gan: start {gan_config.start}: {report}")
 
     stage.tracker.params({"gan": gan_config.model_dump(), "seed": config.seed})
@@ -71,7 +71,7 @@ def work(stage: Stage) -> None:
         len(images) if count == "full" else count,
         size,
         derive_seed(config.seed, "samples"),
-        folder=stage.folder / "samples",
+        folder=made.samples,
         resume=resume,
         tracker=stage.tracker,
     )
@@ -94,7 +94,7 @@ def work(stage: Stage) -> None:
             gan_config.discriminator_channel_base, gan_config.discriminator_channel_max
         )
         save_gan(
-            GENERATOR,
+            made.generator,
             gan.average,
             gan.discriminator,
             widths,
@@ -102,11 +102,11 @@ def work(stage: Stage) -> None:
             projected=gan.projected,
         )
         table = pd.DataFrame(history)
-        table.to_csv(stage.folder / "history.csv", index=False)
+        table.to_csv(made.history, index=False)
         headline = generator_headline(table)
-        write_headline(headline, stage.folder)
+        write_headline(headline, made.headline)
         stage.tracker.headline(headline)
-        write_manifest(rows, stage.folder / "trained_on.parquet")
+        write_manifest(rows, made.trained_on)
         resume.discard()
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import pandas as pd
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.data.loading import load_images, resize_batch
 from lookalike.data.manifest import read_manifest, validation_protocol, write_manifest
 from lookalike.errors import UserError
@@ -92,15 +93,16 @@ def work(stage: Stage, name: str) -> None:
         validate=validate,
     )
     if session.is_main:
+        made = ARTIFACTS.train_reid(name)
         classes = Targets(persons, generated, policy, soft).classes
-        save_reid(stage.folder / "model.safetensors", model, reid, classes)
-        table, curves = pd.DataFrame(history), stage.folder / "history.csv"
-        table.to_csv(curves, index=False)
-        stage.tracker.artifact(curves)
+        save_reid(made.model, model, reid, classes)
+        table = pd.DataFrame(history)
+        table.to_csv(made.history, index=False)
+        stage.tracker.artifact(made.history)
         # By itself, because DVC's plots cannot leave out the rows between two validations.
         measured = table.filter(regex="^images$|^validation_").dropna()
-        measured.to_csv(stage.folder / "validation.csv", index=False)
-        write_manifest(rows, stage.folder / "trained_on.parquet")
+        measured.to_csv(made.validation, index=False)
+        write_manifest(rows, made.trained_on)
         say(f"{stage.name}: {counted(len(rows), 'image')} of {counted(len(classes), 'class')}")
         resume.discard()
 

@@ -22,6 +22,7 @@ from lookalike import (
     cli_weights,
 )
 from lookalike.arguments import any_folder, new_file, new_folder, parse_seeds, weights_file
+from lookalike.artifacts import ARTIFACTS
 from lookalike.errors import UserError
 from lookalike.names import PARAMS, counted
 
@@ -39,8 +40,6 @@ app.add_typer(cli_measure.app)
 app.add_typer(cli_rehearse.app)
 app.add_typer(cli_servers.app)
 app.add_typer(cli_study.app)
-
-ENCODER = Path("artifacts/train_encoder/encoder.safetensors")
 
 
 def main() -> None:
@@ -113,7 +112,7 @@ def generate(
         variations = config.variations.model_copy(update={"images_per_person": count})
         config = config.model_copy(update={"variations": variations})
     weights_file(generator)
-    inversion = weights_file(encoder or ENCODER)
+    inversion = weights_file(encoder or ARTIFACTS.train_encoder.encoder)
     from lookalike.device import default_device
     from lookalike.files import sha256_file
     from lookalike.inversion.checkpoint import load_encoder
@@ -232,7 +231,7 @@ def promote(
     from lookalike.report.summary import GATE_COLUMNS
     from lookalike.report.tables import gates_table
 
-    measure = remeasure(config, Path("artifacts/validate/manifest.parquet"), Path.cwd())
+    measure = remeasure(config, ARTIFACTS.validate.manifest, Path.cwd())
     decision = Registry(config, Path.cwd()).promote(
         version, dry_run=dry_run, by_hand=True, force=reason.strip(), remeasure=measure
     )
@@ -308,7 +307,7 @@ def registry_restore() -> None:
     from lookalike.tracking import open_run
 
     with open_run("register", config, Path.cwd()) as tracker:
-        judged = judge_winner(Path("artifacts"), Path.cwd(), config, tracker)
+        judged = judge_winner(ARTIFACTS, Path.cwd(), config, tracker)
     say(f"{judged.model} v{judged.version} ({judged.choice.winner}): {judged.reason}")
     raise typer.Exit(int(judged.decision.action == "refused"))
 
@@ -356,7 +355,7 @@ def method(
 
     from lookalike.synthesis.method import write_method
 
-    write_method(Path("artifacts"), Path.cwd(), config, page)
+    write_method(ARTIFACTS, Path.cwd(), config, page)
 
 
 @app.command()
@@ -371,7 +370,7 @@ def summary() -> None:
     from lookalike.report.summary import print_summary
 
     arms, champion = list(config.arms), Ledger(config, Path.cwd()).champion()
-    artifacts, page = Path("artifacts"), Path(".lookalike/report.html")
-    print_summary(artifacts, arms, champion)
-    write_report(artifacts, page, arms=arms, champion=champion, parameters=PARAMS.read_text())
+    page = Path(".lookalike/report.html")
+    print_summary(ARTIFACTS, arms, champion)
+    write_report(ARTIFACTS, page, arms=arms, champion=champion, parameters=PARAMS.read_text())
     say(f"With all pictures: {page}")

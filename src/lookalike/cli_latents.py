@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.arguments import any_folder, parse_seeds, weights_file
+from lookalike.artifacts import ARTIFACTS
 from lookalike.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ Psi = Annotated[
 ClassName = Annotated[
     str, typer.Option("--class", help="Of a conditional generator; default: each seed draws one.")
 ]
-GENERATOR = Path("artifacts/train_gan/generator.safetensors")
-MODEL = Path("artifacts/train_reid/baseline/model.safetensors")
+GENERATOR = ARTIFACTS.train_gan.generator
+MODEL = ARTIFACTS.baseline.model
 PSI = 0.8
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.errors import UserError
 from lookalike.names import PARAMS, counted
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from lookalike.registry.promotion import Registry
 
 app = typer.Typer()
-
-ARTIFACTS = Path("artifacts")
 
 
 @app.command()

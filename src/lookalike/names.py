@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")  # in the repository root, where commands and stages run
+BASELINE = "baseline"  # the arm of real images, with which others are compared
 CHAMPION = "champion"  # the registry's aliases
 PREVIOUS = "previous"  # the version that a rollback returns to
 CANDIDATE = "candidate"  # the newest version, unless it was champion

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pipelines import code
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.config import Config, read_yaml
 from lookalike.weights import required_by_stage
 
@@ -52,7 +53,7 @@ def test_an_edit_changes_the_lists_of_those_who_run_it(tmp_path: Path) -> None:
 
     def lists() -> dict[str, str]:
         code.main(tmp_path)
-        return {stage: (tmp_path / code.FOLDER / stage).read_text() for stage in code.STAGES}
+        return {stage: (tmp_path / ARTIFACTS.code / stage).read_text() for stage in code.STAGES}
 
     before = lists()
     assert lists() == before

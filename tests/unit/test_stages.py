@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pipelines import stage, weights
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.failures import last_words
 from lookalike.weights import home
 
@@ -99,7 +100,7 @@ def test_a_replaced_file_of_weights_changes_what_its_stage_depends_on() -> None:
 
     def lists() -> dict[str, str]:
         weights.main()
-        return {path.name: path.read_text() for path in weights.FOLDER.iterdir()}
+        return {path.name: path.read_text() for path in ARTIFACTS.weights.iterdir()}
 
     absent = lists()
     assert absent["train_gan"] == "missing  mine.safetensors\n"

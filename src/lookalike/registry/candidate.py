@@ -10,16 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from lookalike.artifacts import Artifacts
 from lookalike.config import KINDS, Config
 from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.files import md5_file
+from lookalike.names import BASELINE
 from lookalike.provenance import git_sha, locked_digests, uncommitted
 from lookalike.registry.evidence import (
-    BASELINE,
     LOCKED,
-    METRICS,
-    VALIDATION,
     Evidence,
     Measurement,
     leaked,
@@ -61,7 +60,7 @@ class Choice:
     standings: Mapping[str, Standing]
 
 
-def choose(evaluations: Path, arms: Sequence[str], margin: float) -> Choice:
+def choose(artifacts: Artifacts, arms: Sequence[str], margin: float) -> Choice:
     """The winner on validation persons.
 
     The best of a few arms is better by chance alone: on a few dozen persons the mAP of equal arms
@@ -70,7 +69,7 @@ def choose(evaluations: Path, arms: Sequence[str], margin: float) -> Choice:
     baseline, the one with the best validation mAP, the first of equals.
 
     Args:
-        evaluations: the folder with a folder per arm, as `evaluate` wrote them.
+        artifacts: of `evaluate`.
         arms: those of `params.yaml`, in order, the baseline among them.
         margin: `gates.baseline_margin`.
 
@@ -78,9 +77,9 @@ def choose(evaluations: Path, arms: Sequence[str], margin: float) -> Choice:
         UserError: an arm was not evaluated.
     """
     standings = {}
-    baseline = _validation(evaluations, BASELINE)[1]
+    baseline = _validation(artifacts, BASELINE)[1]
     for arm in arms:
-        score, per_query = _validation(evaluations, arm)
+        score, per_query = _validation(artifacts, arm)
         lower = lower_bound(per_query, baseline, "ap")
         standings[arm] = Standing(score, lower, arm == BASELINE or lower > margin)
     winner = max((a for a in arms if standings[a].eligible), key=lambda a: standings[a].mAP)
@@ -89,9 +88,10 @@ def choose(evaluations: Path, arms: Sequence[str], margin: float) -> Choice:
     return Choice(winner, BASELINE if BASELINE in others else best, standings)
 
 
-def _validation(evaluations: Path, arm: str) -> tuple[float, pd.DataFrame]:
+def _validation(artifacts: Artifacts, arm: str) -> tuple[float, pd.DataFrame]:
     """An arm's mAP on validation persons, and the results per query."""
-    metrics, per_query = evaluations / arm / METRICS, evaluations / arm / VALIDATION
+    made = artifacts.evaluate(arm)
+    metrics, per_query = made.metrics, made.validation
     if not (metrics.is_file() and per_query.is_file()):
         raise UserError(
             f"arm {arm} of params.yaml has no {metrics if per_query.is_file() else per_query}: run "
@@ -101,42 +101,44 @@ def _validation(evaluations: Path, arm: str) -> tuple[float, pd.DataFrame]:
 
 
 def collect(
-    artifacts: Path, arm: str, root: Path, config: Config, status_of: Callable[[str], str | None]
+    artifacts: Artifacts,
+    arm: str,
+    root: Path,
+    config: Config,
+    status_of: Callable[[str], str | None],
 ) -> Evidence:
     """The evidence about the model of `arm`.
 
     Args:
-        artifacts: the folder that the stages write to, as `dvc.lock` names it.
+        artifacts: what the stages have made, where `dvc.lock` says.
         arm: the candidate.
         root: the repository, with `dvc.lock`.
         config: `gan.distance_features`, which say what the generator's distance is called.
         status_of: the status of a tracked run; None where the store has none of that id.
     """
-    weights = artifacts / "train_reid" / arm / "model.safetensors"
-    run_file, locked = weights.with_name("run.json"), locked_digests(root)
-    proven = all(locked.get(f.as_posix()) == md5_file(f) for f in (weights, run_file))
+    trained, gan = artifacts.train_reid(arm), artifacts.train_gan
+    locked = locked_digests(root)
+    proven = all(locked.get(f.as_posix()) == md5_file(f) for f in (trained.model, trained.run))
     training = {
-        "gan": read_manifest(artifacts / "train_gan" / "trained_on.parquet"),
-        "encoder": read_manifest(artifacts / "train_encoder" / "trained_on.parquet"),
-        "reid": read_manifest(weights.with_name("trained_on.parquet")),
+        "gan": read_manifest(gan.trained_on),
+        "encoder": read_manifest(artifacts.train_encoder.trained_on),
+        "reid": read_manifest(trained.trained_on),
     }
-    history = pd.read_csv(artifacts / "train_gan" / "history.csv")
+    history = pd.read_csv(gan.history)
     distance = DISTANCES[config.gan.distance_features]
     return Evidence(
-        evaluation=Measurement.read(artifacts / "evaluate" / arm),
-        baseline=Measurement.read(artifacts / "evaluate" / BASELINE),
-        weights_md5=md5_file(weights),
-        locked_md5=locked.get(weights.as_posix()),
-        run_status=status_of(_json(run_file)["run_id"]) or (LOCKED if proven else None),
-        data_valid=_json(artifacts / "validate" / "verdict.json")["success"],
+        evaluation=Measurement.read(artifacts.evaluate(arm).folder),
+        baseline=Measurement.read(artifacts.evaluate(BASELINE).folder),
+        weights_md5=md5_file(trained.model),
+        locked_md5=locked.get(trained.model.as_posix()),
+        run_status=status_of(_json(trained.run)["run_id"]) or (LOCKED if proven else None),
+        data_valid=_json(artifacts.validate.verdict)["success"],
         persons=persons_seen(training),
         git_sha=git_sha(root),
         uncommitted=tuple(uncommitted(root)),
-        leaks=leaked(training, read_manifest(artifacts / "validate" / "manifest.parquet")),
+        leaks=leaked(training, read_manifest(artifacts.validate.manifest)),
         frechet=float(history[distance].iloc[-1]),
-        pass_rates={
-            kind: _json(artifacts / "filter" / kind / "summary.json")["pass_rate"] for kind in KINDS
-        },
+        pass_rates={kind: _json(artifacts.filter(kind).summary)["pass_rate"] for kind in KINDS},
     )
 
 

@@ -12,15 +12,14 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from lookalike.artifacts import Evaluated
 from lookalike.config import Config
 from lookalike.data.manifest import partners_of, test_protocol
 from lookalike.errors import UserError
+from lookalike.names import BASELINE
 
-METRICS, PER_QUERY, EVIDENCE = "metrics.json", "per_query.parquet", "evidence.json"
+EVIDENCE = "evidence.json"
 PERSONS = "persons.json"
-VALIDATION = "validation.parquet"  # the same as `PER_QUERY` of validation persons
-BASELINE = "baseline"  # the arm that others are compared with, and its folder in the evidence
-TOP_MATCHES = "top_matches.parquet"  # of every query, for pictures
 FINISHED, LOCKED = "FINISHED", "LOCKED"  # of the run that trained the model
 PER_QUERY_COLUMNS = ("image_id", "person_id", "camera_id", "ap", "rank_1")
 
@@ -50,8 +49,8 @@ class Measurement:
         """Write `metrics.json` (with the fingerprint) and `per_query.parquet`."""
         folder.mkdir(parents=True, exist_ok=True)
         record = {"fingerprint": self.fingerprint, **self.metrics}
-        (folder / METRICS).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
-        self.per_query.to_parquet(folder / PER_QUERY, index=False)
+        Evaluated(folder).metrics.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+        self.per_query.to_parquet(Evaluated(folder).per_query, index=False)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -60,9 +59,10 @@ class Measurement:
         Raises:
             UserError: a file is missing or has other content.
         """
+        made = Evaluated(folder)
         try:
-            record = json.loads((folder / METRICS).read_text())
-            per_query = pd.read_parquet(folder / PER_QUERY, columns=list(PER_QUERY_COLUMNS))
+            record = json.loads(made.metrics.read_text())
+            per_query = pd.read_parquet(made.per_query, columns=list(PER_QUERY_COLUMNS))
             fingerprint = str(record["fingerprint"])
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{folder} holds no evaluation ({error}); run `dvc repro`") from error
@@ -104,7 +104,7 @@ class Evidence:
     persons: tuple[str, ...] | None = None
 
     def write(self, folder: Path) -> None:
-        """Write `evidence.json`, `persons.json`, and both evaluations; the baseline's below."""
+        """Write `evidence.json`, `persons.json`, and both evaluations."""
         self.evaluation.write(folder)
         if self.baseline is not None:
             self.baseline.write(folder / BASELINE)

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.config import Config
 from lookalike.errors import UserError
 from lookalike.names import CANDIDATE, CHAMPION, PREVIOUS
@@ -96,7 +97,7 @@ class Ledger:
                 f"no version of {self.name} is champion; `lookalike promote VERSION --dry-run` "
                 "says what speaks against one"
             )
-        if (self.root / "artifacts" / "register" / "verdict.json").is_file():
+        if (self.root / ARTIFACTS.register.verdict).is_file():
             return (
                 f"{self.name} has no version in this MLflow store, but the pipeline's results are "
                 "here; `lookalike registry restore` registers and judges them"

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
+from lookalike.artifacts import Artifacts
 from lookalike.data.loading import CACHE
 from lookalike.data.manifest import partners_of, read_manifest
 from lookalike.errors import UserError
@@ -28,7 +29,6 @@ from lookalike.registry.evidence import Evidence, read_persons
 from lookalike.registry.kept import KeptPicture, delete_pictures, kept_pictures
 from lookalike.registry.promotion import PICTURES, Registry
 
-SOURCES = ("validate", "prepare")  # stages whose manifest has the real images, the first there is
 HELD_OUT = ("val", "query", "gallery")  # splits that gates keep out of every training
 NOBODY = ("distractor", "junk")  # rows of no person
 
@@ -48,25 +48,29 @@ class Tables:
     seen: dict[str, pd.DataFrame]
 
     @classmethod
-    def read(cls, artifacts: Path) -> Tables:
+    def read(cls, artifacts: Artifacts) -> Tables:
         """Read those that the pipeline has written so far.
 
         Raises:
             UserError: there is not even one of the real images.
         """
-        found = [artifacts / stage / "manifest.parquet" for stage in SOURCES]
+        found = [artifacts.validate.manifest, artifacts.prepare.manifest]  # the first there is
         there = [path for path in found if path.is_file()]
         if not there:
             raise UserError(f"no manifest at {found[0]}; run `dvc repro validate`")
 
-        def tables(pattern: str) -> dict[str, pd.DataFrame]:
-            return {
-                path.parent.relative_to(artifacts).as_posix().replace("/", "@"): read_manifest(path)
-                for path in sorted(artifacts.glob(pattern))
-            }
+        def tables(*paths: Path) -> dict[str, pd.DataFrame]:
+            there = sorted(path for path in paths if path.is_file())
+            return {artifacts.stage_of(path): read_manifest(path) for path in there}
 
-        made = {**tables("generate/*/manifest.parquet"), **tables("filter/*/manifest.parquet")}
-        seen = {**tables("train_*/trained_on.parquet"), **tables("train_*/*/trained_on.parquet")}
+        generate, filtered, trained = (
+            [folder.name for folder in artifacts.of(stage).glob("*")]
+            for stage in ("generate", "filter", "train_reid")
+        )
+        made = tables(*(artifacts.generate(kind).manifest for kind in generate))
+        made |= tables(*(artifacts.filter(kind).manifest for kind in filtered))
+        seen = tables(artifacts.train_encoder.trained_on, artifacts.train_gan.trained_on)
+        seen |= tables(*(artifacts.train_reid(arm).trained_on for arm in trained))
         return cls(read_manifest(there[0]), made, seen)
 
     def is_person(self, name: str) -> bool:
@@ -129,7 +133,7 @@ def of_person(tables: Tables, person: str, registry: Registry) -> list[str]:
     return lines if touched else [*lines, f"  no version of {registry.name} saw this person"]
 
 
-def of_version(registry: Registry, version: int, artifacts: Path) -> list[str]:
+def of_version(registry: Registry, version: int, artifacts: Artifacts) -> list[str]:
     """Which data, code, networks and decisions made a version, a line each.
 
     Raises:
@@ -148,9 +152,9 @@ def of_version(registry: Registry, version: int, artifacts: Path) -> list[str]:
     ]
     if evidence.persons is not None:
         lines.append(f"  saw {len(evidence.persons)} real persons in training")
-    weights = artifacts / "train_reid" / info.arm / "model.safetensors"
-    if weights.is_file() and md5_file(weights) == evidence.weights_md5:
-        rows = read_manifest(weights.with_name("trained_on.parquet"))
+    trained = artifacts.train_reid(info.arm)
+    if trained.model.is_file() and md5_file(trained.model) == evidence.weights_md5:
+        rows = read_manifest(trained.trained_on)
         counts = ", ".join(f"{kind} {n}" for kind, n in rows.groupby("origin").size().items())
         lines.append(f"  trained on: {counted(len(rows), 'image')} ({counts})")
         for generator in sorted(set(rows["generator"]) - {""}):
@@ -159,7 +163,7 @@ def of_version(registry: Registry, version: int, artifacts: Path) -> list[str]:
                 f"  generator: sha256 {generator}, seeds {seeds.min()} to {seeds.max()}, "
                 f"filters kept {', '.join(f'{k} {v:.0%}' for k, v in evidence.pass_rates.items())}"
             )
-        inputs = json.loads(weights.with_name("run.json").read_text())["inputs"]
+        inputs = json.loads(trained.run.read_text())["inputs"]
         lines += [f"  input: {name} sha256 {digest}" for name, digest in inputs.items()]
     else:
         lines.append("  its training rows are not in this checkout: check out its commit, dvc pull")
@@ -219,7 +223,7 @@ class Forgotten:
     pictures: list[KeptPicture]
 
 
-def plan_forgetting(registry: Registry, artifacts: Path, person: str) -> Forgotten:
+def plan_forgetting(registry: Registry, artifacts: Artifacts, person: str) -> Forgotten:
     """Find out what forgetting a person takes; changes nothing.
 
     Raises:

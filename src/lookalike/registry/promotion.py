@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookalike.artifacts import Evaluated
 from lookalike.errors import UserError
+from lookalike.names import BASELINE
 from lookalike.progress import say
 from lookalike.registry.decisions import (
     FORCED,
@@ -24,7 +26,7 @@ from lookalike.registry.decisions import (
     History,
 )
 from lookalike.registry.drift import Reference
-from lookalike.registry.evidence import BASELINE, EVIDENCE, METRICS, Evidence, Measurement
+from lookalike.registry.evidence import EVIDENCE, Evidence, Measurement
 from lookalike.registry.gates import evaluate_gates
 from lookalike.registry.ledger import Ledger
 from lookalike.registry.model_card import model_card
@@ -249,10 +251,10 @@ def _digest(weights: Path, evidence: Evidence) -> str:
     once everything is committed.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        replace(evidence, git_sha="").write(Path(scratch))
-        digest = hashlib.sha256(weights.read_bytes())
-        for name in (EVIDENCE, METRICS, f"{BASELINE}/{METRICS}"):
-            path = Path(scratch) / name
+        digest, folder = hashlib.sha256(weights.read_bytes()), Path(scratch)
+        replace(evidence, git_sha="").write(folder)
+        evaluations = Evaluated(folder), Evaluated(folder / BASELINE)
+        for path in (folder / EVIDENCE, *(made.metrics for made in evaluations)):
             digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()[:12]
 

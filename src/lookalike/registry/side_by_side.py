@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lookalike.artifacts import Artifacts
 from lookalike.data.loading import load_images
 from lookalike.errors import UserError
-from lookalike.registry.evidence import PER_QUERY, TOP_MATCHES
 from lookalike.report.figures import Band, Cell, draw_sheet
 from lookalike.report.rankings import ranked_row
 
@@ -39,7 +39,7 @@ def most_changed(
 
 
 def draw_side_by_side(
-    evaluations: Path,
+    artifacts: Artifacts,
     arms: tuple[str, str],
     test: tuple[pd.DataFrame, pd.DataFrame],
     root: Path,
@@ -49,7 +49,7 @@ def draw_side_by_side(
     """Write the best matches of the most changed queries under two arms, without a network.
 
     Args:
-        evaluations: the folder with a folder per arm, as `evaluate` wrote them.
+        artifacts: of `evaluate`.
         arms: whose matches stand left, and whose stand right.
         test: manifest rows of queries and gallery.
         root: what their paths are relative to.
@@ -59,10 +59,10 @@ def draw_side_by_side(
     Raises:
         UserError: a table is missing; says which.
     """
-    first, second = (_read(evaluations / arm / PER_QUERY) for arm in arms)
+    first, second = (_read(artifacts.evaluate(arm).per_query) for arm in arms)
     changes = most_changed(first, second)
     shown = pd.concat(changes)["image_id"]
-    tables = (_read(evaluations / arm / TOP_MATCHES) for arm in arms)
+    tables = (_read(artifacts.evaluate(arm).top_matches) for arm in arms)
     found = [
         {str(query): best.head(SHOWN_MATCHES) for query, best in table.groupby("query")}
         for table in (table[table["query"].isin(shown)] for table in tables)

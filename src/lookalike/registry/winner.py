@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.artifacts import Artifacts
 from lookalike.config import Config
 from lookalike.data.loading import load_images, read_bytes
 from lookalike.data.manifest import read_manifest, test_protocol
@@ -59,20 +60,25 @@ class Judgement:
 
 
 def judge_winner(
-    artifacts: Path, root: Path, config: Config, tracker: MlflowTracker, *, dry_run: bool = False
+    artifacts: Artifacts,
+    root: Path,
+    config: Config,
+    tracker: MlflowTracker,
+    *,
+    dry_run: bool = False,
 ) -> Judgement:
     """Register the winner, run every gate, and promote it if all pass.
 
     Args:
-        artifacts: the folder that the stages write to, as `dvc.lock` names it.
+        artifacts: what the stages have made, where `dvc.lock` says.
         root: the repository, with `dvc.lock`; the working directory.
         config: the arms, and the gates' bounds.
         tracker: the run that registers.
         dry_run: register, judge, and promote nothing.
     """
-    manifest = artifacts / "validate" / "manifest.parquet"
+    manifest = artifacts.validate.manifest
     margin = config.gates.baseline_margin
-    choice = choose(artifacts / "evaluate", list(config.arms), margin)
+    choice = choose(artifacts, list(config.arms), margin)
     for name, standing in choice.standings.items():
         if not standing.eligible:
             say(
@@ -87,7 +93,7 @@ def judge_winner(
     shown = query.iloc[spread(len(query), PICTURES)]  # neighbours show one person
     pictures = list(read_bytes(shown, root))
     registry = Registry(config, root)
-    weights = artifacts / "train_reid" / arm / "model.safetensors"
+    weights = artifacts.train_reid(arm).model
     known = partial(validation_reference, weights, rows[rows["split"] == "val"], root, config)
     version = registry.register(tracker, arm, weights, evidence, pictures, known)
     measure = remeasure(config, manifest, root)

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lookalike.artifacts import Artifacts
 from lookalike.config import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADLINE = "headline.json"
 DISTANCES = {"reid": "frechet_reid", "inception": "fid"}  # by `gan.distance_features`
 
 
@@ -36,22 +36,23 @@ def generator_headline(history: pd.DataFrame) -> dict[str, float]:
     return {name: float(history[name].iloc[-1]) for name in distances}
 
 
-def write_headline(values: Mapping[str, float], folder: Path) -> None:
+def write_headline(values: Mapping[str, float], path: Path) -> None:
     """Write what DVC shows as metrics."""
-    (folder / HEADLINE).write_text(json.dumps(values, indent=2) + "\n")
+    path.write_text(json.dumps(values, indent=2) + "\n")
 
 
-def read_headline(artifacts: Path, arms: Sequence[str]) -> dict[str, float]:
+def read_headline(artifacts: Artifacts, arms: Sequence[str]) -> dict[str, float]:
     """The figures of a finished pipeline, named `rank_1/ARM`, `pass_rate/KIND`: side by side.
 
     Args:
-        artifacts: the folder that the stages write to.
+        artifacts: what the stages have made.
         arms: those of `params.yaml`.
     """
-    found = _read(artifacts / "train_gan")
-    for stage, parts in (("evaluate", arms), ("filter", KINDS)):
-        for part in parts:
-            found |= of_part(part, _read(artifacts / stage / part))
+    found = _read(artifacts.train_gan.headline)
+    for arm in arms:
+        found |= of_part(arm, _read(artifacts.evaluate(arm).headline))
+    for kind in KINDS:
+        found |= of_part(kind, _read(artifacts.filter(kind).headline))
     return found
 
 
@@ -71,6 +72,6 @@ def view(arms: Sequence[str]) -> str:
     return json.dumps({"selectedColumns": [f"metrics.`{name}`" for name in names]})
 
 
-def _read(folder: Path) -> dict[str, float]:
-    values: dict[str, float] = json.loads((folder / HEADLINE).read_text())
+def _read(path: Path) -> dict[str, float]:
+    values: dict[str, float] = json.loads(path.read_text())
     return values

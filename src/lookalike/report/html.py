@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from lookalike.artifacts import Artifacts
 from lookalike.data.decoding import decode
 from lookalike.data.loading import encode_jpeg
 from lookalike.report.overview import draw_overview
@@ -75,7 +76,7 @@ $sections
 
 
 def write_report(
-    artifacts: Path,
+    artifacts: Artifacts,
     path: Path,
     *,
     arms: Sequence[str],
@@ -90,7 +91,7 @@ def write_report(
     same bytes.
 
     Args:
-        artifacts: the folder that the stages write to.
+        artifacts: what the stages have made.
         path: the HTML file.
         arms: the arms of `params.yaml`, in order.
         champion: the version that the registry calls so now; None for none.
@@ -116,7 +117,7 @@ def write_report(
     path.write_text(page, encoding="utf-8")
 
 
-def _sections(artifacts: Path, arms: Sequence[str]) -> str:
+def _sections(artifacts: Artifacts, arms: Sequence[str]) -> str:
     """The pictures; those that are drawn for this page alone are gone afterwards."""
     parts = []
     with TemporaryDirectory() as scratch:

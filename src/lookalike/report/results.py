@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lookalike.artifacts import Artifacts
 from lookalike.config import KINDS
 from lookalike.data.scores import read_scores
 from lookalike.errors import UserError
@@ -32,29 +33,29 @@ class Results:
     problems: list[str]
 
 
-def read_results(artifacts: Path, arms: Sequence[str]) -> Results:
+def read_results(artifacts: Artifacts, arms: Sequence[str]) -> Results:
     """Read everything under `artifacts` that the summary and the report show.
 
     Args:
-        artifacts: the folder that the stages write to.
+        artifacts: what the stages have made.
         arms: names of the arms that should be there, in the order of the tables.
     """
     missing: list[str] = []
     metrics = {}
     for arm in arms:
-        found = _read_json(artifacts / "evaluate" / arm / "metrics.json", missing)
+        found = _read_json(artifacts.evaluate(arm).metrics, missing)
         if found is not None:
             metrics[arm] = found
     filters: dict[str, dict[str, int]] = {}
     for kind in KINDS:
         try:
-            scores = read_scores(artifacts / "filter" / kind / "scores.parquet")
+            scores = read_scores(artifacts.filter(kind).scores)
         except UserError as error:
             missing.append(str(error))
             continue
         outcome = scores["reason"].replace("", "kept")
         filters[kind] = {str(name): int(n) for name, n in outcome.value_counts().items()}
-    verdict = _read_json(artifacts / "register" / "verdict.json", missing)
+    verdict = _read_json(artifacts.register.verdict, missing)
     # The arms share the test set, and so what is wrong with it.
     problems = sorted({str(one["problem"]) for one in metrics.values() if one.get("problem")})
     return Results(metrics, filters, verdict, missing, problems)

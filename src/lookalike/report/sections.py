@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookalike.artifacts import Artifacts
 from lookalike.spread import spread
 
 SUFFIXES = (".png", ".jpg")
@@ -43,47 +44,47 @@ class Section:
     pictures: Sequence[tuple[Path, str]]
 
 
-def read_sections(artifacts: Path, drawn: Path, arms: Sequence[str]) -> Iterator[Section]:
+def read_sections(artifacts: Artifacts, drawn: Path, arms: Sequence[str]) -> Iterator[Section]:
     """All pictures that the stages wrote, except those of the Data Docs, and all drawn ones.
 
     Sections without pictures are left out. Files that nobody has described come last, with their
     paths as captions.
 
     Args:
-        artifacts: the folder that the stages write to.
+        artifacts: what the stages have made.
         drawn: the folder of `draw_overview`.
         arms: the arms of `params.yaml`, in order.
     """
     plan: list[tuple[str, list[Path]]] = [
-        ("The arms compared", [*_pictures(artifacts / "register"), drawn / "train_reid.png"]),
-        *((f"Arm {arm}: test queries", _pictures(artifacts / "evaluate" / arm)) for arm in arms),
+        ("The arms compared", [*_pictures(artifacts.register.folder), drawn / "train_reid.png"]),
+        *((f"Arm {arm}: test queries", _pictures(artifacts.evaluate(arm).folder)) for arm in arms),
         (
             "The generator",
-            [drawn / "train_gan.png", *_some(_pictures(artifacts / "train_gan" / "samples"))],
+            [drawn / "train_gan.png", *_some(_pictures(artifacts.train_gan.samples))],
         ),
-        ("Inversion of real persons", _pictures(artifacts / "train_encoder")),
-        ("New persons", _pictures(artifacts / "generate" / "persons")),
-        ("Variations of real persons", _pictures(artifacts / "generate" / "variations")),
+        ("Inversion of real persons", _pictures(artifacts.train_encoder.folder)),
+        ("New persons", _pictures(artifacts.generate("persons").folder)),
+        ("Variations of real persons", _pictures(artifacts.generate("variations").folder)),
         ("The filters", [drawn / "filter_scores.png", drawn / "filter_bounds.png"]),
-        ("New persons, filtered", _pictures(artifacts / "filter" / "persons")),
-        ("Variations, filtered", _pictures(artifacts / "filter" / "variations")),
+        ("New persons, filtered", _pictures(artifacts.filter("persons").folder)),
+        ("Variations, filtered", _pictures(artifacts.filter("variations").folder)),
     ]
     known = {path for _, paths in plan for path in paths}
-    apart = artifacts / "validate" / "docs", artifacts / "train_gan" / "samples"
+    apart = artifacts.validate.docs, artifacts.train_gan.samples
     others = [
         path
-        for path in sorted(artifacts.rglob("*"))
+        for path in sorted(artifacts.folder.rglob("*"))
         if path.suffix in SUFFIXES
         and path not in known
         and not any(path.is_relative_to(folder) for folder in apart)
     ]
     for heading, paths in [*plan, ("Other pictures", others)]:
-        pictures = [(path, _caption(path, artifacts)) for path in paths if path.is_file()]
+        pictures = [(path, _caption(path, artifacts.folder)) for path in paths if path.is_file()]
         if pictures:
             yield Section(heading, pictures)
 
 
-def _caption(path: Path, artifacts: Path) -> str:
+def _caption(path: Path, root: Path) -> str:
     if path.parent.name == "samples":
         return f"Samples of the averaged generator after {int(path.stem):,} images."
     if path.name == "sheet.png" and path.parent.parent.name == "filter":
@@ -95,7 +96,7 @@ def _caption(path: Path, artifacts: Path) -> str:
         }.get(path.parent.name, ".")
     if path.name in CAPTIONS:
         return CAPTIONS[path.name]
-    return path.relative_to(artifacts).as_posix()
+    return path.relative_to(root).as_posix()
 
 
 def _pictures(folder: Path) -> list[Path]:

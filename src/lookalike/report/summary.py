@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from lookalike.artifacts import Artifacts
 from lookalike.report.results import Results, read_results
 from lookalike.report.tables import arms_table, filters_table, gates_table
 
@@ -17,7 +17,7 @@ GATE_COLUMNS = ("gate", "verdict", "reason")
 
 
 def print_summary(
-    artifacts: Path,
+    artifacts: Artifacts,
     arms: Sequence[str],
     champion: int | None,
     console: Console | None = None,
@@ -27,7 +27,7 @@ def print_summary(
     Results that are missing are named at the end, with the command that makes them.
 
     Args:
-        artifacts: the folder that the stages write to.
+        artifacts: what the stages have made.
         arms: the arms of `params.yaml`, in order.
         champion: the version that the registry calls so now; None for none.
         console: where to print; standard output if not given.

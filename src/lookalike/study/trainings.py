@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.config import ArmPolicy, Config, ReidConfig
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.errors import UserError
@@ -21,8 +22,8 @@ from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.checkpoint import fingerprint
 from lookalike.weights import find
 
-MANIFEST = Path("artifacts/validate/manifest.parquet")
-TEACHER = Path("artifacts/train_reid/baseline/model.safetensors")  # of soft labels
+MANIFEST = ARTIFACTS.validate.manifest
+TEACHER = ARTIFACTS.baseline.model  # of soft labels
 SCRATCH = Path(".lookalike/study")  # rendered images and resume state; may be deleted
 REVISION = 1  # raise it where a change of code makes other results of the same trainings
 
@@ -175,7 +176,7 @@ def _added(
         if setting.oracle:
             kept = _oracle(kind, setting.arm, study.settings, manifest, config, root)
         else:
-            kept = read_manifest(root / "artifacts" / "filter" / kind / "manifest.parquet")
+            kept = read_manifest(root / ARTIFACTS.filter(kind).manifest)
         chosen = select(kept, setting.config)
         if chosen.empty:
             raise UserError(

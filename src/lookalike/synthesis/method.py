@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.artifacts import Artifacts
 from lookalike.config import KINDS, Config
 from lookalike.data.loading import Images, load_images, resize_batch
 from lookalike.data.manifest import read_manifest
@@ -35,11 +36,11 @@ IMAGES = 8  # of a new person
 TABLE = re.compile(r"(<!-- arms -->\n).*?(<!-- end of arms -->)", re.DOTALL)
 
 
-def write_method(artifacts: Path, root: Path, config: Config, page: Path) -> None:
+def write_method(artifacts: Artifacts, root: Path, config: Config, page: Path) -> None:
     """Write the pictures beside the page, in `images/method/`, and the table of arms into it.
 
     Args:
-        artifacts: the folder that the stages write to.
+        artifacts: what the stages have made.
         root: the repository root.
         config: of the pipeline that wrote them.
         page: Markdown with the lines `<!-- arms -->` and `<!-- end of arms -->`.
@@ -55,18 +56,18 @@ def write_method(artifacts: Path, root: Path, config: Config, page: Path) -> Non
     draw_variations(artifacts, root, height, width, folder / "variations.jpg")
     draw_persons(artifacts, root, height, width, folder / "persons.jpg")
     for kind in KINDS:
-        made = read_manifest(artifacts / "generate" / kind / "manifest.parquet")
+        made = read_manifest(artifacts.generate(kind).manifest)
         images = load_images(made, root, height, width)
-        scores = read_scores(artifacts / "filter" / kind / "scores.parquet")
+        scores = read_scores(artifacts.filter(kind).scores)
         kept_and_rejected(images, scores, folder / f"filtered_{kind}.jpg", columns=8)
     arms = learning_table(artifacts, config).markdown()
     write_text(page, TABLE.sub(lambda found: found[1] + arms + found[2], text))
     say(f"{page}: the table of arms; {folder}: the pictures")
 
 
-def draw_variations(artifacts: Path, root: Path, height: int, width: int, path: Path) -> None:
+def draw_variations(artifacts: Artifacts, root: Path, height: int, width: int, path: Path) -> None:
     """A row per real person: a train image (blue), its inversion, and a variation of each kind."""
-    made = read_manifest(artifacts / "generate" / "variations" / "manifest.parquet")
+    made = read_manifest(artifacts.generate("variations").manifest)
     made = made.assign(kind=made["recipe"].map(kind_of)).sort_values("image_id")
     kinds = sorted(made["kind"].unique())
     sources, rows = [], []
@@ -75,7 +76,7 @@ def draw_variations(artifacts: Path, root: Path, height: int, width: int, path: 
         first = made[made["person_id"] == person].drop_duplicates("kind").set_index("kind")
         sources.append(first.iloc[0]["source_image"])
         rows.append(first.reindex(kinds))
-    real = read_manifest(artifacts / "validate" / "manifest.parquet").set_index("image_id")
+    real = read_manifest(artifacts.validate.manifest).set_index("image_id")
     crops = load_images(real.loc[sources].reset_index(), root, height, width)
     inverted = _inversions(artifacts, crops)
     bands = []
@@ -89,9 +90,9 @@ def draw_variations(artifacts: Path, root: Path, height: int, width: int, path: 
     draw_sheet([Band("real | its inversion | variations", bands)], path, scale=1)
 
 
-def draw_persons(artifacts: Path, root: Path, height: int, width: int, path: Path) -> None:
+def draw_persons(artifacts: Artifacts, root: Path, height: int, width: int, path: Path) -> None:
     """A row per new person: its first images, each with the kind of its recipe."""
-    made = read_manifest(artifacts / "generate" / "persons" / "manifest.parquet")
+    made = read_manifest(artifacts.generate("persons").manifest)
     made = made.sort_values("image_id")
     rows = []
     for person in _some(made["person_id"], PERSONS):
@@ -108,7 +109,7 @@ def kind_of(recipe: str) -> str:
     return " ".join(filter(None, (parsed.kind, parsed.group)))
 
 
-def learning_table(artifacts: Path, config: Config) -> Table:
+def learning_table(artifacts: Artifacts, config: Config) -> Table:
     """How each arm learns from generated images, and what it brings; rates in percent."""
     results = read_results(artifacts, list(config.arms))
     rows = []
@@ -126,10 +127,10 @@ def learning_table(artifacts: Path, config: Config) -> Table:
     return Table([*header, "validation mAP", "rank-1", "mAP"], rows)
 
 
-def _inversions(artifacts: Path, crops: Images) -> Images:
+def _inversions(artifacts: Artifacts, crops: Images) -> Images:
     """What the encoder and the generator make of real crops, at the generator's size."""
-    network = load_generator(artifacts / "train_gan" / "generator.safetensors", default_device())
-    encoder = load_encoder(artifacts / "train_encoder" / "encoder.safetensors", network)
+    network = load_generator(artifacts.train_gan.generator, default_device())
+    encoder = load_encoder(artifacts.train_encoder.encoder, network)
     return reconstruct(encoder, resize_batch(crops, network.config.height, network.config.width))
 
 

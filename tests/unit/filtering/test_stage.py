@@ -12,6 +12,7 @@ from PIL import Image
 from pipelines import filter as stage_module
 from pipelines.stage import BASELINE, MANIFEST, Stage
 
+from lookalike.artifacts import ARTIFACTS
 from lookalike.config import ArmConfig, Config
 from lookalike.data.manifest import new_manifest, read_manifest, write_manifest
 from lookalike.data.scores import read_scores, score_names
@@ -65,7 +66,7 @@ def test_kept_rows_are_a_manifest_and_scores_a_table(
     write_manifest(new_manifest(real), MANIFEST)
     seeds = (100, 101, 100)  # the third is the first once more
     made = [row("syn-1", n, "train", "person", seed) for n, seed in enumerate(seeds)]
-    write_manifest(new_manifest(made), stage_module.generated_manifest("persons"))
+    write_manifest(new_manifest(made), ARTIFACTS.generate("persons").manifest)
 
     stage = Stage("filter@persons", config, NullTracker())
     stage_module.work(stage, "persons")
@@ -77,8 +78,8 @@ def test_kept_rows_are_a_manifest_and_scores_a_table(
     assert scores["image_id"].tolist() == [r["image_id"] for r in made]
     assert scores["reason"].tolist() == ["", "", "duplicate"]
     assert score_names(scores) == ["detector", "realism", "novelty", "identity", "ssim"]
-    results = read_results(Path("artifacts"), [])
+    results = read_results(ARTIFACTS, [])
     assert results.filters == {"persons": {"kept": 2, "duplicate": 1}}
-    draw_overview(Path("artifacts"), [], tmp_path / "overview")
+    draw_overview(ARTIFACTS, [], tmp_path / "overview")
     drawn = {path.name for path in (tmp_path / "overview").iterdir()}
     assert drawn == {"filter_scores.png", "filter_bounds.png"}

@@ -5,13 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lookalike.artifacts import Artifacts
 from lookalike.errors import UserError
 from lookalike.registry.candidate import choose
 
 
 def evaluate(folder: Path, arm: str, score: float, noise: float = 0.0) -> None:
     """What `evaluate` writes about 20 validation persons, each AP `score` but for the noise."""
-    (folder / arm).mkdir()
+    folder = folder / "evaluate"
+    (folder / arm).mkdir(parents=True)
     persons = [f"{n:04d}" for n in range(20)]
     spread = noise * np.random.default_rng(0).permutation(np.linspace(-1, 1, 20))
     frame = pd.DataFrame({"image_id": persons, "person_id": persons, "ap": score + spread})
@@ -35,7 +37,7 @@ def test_validation_chooses_the_winner_and_the_baseline_is_the_rival(
 ) -> None:
     for arm, score in scores.items():
         evaluate(tmp_path, arm, score)
-    choice = choose(tmp_path, list(scores), margin=0.02)
+    choice = choose(Artifacts(tmp_path), list(scores), margin=0.02)
     assert (choice.winner, choice.rival) == expected
     assert choice.standings["baseline"].lower == 0 and choice.standings["baseline"].eligible
 
@@ -45,7 +47,7 @@ def test_an_arm_that_is_better_by_chance_alone_does_not_win(tmp_path: Path) -> N
     evaluate(tmp_path, "baseline", 0.5)
     evaluate(tmp_path, "lucky", 0.55, noise=0.45)
     evaluate(tmp_path, "better", 0.54, noise=0.02)
-    choice = choose(tmp_path, ["baseline", "lucky", "better"], margin=0.02)
+    choice = choose(Artifacts(tmp_path), ["baseline", "lucky", "better"], margin=0.02)
     assert choice.winner == "better"
     lucky = choice.standings["lucky"]
     assert lucky.mAP == 0.55 and lucky.lower < 0 and not lucky.eligible
@@ -55,7 +57,7 @@ def test_an_arm_that_is_better_by_chance_alone_does_not_win(tmp_path: Path) -> N
 def test_an_arm_that_was_not_evaluated_is_named_in_one_line(tmp_path: Path, missing: str) -> None:
     for arm in ("baseline", "mine"):
         evaluate(tmp_path, arm, 0.5)
-    (tmp_path / "mine" / missing).unlink()
+    (tmp_path / "evaluate" / "mine" / missing).unlink()
     with pytest.raises(UserError, match=rf"arm mine of params.yaml has no .*{missing}: run") as e:
-        choose(tmp_path, ["baseline", "mine"], margin=0.02)
+        choose(Artifacts(tmp_path), ["baseline", "mine"], margin=0.02)
     assert "\n" not in str(e.value)

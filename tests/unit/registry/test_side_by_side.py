@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lookalike.artifacts import Artifacts
 from lookalike.errors import UserError
 from lookalike.registry.side_by_side import draw_side_by_side, most_changed
 from lookalike.report.figures import BLUE, FRAME, GREEN, RED
@@ -34,14 +35,14 @@ def test_both_models_lists_stand_in_one_row(tmp_path: Path) -> None:
         Image.new("RGB", (8, 16), (9 * number, 90, 90)).save(tmp_path / f"{name}.png")
     rows = pd.DataFrame({"image_id": [*IDS, "g", "h"], "archive": ""})
     rows["member"] = rows["image_id"] + ".png"
-    test = rows[:5], rows[5:]
+    test, artifacts = (rows[:5], rows[5:]), Artifacts(tmp_path)
     for arm, table, right in (("one", FIRST, False), ("two", SECOND, True)):
-        (tmp_path / arm).mkdir()
-        table.to_parquet(tmp_path / arm / "per_query.parquet")
+        artifacts.evaluate(arm).folder.mkdir(parents=True)
+        table.to_parquet(artifacts.evaluate(arm).per_query)
         matches = [(q, g, 0.5, right) for q in IDS for g in ("g", "h")]
         frame = pd.DataFrame(matches, columns=["query", "gallery", "similarity", "correct"])
-        frame.to_parquet(tmp_path / arm / "top_matches.parquet")
-    draw_side_by_side(tmp_path, ("one", "two"), test, tmp_path, (16, 8), tmp_path / "s.png")
+        frame.to_parquet(artifacts.evaluate(arm).top_matches)
+    draw_side_by_side(artifacts, ("one", "two"), test, tmp_path, (16, 8), tmp_path / "s.png")
     sheet = np.asarray(Image.open(tmp_path / "s.png"))
     frame_area = (16 + 2 * FRAME) * (8 + 2 * FRAME) - 16 * 8
 
@@ -52,6 +53,6 @@ def test_both_models_lists_stand_in_one_row(tmp_path: Path) -> None:
     assert [len(places(c)) // frame_area for c in (BLUE, RED, GREEN)] == [6, 6, 6]
     assert places(RED)[:, 1].max() < places(GREEN)[:, 1].min()
 
-    (tmp_path / "two" / "top_matches.parquet").unlink()
+    artifacts.evaluate("two").top_matches.unlink()
     with pytest.raises(UserError, match=r"two/top_matches.parquet .*run `dvc repro`"):
-        draw_side_by_side(tmp_path, ("one", "two"), test, tmp_path, (16, 8), tmp_path / "s.png")
+        draw_side_by_side(artifacts, ("one", "two"), test, tmp_path, (16, 8), tmp_path / "s.png")

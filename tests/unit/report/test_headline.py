@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.artifacts import Artifacts
 from lookalike.report.headline import (
     arm_headline,
     filter_headline,
@@ -25,9 +26,9 @@ def test_arms_stand_side_by_side_and_the_view_shows_them(tmp_path: Path) -> None
         parts[f"filter/{kind}"] = filter_headline({"pass_rate": 0.4, "steps": {"ssim": {}}})
     for folder, values in parts.items():
         (tmp_path / folder).mkdir(parents=True)
-        write_headline(values, tmp_path / folder)
+        write_headline(values, tmp_path / folder / "headline.json")
 
-    found = read_headline(tmp_path, ["baseline", "mine"])
+    found = read_headline(Artifacts(tmp_path), ["baseline", "mine"])
     assert found == {
         "frechet_reid": 2.0,
         "rank_1/baseline": 0.0,

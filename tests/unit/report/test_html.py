@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lookalike.artifacts import Artifacts
 from lookalike.report.html import write_report
 
 
 def report(artifacts: Path, parameters: str = "seed: 1") -> str:
     path = artifacts.parent / "report.html"
     arms = ["baseline", "persons"]
-    write_report(artifacts, path, arms=arms, champion=2, parameters=parameters)
+    write_report(Artifacts(artifacts), path, arms=arms, champion=2, parameters=parameters)
     return path.read_text()
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from rich.console import Console
 
+from lookalike.artifacts import Artifacts
 from lookalike.report.summary import print_summary
 
 
 def summarise(artifacts: Path, arms: list[str], champion: int | None = 2) -> str:
     stream = io.StringIO()
-    print_summary(artifacts, arms, champion, Console(file=stream, width=200))
+    print_summary(Artifacts(artifacts), arms, champion, Console(file=stream, width=200))
     return stream.getvalue()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lookalike.artifacts import Evaluated
 from lookalike.data.loading import Images
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Evaluation
@@ -20,14 +21,13 @@ from lookalike.report.rankings import heat_maps, ranked_lists
 from lookalike.spread import spread
 
 SHOWN_QUERIES, SHOWN_MATCHES = 12, 10
-FILES = ("ranked_lists.png", "activation.png", "similarities.png", "embedding_map.png")
 MAPPED_PERSONS = 20  # more cannot be told apart
 
 Floats = npt.NDArray[np.float64]
 
 
 def draw_evaluation(
-    test: Evaluation, embedder: Embedder, folder: Path, crops: Callable[[pd.DataFrame], Images]
+    test: Evaluation, embedder: Embedder, made: Evaluated, crops: Callable[[pd.DataFrame], Images]
 ) -> list[Path]:
     """Write four PNG files and return their paths.
 
@@ -37,20 +37,21 @@ def draw_evaluation(
     Args:
         test: the evaluation.
         embedder: the network that was evaluated.
-        folder: where to write.
+        made: where to write.
         crops: the pixels of manifest rows, larger than the network sees them.
     """
-    files = [folder / name for name in FILES]
     positions = spread(len(test.query.rows), SHOWN_QUERIES)
     queries = crops(test.query.rows.iloc[positions])
     lists = test.lists(positions, SHOWN_MATCHES)
     matches = crops(test.gallery.rows.iloc[lists.indices.ravel()])
     matches = matches.reshape(*lists.indices.shape, *matches.shape[1:])
-    ranked_lists(queries, matches, lists.correct, lists.similarities, files[0])
+    ranked_lists(queries, matches, lists.correct, lists.similarities, made.ranked_lists)
 
     maps, layer = activation_maps(embedder, queries)
     height, width = maps.shape[1:]
-    heat_maps(queries, maps, files[1], of=f"squared activations of {layer} ({height}x{width})")
+    heat_maps(
+        queries, maps, made.activation, of=f"squared activations of {layer} ({height}x{width})"
+    )
 
     sides = test.query.rows, test.gallery.rows
     persons, cameras = ([s[c].to_numpy() for s in sides] for c in ("person_id", "camera_id"))
@@ -58,7 +59,7 @@ def draw_evaluation(
     similarity_histogram(
         pairs.matching.reshape(-1, WIDE).sum(1),
         pairs.others.reshape(-1, WIDE).sum(1),
-        files[2],
+        made.similarities,
         overlap=pairs.overlap,
         equal_error_rate=pairs.equal_error_rate,
     )
@@ -68,8 +69,8 @@ def draw_evaluation(
     features = np.concatenate([test.query_features, test.gallery_features])[shown]
     points, shares = principal_components(features)
     names, ids = (rows.loc[shown, c].astype(str).tolist() for c in ("person_id", "camera_id"))
-    embedding_map(points, names, ids, files[3], shares=shares)
-    return files
+    embedding_map(points, names, ids, made.embedding_map, shares=shares)
+    return [made.ranked_lists, made.activation, made.similarities, made.embedding_map]
 
 
 def top_matches_frame(test: Evaluation, k: int = SHOWN_MATCHES) -> pd.DataFrame:
