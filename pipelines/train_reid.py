@@ -7,15 +7,16 @@ from functools import partial
 import pandas as pd
 
 from lookalike.artifacts import ARTIFACTS
-from lookalike.data.loading import load_images, resize_batch
+from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, validation_protocol, write_manifest
 from lookalike.errors import UserError
 from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
-from lookalike.reid.model import ReidNet, initial_state, load_reid, read_classes, save_reid
-from lookalike.reid.targets import Targets, soft_labels
+from lookalike.reid.label_policies import taught_by
+from lookalike.reid.model import ReidNet, initial_state, save_reid
+from lookalike.reid.targets import Targets
 from lookalike.reid.trainer import train_reid
 from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.session import Session
@@ -70,14 +71,11 @@ def work(stage: Stage, name: str) -> None:
         initial, start = initial_state(reid, path), content(path)
     # What decides which weights are best counts too: flip and the validation persons.
     held_out = content(manifest[manifest["split"] == "val"])
-    soft, teacher = None, ""
-    if arm.label == "soft":
-        model, teacher = load_reid(BASELINE), content(BASELINE)
-        classes, device = read_classes(BASELINE), session.device
-        crops = resize_batch(images[generated], model.height, model.width)
-        soft = soft_labels(model, classes, crops, device=device)
+    teacher = BASELINE if arm.asks_baseline else None
+    soft = taught_by(teacher, images[generated], session.device)
+    taught = content(teacher) if teacher else ""
     resume = stage.resume(
-        reid, config.seed, content(rows), start, config.evaluate.flip, held_out, policy, teacher
+        reid, config.seed, content(rows), start, config.evaluate.flip, held_out, policy, taught
     )
     model, history = train_reid(
         reid,
@@ -109,6 +107,6 @@ def work(stage: Stage, name: str) -> None:
 
 if __name__ == "__main__":
     arm, settings = chosen_arm()
-    teachers = [BASELINE] if settings.label == "soft" else []
+    teachers = [BASELINE] if settings.asks_baseline else []
     inputs = [MANIFEST, *added_manifests(settings), *teachers]
     run(f"train_reid@{arm}", partial(work, name=arm), inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +11,10 @@ from lookalike.config.reid import ReidConfig
 from lookalike.config.synthesis import Kind
 from lookalike.shares import split_by_share
 
+# Labels of generated images, each with its object in `reid/label_policies.py`. These give a class,
+WithClass = Literal["person", "own"]
+# and these come from the baseline.
+FromBaseline = Literal["soft"]
 ARM_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a folder, and of DVC's stages
 
 
@@ -24,7 +28,7 @@ class ArmPolicy(Section):
     # own and a variation has its source's. own: a variation has a class beside its source's, too.
     # uniform: every real class alike (LSRO, Zheng et al. 2017). soft: what the baseline takes it
     # for. consistency: what the model takes another view of it for (Laine and Aila 2017).
-    label: Literal["person", "own", "uniform", "soft", "consistency"] = "person"
+    label: Literal[WithClass, "uniform", FromBaseline, "consistency"] = "person"
     weight: Weight = 1.0  # of a generated image's loss; a real one's is 1
     # Of each micro-batch, what is generated, in whole images (whole persons in PK sampling); an
     # epoch is then a pass over the real images. null: all in one pool.
@@ -38,7 +42,12 @@ class ArmPolicy(Section):
     @property
     def labelled(self) -> bool:
         """Whether generated images have a class."""
-        return self.label in ("person", "own")
+        return self.label in get_args(WithClass)
+
+    @property
+    def asks_baseline(self) -> bool:
+        """Whether generated images have the labels that the baseline gives them."""
+        return self.label in get_args(FromBaseline)
 
     def check(self, reid: ReidConfig) -> None:
         """Whether a training by this recipe can do it.
@@ -118,9 +127,9 @@ class ArmConfig(ArmPolicy, ArmImages):
                 f"images: [none] adds no generated images, and {', '.join(ArmPolicy.model_fields)} "
                 "say how those take part; leave them out, or name images"
             )
-        if self.label == "soft" and "own" not in self.real:
+        if self.asks_baseline and "own" not in self.real:
             raise ValueError(
-                "label: soft comes from the baseline, which knows the persons of own alone; add "
-                "own to real, or take another label"
+                f"label: {self.label} comes from the baseline, which knows the persons of own "
+                "alone; add own to real, or take another label"
             )
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lookalike.config import RESNET50, ArmConfig, Config, DataConfig
 from lookalike.registry.evidence import Evidence
+from lookalike.reid.label_policies import LABELS
 
 METRICS = ("rank_1", "rank_5", "rank_10", "mAP", "mAP_trapezoidal", "mINP")
 
@@ -74,7 +75,7 @@ def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[s
         "persons": f"new persons{{}}, from a generator trained on {own}",
         "variations": f"generated variations of the train images of {own}{{}}",
     }
-    generated = ", and ".join(sources[k].format(_taught_as(k, arm.label)) for k in arm.images)
+    generated = ", and ".join(sources[k].format(_taught_as(k, arm)) for k in arm.images)
     rates = {kind: evidence.pass_rates.get(kind) for kind in arm.images}
     kept = ", ".join(
         f"{'not measured' if r is None else f'{r:.1%}'} of {k}" for k, r in rates.items()
@@ -91,17 +92,11 @@ def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[s
     ]
 
 
-def _taught_as(kind: str, label: str) -> str:
+def _taught_as(kind: str, arm: ArmConfig) -> str:
     """What the generated images of a kind were labelled as."""
-    if kind == "persons" and label in ("person", "own"):
+    if kind == "persons" and arm.labelled:
         return ", each a class of its own"
-    return {
-        "person": ", labelled as their source",
-        "own": ", each source's a class beside it",
-        "uniform": ", labelled as all real persons alike",
-        "soft": ", labelled as the baseline took them",
-        "consistency": ", without labels",
-    }[label]
+    return f", {LABELS[arm.label].card}"
 
 
 def _data_set(name: str, data: DataConfig) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 from lookalike.config import ReidConfig, ReidScheduleConfig
 from lookalike.reid.augmentation import augment, erase
 from lookalike.reid.batches import Batches, MicroBatch
+from lookalike.reid.label_policies import LABELS
 from lookalike.reid.losses import ReidLosses
 from lookalike.reid.model import ReidNet
 from lookalike.training.curves import Curves
@@ -85,7 +86,7 @@ class ReidTraining:
         """Add the gradients of one micro-batch."""
         logits, embedding = self._both_parts(seen)
         distributions = seen.distributions
-        if self.policy.label == "consistency" and seen.unlabelled:
+        if LABELS[self.policy.label].another_view and seen.unlabelled:
             distributions = self._other_view(seen, logits)
         weights = None
         if seen.generated is not None:

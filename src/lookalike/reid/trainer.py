@@ -20,10 +20,11 @@ from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.progress import say
 from lookalike.reid.batches import Batches
+from lookalike.reid.label_policies import SoftLabels
 from lookalike.reid.model import ReidNet, load_imagenet, new_reid
 from lookalike.reid.ranking import CRITERION
 from lookalike.reid.step import ReidTraining
-from lookalike.reid.targets import SoftLabels, Targets
+from lookalike.reid.targets import Targets
 from lookalike.seeds import derive_seed
 from lookalike.tracking import Tracker
 from lookalike.training.checkpoint import ResumeState
@@ -65,7 +66,7 @@ def train_reid(
             has others (`targets.class_names`).
         generated: which images are generated [N]; None: none is.
         policy: how those take part; None: like real ones.
-        soft: for the policy's label `soft`.
+        soft: for a policy whose labels a teacher gives.
         session: process, device and seed.
         resume: where the state is kept; the caller discards it after writing the model.
         tracker: gets `loss` and its terms, `accuracy`, `gradient_norm`, `learning_rate`, and what

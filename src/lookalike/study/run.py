@@ -177,12 +177,12 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
     Raises:
         UserError: as `train_reid` and `evaluate`.
     """
-    from lookalike.data.loading import load_images, resize_batch
+    from lookalike.data.loading import load_images
     from lookalike.reid.embedder import Embedder
     from lookalike.reid.evaluation import Side, evaluate
-    from lookalike.reid.model import initial_state, load_reid, read_classes
+    from lookalike.reid.label_policies import taught_by
+    from lookalike.reid.model import initial_state
     from lookalike.reid.ranking import Ranking
-    from lookalike.reid.targets import soft_labels
     from lookalike.reid.trainer import train_reid
     from lookalike.tracking import NullTracker
     from lookalike.training.checkpoint import ResumeState
@@ -193,12 +193,6 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
     session = Session(training.seed, reid.precision)
     generated = training.generated
     images = load_images(rows, root, reid.height, reid.width)
-    soft = None
-    if training.teacher is not None:
-        model = load_reid(training.teacher)
-        crops = resize_batch(images[generated], model.height, model.width)
-        classes = read_classes(training.teacher)
-        soft = soft_labels(model, classes, crops, device=session.device)
     resume = ResumeState(root / SCRATCH / "resume", training.name, training.key)
     model, history = train_reid(
         reid,
@@ -206,7 +200,7 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
         rows["person_id"].tolist(),
         generated=generated,
         policy=training.policy,
-        soft=soft,
+        soft=taught_by(training.teacher, images[generated], session.device),
         session=session,
         resume=resume,
         tracker=NullTracker(),

@@ -139,9 +139,11 @@ def _training(
     initial: Path | None,
     root: Path,
 ) -> Training:
-    teacher = root / TEACHER if setting.config.label == "soft" else None
+    teacher = root / TEACHER if setting.config.asks_baseline else None
     if teacher and not teacher.is_file():
-        raise UserError(f"arms.{setting.arm}: label: soft needs {TEACHER}; run `dvc repro`")
+        raise UserError(
+            f"arms.{setting.arm}: label: {setting.config.label} needs {TEACHER}; run `dvc repro`"
+        )
     files = [sha256_file(path) if path else "" for path in (initial, teacher)]
     recipe = json.dumps([reid.recipe, setting.config.policy.model_dump()], sort_keys=True)
     images = zip(rows["person_id"], rows["origin"], rows["sha256"], strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -11,11 +13,25 @@ from hypothesis import strategies as st
 from lookalike.config import ArmPolicy, ReidConfig
 from lookalike.data.loading import Images, to_tensor
 from lookalike.errors import UserError
+from lookalike.reid.label_policies import LABELS, SoftLabels, soft_labels
 from lookalike.reid.model import new_reid
-from lookalike.reid.targets import NONE, SoftLabels, Targets, soft_labels
+from lookalike.reid.targets import NONE, Targets
 
 PERSONS = ["0002", "0001", "0001", "syn-000001", "0002"]
 GENERATED = np.array([False, False, True, True, True])
+
+
+def test_every_label_of_the_parameters_has_its_object() -> None:
+    """And the groups that the parameters are checked by say what the objects do."""
+    assert set(LABELS) == set(get_args(ArmPolicy.model_fields["label"].annotation))
+    for name, label in LABELS.items():
+        policy = ArmPolicy.model_validate({"label": name})
+        assert policy.labelled == (label.class_of("0001", {"0001"}) is not None)
+        if policy.asks_baseline:
+            with pytest.raises(ValueError, match="needs a distribution"):
+                label.distributions(["0001", "0002"], 1, None)
+        else:
+            label.distributions(["0001", "0002"], 1, None)
 
 
 def targets(label: str, soft: SoftLabels | None = None) -> Targets:
