@@ -32,7 +32,7 @@ CONFIG = ReidConfig(
     pooling="gem",
     ibn=True,
     loss=ReidLossConfig(label_smoothing=0.1, triplet=0.3, centre=5e-4, circle=0.1),
-    epochs=3,
+    epochs=5,
     batch_size=16,
     micro_batch=8,
     images_per_person=2,

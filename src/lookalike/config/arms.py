@@ -31,7 +31,7 @@ class ArmPolicy(Section):
     label: Literal[WithClass, "uniform", FromBaseline, "consistency"] = "person"
     weight: Weight = 1.0  # of a generated image's loss; a real one's is 1
     # Of each micro-batch, what is generated, in whole images (whole persons in PK sampling); an
-    # epoch is then a pass over the real images. null: all in one pool.
+    # epoch then has the baseline's number of steps. null: all in one pool.
     batch_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     # When they take part: from this epoch until before that one; null: always.
     epochs: tuple[Count, Positive] | None = None

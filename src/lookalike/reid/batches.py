@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -51,12 +53,22 @@ class MicroBatch:
         return MicroBatch(**values | moved)
 
 
+@dataclass(frozen=True)
+class Part:
+    """What `size` images of every micro-batch are drawn from: `pool`, in the sampler's order."""
+
+    pool: Indices
+    size: int
+    sampler: ShuffledSampler | PKSampler
+
+
 class Batches:
     """The batches of a training.
 
-    In one pool, images come as they come, and all are counted. With `policy.batch_share`, a
-    micro-batch has its real images and beside them its generated ones, and only the real ones are
-    counted: where generated ones do not take part, the real ones and their order stay the same.
+    In one pool, images come as they come, and an epoch is a pass over all. With
+    `policy.batch_share`, a micro-batch has its real images and beside them its generated ones, and
+    where generated ones do not take part, real ones in their place. An epoch is then as many
+    batches as the real images alone would fill, so that an arm takes the baseline's steps.
 
     Args:
         config: the recipe.
@@ -67,8 +79,8 @@ class Batches:
         device: to which they will go.
 
     Attributes:
-        counted: images in an epoch.
-        size: counted images in a batch, over all processes.
+        epoch: images in an epoch.
+        size: images in a batch, over all processes.
 
     Raises:
         UserError: one of the two kinds of images is missing, or persons for PK sampling.
@@ -86,47 +98,49 @@ class Batches:
     ):
         self.config, self.images, self.targets, self.policy = config, images, targets, policy
         self.device = device
-        everything = np.arange(len(images))
-        self.pools = [everything]
-        self.sizes: tuple[int, ...] = (config.micro_batch,)
-        seeds = [seed]
-        if policy.batch_share is not None:
-            self.pools = [everything[~targets.generated], everything[targets.generated]]
-            unit = config.images_per_person or 1
-            self.sizes = split_by_share(config.micro_batch, policy.batch_share, unit)
-            seeds = [seed, derive_seed(seed, "generated")]
-            if not all(map(len, self.pools)):
-                raise UserError(
-                    "arm: batch_share needs real and generated images, and there are "
-                    f"{len(self.pools[0])} and {len(self.pools[1])}"
-                )
         self.micro_batches = config.batch_size // config.micro_batch
-        self.samplers = [
-            self._sampler(pool, size, seed)
-            for pool, size, seed in zip(self.pools, self.sizes, seeds, strict=True)
+        self.size, self.epoch = config.batch_size, len(images)
+        everything = np.arange(len(images))
+        self.window = (0, sys.maxsize)  # in batches
+        if policy.batch_share is None:
+            self.mixed = [self._part(everything, config.micro_batch, seed)]
+            return
+        real, generated = everything[~targets.generated], everything[targets.generated]
+        if not len(real) or not len(generated):
+            raise UserError(
+                "arm: batch_share needs real and generated images, and there are "
+                f"{len(real)} and {len(generated)}"
+            )
+        self.epoch = len(real)
+        unit = config.images_per_person or 1
+        sizes = split_by_share(config.micro_batch, policy.batch_share, unit)
+        self.mixed = [
+            self._part(real, sizes[0], seed),
+            self._part(generated, sizes[1], derive_seed(seed, "generated")),
         ]
-        self.counted, self.size = len(self.pools[0]), self.micro_batches * self.sizes[0]
+        if policy.epochs:
+            first, last = (math.ceil(self.epoch * epoch / self.size) for epoch in policy.epochs)
+            self.window = first, last
+            self.alone = [self._part(real, config.micro_batch, seed)]
 
-    def _sampler(self, pool: Indices, size: int, seed: int) -> ShuffledSampler | PKSampler:
+    def _part(self, pool: Indices, size: int, seed: int) -> Part:
         k, labels = self.config.images_per_person, self.targets.labels[pool]
         if k is None or (labels == NONE).all():
-            return ShuffledSampler(len(pool), seed)
-        return PKSampler(labels, self.micro_batches * size // k, k, seed)
-
-    def take_part(self, start: int) -> bool:
-        """Whether generated images do so in the batch that starts at counted image `start`."""
-        window = self.policy.epochs
-        return window is None or window[0] <= start / self.counted < window[1]
+            return Part(pool, size, ShuffledSampler(len(pool), seed))
+        return Part(pool, size, PKSampler(labels, self.micro_batches * size // k, k, seed))
 
     def numbers(self, start: int) -> Indices:
-        """The images of each micro-batch of that batch, one micro-batch a row."""
-        drawn = zip(self.pools, self.samplers, self.sizes, strict=True)
-        count, batch = self.micro_batches, start // self.size
+        """The images of each micro-batch of the batch at image `start`, one micro-batch a row."""
+        batch, (first, last) = start // self.size, self.window
+        mixed = min(max(batch - first, 0), last - first)  # batches of this kind before
+        inside = first <= batch < last
+        parts, place = (self.mixed, mixed) if inside else (self.alone, batch - mixed)
+        count = self.micro_batches
         rows = [
-            pool[sampler.indices(batch * count * size, count * size)]
-            for pool, sampler, size in (drawn if self.take_part(start) else list(drawn)[:1])
+            part.pool[part.sampler.indices(place * count * part.size, count * part.size)]
+            for part in parts
         ]
-        return np.concatenate([part.reshape(count, -1) for part in rows], axis=1)
+        return np.concatenate([row.reshape(count, -1) for row in rows], axis=1)
 
     def read(self, start: int, micro_batches: Iterable[int]) -> list[MicroBatch]:
         """Some micro-batches of that batch, by their numbers."""

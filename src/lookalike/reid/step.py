@@ -63,12 +63,12 @@ class ReidTraining:
         }
 
     def read(self, start: int) -> list[MicroBatch]:
-        """This process' share of the batch that starts at counted image `start`."""
+        """This process' share of the batch that starts at image `start`."""
         return self.batches.read(start, self.shard)
 
     def step(self, batch: list[MicroBatch], images_seen: int) -> None:
         """Lower the recipe's losses on one batch."""
-        self.prepare(images_seen / self.batches.counted)
+        self.prepare(images_seen / self.batches.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         numbered = list(zip(self.shard, batch, strict=True))
         for micro, waiting in with_one_update(self.model, numbered):

@@ -52,8 +52,7 @@ def train_reid(
 ) -> tuple[ReidNet, History]:
     """Train for `config.epochs` passes over the images; a killed run goes on as it was.
 
-    With `policy.batch_share` they are passes over the real images, and what is said to be counted
-    in images is counted in real ones.
+    With `policy.batch_share` a pass is as many images, real and generated, as there are real ones.
 
     Batch statistics and metric losses see one micro-batch. The running statistics move once per
     batch, by the mean over its micro-batches; their mean over the processes is taken before each
@@ -113,10 +112,10 @@ def train_reid(
     model.to(session.device)
     session.broadcast(model)
 
-    steps = steps_for(config.epochs * batches.counted, batches.size)
+    steps = steps_for(config.epochs * batches.epoch, batches.size)
     loop = Loop(
         "train re-ID",
-        images=config.epochs * batches.counted,
+        images=config.epochs * batches.epoch,
         batch_size=batches.size,
         session=session,
         resume=resume,

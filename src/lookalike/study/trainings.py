@@ -25,7 +25,7 @@ from lookalike.weights import find
 MANIFEST = ARTIFACTS.validate.manifest
 TEACHER = ARTIFACTS.baseline.model  # of soft labels
 SCRATCH = Path(".lookalike/study")  # rendered images and resume state; may be deleted
-REVISION = 1  # raise it where a change of code makes other results of the same trainings
+REVISION = 2  # raise it where a change of code makes other results of the same trainings
 
 Rows = tuple[pd.DataFrame, pd.DataFrame]  # of queries and gallery
 
@@ -91,11 +91,9 @@ class Training:
 
     @property
     def images(self) -> int:
-        """To be seen in training, about."""
-        share = self.policy.batch_share
-        if share is None:
-            return self.reid.epochs * len(self.rows)
-        return round(self.reid.epochs * int((~self.generated).sum()) / (1 - share))
+        """To be seen in training."""
+        pooled = self.policy.batch_share is None
+        return self.reid.epochs * (len(self.rows) if pooled else int((~self.generated).sum()))
 
 
 def plan_trainings(study: Study, config: Config, root: Path) -> list[Training]:

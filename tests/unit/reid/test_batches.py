@@ -39,7 +39,7 @@ def drawn(made: Batches, count: int) -> list[np.ndarray]:
 
 def test_a_pool_takes_images_as_they_come(eights: ReidConfig) -> None:
     pool = batches(eights)
-    assert (pool.counted, pool.size) == (REAL + MADE, 16)
+    assert (pool.epoch, pool.size) == (REAL + MADE, 16)
     seen = np.concatenate(drawn(pool, 17)).ravel()
     assert (np.bincount(seen) == 17 * 16 // 34).all()
 
@@ -48,7 +48,7 @@ def test_a_pool_takes_images_as_they_come(eights: ReidConfig) -> None:
 def test_each_micro_batch_has_its_share(eights: ReidConfig, share: float, generated: int) -> None:
     mixed = batches(eights, batch_share=share)
     real = 8 - generated
-    assert (mixed.counted, mixed.size) == (REAL, 2 * real)
+    assert (mixed.epoch, mixed.size) == (REAL, 16)
     steps = REAL * real  # whole passes over the real images
     for numbers in drawn(mixed, steps):
         assert numbers.shape == (2, 8)
@@ -56,28 +56,29 @@ def test_each_micro_batch_has_its_share(eights: ReidConfig, share: float, genera
         assert (numbers[:, :real] < REAL).all()  # the real ones first
     everything = np.concatenate(drawn(mixed, steps)).ravel()
     counts = np.bincount(everything)
-    assert (counts[:REAL] == steps * mixed.size // REAL).all()
+    assert (counts[:REAL] == 2 * real * steps // REAL).all()
     assert np.ptp(counts[REAL:]) <= 1
 
 
-def test_a_window_changes_nothing_about_the_real_images(eights: ReidConfig) -> None:
-    always = batches(eights, batch_share=0.25)
+def test_outside_the_window_real_images_fill_the_batches(eights: ReidConfig) -> None:
+    alone = batches(eights, made=0)
     window = batches(eights, batch_share=0.25, epochs=[1, 3])
-    steps = range(4 * REAL // 12)
-    shapes = []
-    for n in steps:
-        with_all, numbers = (each.numbers(n * 12) for each in (always, window))
-        np.testing.assert_array_equal(numbers[:, :6], with_all[:, :6])
-        shapes.append(numbers.shape[1])
-    # Two batches an epoch: real ones alone before the first and from the third on.
-    assert shapes == [6, 6, 8, 8, 8, 8, 6, 6]
+    rows = [window.numbers(start) for start in range(0, 4 * REAL, window.size)]
+    # One and a half batches an epoch: from the second one to the fifth.
+    shares = [(numbers >= REAL).sum(axis=1).tolist() for numbers in rows]
+    assert shares == [[0, 0], [0, 0], [2, 2], [2, 2], [2, 2], [0, 0]]
+    outside = [rows[n] for n in (0, 1, 5)]
+    for numbers, start in zip(outside, range(0, 3 * alone.size, alone.size), strict=True):
+        np.testing.assert_array_equal(numbers, alone.numbers(start))
+    inside = np.concatenate(rows[2:5])[:, :6].ravel()
+    assert np.ptp(np.bincount(inside)) <= 1, "a pass over the real ones"
 
 
 @pytest.mark.parametrize("label", ["person", "own", "uniform"])
 def test_pk_draws_whole_persons_on_either_side(eights: ReidConfig, label: str) -> None:
     pk = eights.model_copy(update={"images_per_person": 2})
     mixed = batches(pk, batch_share=0.4, label=label)
-    assert mixed.sizes == (4, 4)  # in whole persons
+    assert [part.size for part in mixed.mixed] == [4, 4]  # in whole persons
     for numbers in drawn(mixed, 12):
         for part in (numbers[:, :4], numbers[:, 4:]):
             persons = np.array(PERSONS)[part].reshape(-1, 2)
