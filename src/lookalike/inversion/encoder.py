@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lookalike.data.loading import Images, to_tensor, to_uint8
+from lookalike.progress import Progress
 from lookalike.stylegan3.generator import Generator
+
+SHOW_PROGRESS_FROM = 64  # images; fewer are done in a moment on a GPU
 
 
 class EncoderNetwork(nn.Module):
@@ -72,8 +75,10 @@ def reconstruct(encoder: Encoder, images: Images, batch_size: int = 16) -> Image
     """Invert and draw again: uint8 [N, H, W, 3] at the generator's size, for figures."""
     device = encoder.w_avg.device
     drawn = np.empty_like(images)
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        ws = encoder.invert(to_tensor(images[part], device))
-        drawn[part] = to_uint8(encoder.generator.synthesis(ws))
+    with Progress("reconstruct", len(images), visible=len(images) >= SHOW_PROGRESS_FROM) as bar:
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            ws = encoder.invert(to_tensor(images[part], device))
+            drawn[part] = to_uint8(encoder.generator.synthesis(ws))
+            bar.advance(len(ws))
     return drawn

@@ -64,6 +64,8 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
         "train_encoder": {
             "decode": train + val,
             "train encoder": config.encoder.total_images,
+            "reconstruct": val,
+            "cross": val,
             "embed": 3 * val,
         },
     }

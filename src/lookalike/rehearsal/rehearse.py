@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.config import Config
+from lookalike.data.layouts.layout import Found
 from lookalike.device import default_device
 from lookalike.files import write_text
 from lookalike.names import PARAMS
@@ -42,7 +44,12 @@ class Rehearsal:
         return not any(outcome.problem for outcome in self.outcomes)
 
 
-def rehearse(profile: str, config: Config, root: Path) -> Rehearsal:
+def folder_of(config: Config, root: Path) -> Path:
+    """Where a profile is rehearsed, in the repository at `root`."""
+    return root / FOLDER / config.profile
+
+
+def rehearse(config: Config, root: Path) -> Rehearsal:
     """Run every stage for a few steps, below `FOLDER`; see `shortened.shorten`.
 
     A stage that fails stops no other, apart from those that lack its outputs. What lay in the
@@ -51,11 +58,23 @@ def rehearse(profile: str, config: Config, root: Path) -> Rehearsal:
     Raises:
         UserError: a file of the user's own is missing for which nothing can stand in.
     """
-    folder = root / FOLDER / profile
+    folder = folder_of(config, root)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    short = shorten(config, default_device())
     images = list_data(config, root / "data")
+    try:
+        missing = _bring(config, images, root, folder)
+        outcomes = [_tried(stage, root, folder) for stage in stages_of(config)]
+    finally:  # also where somebody stops it
+        for made in ("data", "weights", "artifacts", ".lookalike"):  # gigabytes of nothing
+            shutil.rmtree(folder / made, ignore_errors=True)
+    counts = data_counts(config, images)
+    return Rehearsal(outcomes, rows(config, counts, outcomes), missing)
+
+
+def _bring(config: Config, images: Sequence[Found], root: Path, folder: Path) -> list[str]:
+    """Put parameters, data and weights into the folder; say what was made up, a line each."""
+    short = shorten(config, default_device())
     own_data = bring_data(config, images, root / "data", folder / "data")
     stand_ins = bring_weights(short, root, folder / "weights")
     write_text(folder / STAND_INS, json.dumps(stand_ins))
@@ -63,14 +82,12 @@ def rehearse(profile: str, config: Config, root: Path) -> Rehearsal:
     missing = missing_lines(stand_ins, own_data, root / "data")
     for line in missing:
         say(line)
-    outcomes = []
-    for stage in stages_of(short):
-        say(f"{stage} ...")
-        outcome = run_stage(stage, root, folder)
-        took = outcome.problem or f"{outcome.found['seconds']:.0f} s"
-        say(f"{stage}: {took}")
-        outcomes.append(outcome)
-    for made in ("data", "weights", "artifacts", ".lookalike"):  # gigabytes of nothing
-        shutil.rmtree(folder / made, ignore_errors=True)
-    counts = data_counts(config, images)
-    return Rehearsal(outcomes, rows(config, counts, outcomes), missing)
+    return missing
+
+
+def _tried(stage: str, root: Path, folder: Path) -> Outcome:
+    say(f"{stage} ...")
+    outcome = run_stage(stage, root, folder)
+    took = outcome.problem or f"{outcome.found['seconds']:.0f} s"
+    say(f"{stage}: {took}")
+    return outcome

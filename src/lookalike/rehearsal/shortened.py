@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,47 +17,51 @@ from lookalike.data.population import render_population
 from lookalike.errors import UserError
 from lookalike.progress import say
 
-TRAIN_PERSONS, TEST_PERSONS, VAL_PERSONS, IMAGES_PER_PERSON, OTHERS = 22, 4, 4, 6, 4
+TRAIN_PERSONS, TEST_PERSONS, VAL_PERSONS, IMAGES_PER_PERSON, OTHERS = 12, 4, 2, 4, 4
 SAMPLED: tuple[Source, ...] = ("rendered", "market1501", "dukemtmc")  # no lists beside the images
 STEPS = {"cpu": 2, "cuda": 8}  # of the generator's and the encoder's training
-FEW = 4  # images at once where there is no GPU
+REID_STEPS = 3
+FEW = {"gan": 4, "encoder": 2, "generate": 4}  # images at once where there is no GPU
+SAMPLES = {"cpu": 8, "cuda": 16}  # of each Frechet distance
 
 
 def shorten(config: Config, device: torch.device) -> Config:
     """The parameters of the rehearsal: every size that a network sees is the profile's.
 
-    On the CPU the generator and its encoder take 4 images at once, otherwise a micro-batch. A
-    re-ID model keeps its batches, of which its statistics and losses are made. Nothing depends on
-    a threshold, since what random weights find is arbitrary.
+    On the CPU the generator takes 4 images at once and its encoder 2, otherwise a micro-batch. A
+    re-ID model keeps its batches, of which its statistics and losses are made. Every image passes
+    the filters, since what random weights find is arbitrary.
     """
     values: dict[str, Any] = config.model_dump()
     cpu = device.type == "cpu"
-    steps = STEPS["cpu" if cpu else "cuda"]
+    kind = "cpu" if cpu else "cuda"
     values["data"] |= {"as_published": False, "others": {}, "validation_persons": VAL_PERSONS}
-    values["reid"] |= {"epochs": 1, "schedule": {"warm_up": 0.5}}
+    images = _learnt(config) * IMAGES_PER_PERSON
+    epochs = -(-REID_STEPS * config.reid.batch_size // images)
+    values["reid"] |= {"epochs": epochs, "schedule": {"warm_up": 0.5}}
     for name in ("gan", "encoder"):
-        batch = min(FEW, values[name]["batch_size"]) if cpu else values[name]["micro_batch"]
+        batch = min(FEW[name], values[name]["batch_size"]) if cpu else values[name]["micro_batch"]
         values[name] |= {
             "batch_size": batch,
             "micro_batch": batch,
-            "total_images": steps * batch,
+            "total_images": STEPS[kind] * batch,
             "checkpoint_images": 10**9,
         }
     values["encoder"]["start"] = "none"  # a start of the same shape changes nothing here
-    values["gan"] |= {"snapshot_images": 10**9, "distance_samples": 16}
-    values["generate"]["persons"] |= {"count": 4, "images_per_person": 8}
-    values["generate"]["variations"] |= {"images_per_person": 1}
+    values["gan"] |= {"snapshot_images": 10**9, "distance_samples": SAMPLES[kind]}
+    values["generate"]["persons"] |= {"count": 4, "images_per_person": 4}
+    values["generate"]["variations"] |= {"images_per_person": 1, "crosses": 0.0}
+    if config.generate.variations.crosses or config.generate.variations.interpolation:
+        # A second image is inverted for every image of a batch if for any, and so in nearly all.
+        values["generate"]["variations"]["interpolation"] = 1.0
     if cpu:
-        values["generate"]["batch_size"] = min(FEW, values["generate"]["batch_size"])
+        values["generate"]["batch_size"] = min(FEW["generate"], values["generate"]["batch_size"])
         for name in ("reid", "gan", "encoder"):
             if values[name]["precision"] == "fp16":  # which CPUs lack
                 values[name]["precision"] = "bf16"
-    for name in ("detector_threshold", "ssim_threshold", "identity_threshold"):
-        if values["filter"][name]:
-            values["filter"][name] = {"rejection_rate": 0.05}
-    for name in ("realism_threshold", "novelty_threshold", "diversity_threshold"):
-        if values["filter"][name]:  # measured, but an untrained generator draws nothing real
-            values["filter"][name] = {"value": -1e6}
+    for name, threshold in values["filter"].items():
+        if name.endswith("_threshold") and threshold:
+            values["filter"][name] = {"value": -1e6}  # measured all the same
     for arm in values["arms"].values():
         arm |= {"real": ("own",), "epochs": None}
     return Config.model_validate(values)
@@ -73,13 +78,14 @@ def list_data(config: Config, data: Path) -> list[Found]:
         return []
 
 
-def bring_data(config: Config, found: list[Found], data: Path, folder: Path) -> bool:
+def bring_data(config: Config, found: Sequence[Found], data: Path, folder: Path) -> bool:
     """Put a few persons of those `found` in `data` into `folder`, or else rendered ones.
 
     Returns:
         Whether they are of `data`.
     """
-    chosen = _choose(found) if config.data.source in SAMPLED else []
+    persons = _learnt(config) + VAL_PERSONS
+    chosen = _choose(found, persons) if config.data.source in SAMPLED else []
     for image in chosen:
         target = folder / image.path.relative_to(data)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +95,7 @@ def bring_data(config: Config, found: list[Found], data: Path, folder: Path) -> 
     render_population(
         folder,
         seed=1,
-        train_persons=TRAIN_PERSONS,
+        train_persons=persons,
         test_persons=TEST_PERSONS,
         images_per_person=IMAGES_PER_PERSON,
         distractors=OTHERS,
@@ -98,7 +104,13 @@ def bring_data(config: Config, found: list[Found], data: Path, folder: Path) -> 
     return False
 
 
-def _choose(found: list[Found]) -> list[Found]:
+def _learnt(config: Config) -> int:
+    """Persons to train on: as many as a batch of the re-ID model has, if it draws persons."""
+    each = config.reid.images_per_person
+    return max(TRAIN_PERSONS, config.reid.batch_size // each) if each else TRAIN_PERSONS
+
+
+def _choose(found: Sequence[Found], persons: int) -> list[Found]:
     """Images of some train and test persons; nothing if there are not so many."""
     of_split: dict[str, list[Found]] = {}
     for image in found:
@@ -106,25 +118,29 @@ def _choose(found: list[Found]) -> list[Found]:
     train, gallery = of_split.get("train", []), of_split.get("gallery", [])
     queries = of_split.get("query", [])
     known = {image.person for image in queries}
-    learnt = _persons(train)[:TRAIN_PERSONS]
+    learnt = _persons(train)[:persons]
     tested = [person for person in _persons(gallery) if person in known][:TEST_PERSONS]
-    if len(learnt) < TRAIN_PERSONS or len(tested) < TEST_PERSONS:
+    if len(learnt) < persons or len(tested) < TEST_PERSONS:
         return []
     return [
-        *_two_of_each_camera(train, learnt),
-        *_two_of_each_camera(gallery, tested),
+        *_two_of_two_cameras(train, learnt),
+        *_two_of_two_cameras(gallery, tested),
         *(image for image in queries if image.person in tested),
         *of_split.get("distractor", [])[:OTHERS],
         *of_split.get("junk", [])[:OTHERS],
     ]
 
 
-def _two_of_each_camera(images: list[Found], persons: list[str]) -> list[Found]:
-    """Two let a person be held out for validation; more would only take time."""
-    chosen, seen = [], Counter[tuple[str, int]]()
+def _two_of_two_cameras(images: list[Found], persons: list[str]) -> list[Found]:
+    """That lets a person be held out for validation; more would only take time."""
+    chosen: list[Found] = []
+    seen: dict[str, Counter[int]] = {person: Counter() for person in persons}
     for image in images:
-        seen[image.person, image.camera] += 1
-        if image.person in persons and seen[image.person, image.camera] <= 2:
+        cameras = seen.get(image.person)
+        if cameras is None or (image.camera not in cameras and len(cameras) == 2):
+            continue
+        cameras[image.camera] += 1
+        if cameras[image.camera] <= 2:
             chosen.append(image)
     return chosen
 

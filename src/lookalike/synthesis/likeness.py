@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from lookalike.data.loading import Images, to_tensor, to_uint8
-from lookalike.inversion.encoder import Encoder, reconstruct
+from lookalike.inversion.encoder import SHOW_PROGRESS_FROM, Encoder, reconstruct
+from lookalike.progress import Progress
 from lookalike.seeds import derive_seed
 from lookalike.synthesis.latents import style_mix
 
@@ -63,9 +64,11 @@ def crosses(
     others = [draw.choice(np.flatnonzero(names != name)) for name in names]
     device = encoder.w_avg.device
     drawn = np.empty_like(images)
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        who = encoder.invert(to_tensor(images[part], device))
-        how = encoder.invert(to_tensor(images[others[part]], device))
-        drawn[part] = to_uint8(encoder.generator.synthesis(style_mix(who, how, "structure")))
+    with Progress("cross", len(images), visible=len(images) >= SHOW_PROGRESS_FROM) as bar:
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            who = encoder.invert(to_tensor(images[part], device))
+            how = encoder.invert(to_tensor(images[others[part]], device))
+            drawn[part] = to_uint8(encoder.generator.synthesis(style_mix(who, how, "structure")))
+            bar.advance(len(who))
     return drawn

@@ -26,6 +26,7 @@ def test_the_real_run_has_the_studys_amounts(config) -> None:
     assert of["train_gan"]["train_gan"] == config.gan.total_images
     assert of["generate@persons"] == {"generate persons": 20_451}
     train = 12_936 - 12_936 * 100 // 751
+    assert of["train_encoder"]["cross"] == of["train_encoder"]["reconstruct"] == 12_936 - train
     assert of["train_reid@baseline"]["train re-ID"] == config.reid.epochs * train
     added = of["train_reid@persons"]["decode train"] - train
     assert added == pytest.approx(320 * 51 * 0.85, rel=0.01)  # arms.persons.max_persons

@@ -66,7 +66,7 @@ def test_parameters_that_hold_for_one_machine_or_length_alone_give_way() -> None
 def test_data_of_the_users_own_is_taken_a_few_whole_persons(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, number in (("TRAIN_PERSONS", 3), ("TEST_PERSONS", 2), ("OTHERS", 1)):
+    for name, number in (("TRAIN_PERSONS", 1), ("TEST_PERSONS", 2), ("OTHERS", 1)):
         monkeypatch.setattr(shortened, name, number)
     render_population(
         tmp_path / "data",
@@ -87,17 +87,51 @@ def test_data_of_the_users_own_is_taken_a_few_whole_persons(
     assert len(persons - {"-1", "0000"}) == 5 and {"-1", "0000"} <= persons
     few = list_data(Config(), tmp_path / "few")
     of_a_camera = Counter((image.split, image.person, image.camera) for image in few)
+    of_train = Counter(person for split, person, _ in of_a_camera if split == "train")
     assert max(of_a_camera[key] for key in of_a_camera if key[0] == "train") == 2
+    assert max(of_train.values()) == 2, "cameras of a person"
     assert {image.split for image in few} == {image.split for image in found}
 
 
 def test_without_data_pedestrians_are_rendered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, number in (("TRAIN_PERSONS", 3), ("TEST_PERSONS", 2), ("IMAGES_PER_PERSON", 4)):
+    for name, number in (("TRAIN_PERSONS", 1), ("TEST_PERSONS", 2)):
         monkeypatch.setattr(shortened, name, number)
     (tmp_path / "data").mkdir()  # of no layout
     found = list_data(Config(), tmp_path / "data")
     assert found == [] == list_data(Config(), tmp_path / "none")
     assert not bring_data(Config(), found, tmp_path / "data", tmp_path / "few")
     assert any((tmp_path / "few" / "query").iterdir())
+
+
+def test_a_batch_that_draws_persons_finds_as_many() -> None:
+    """And there are steps enough to see their pace: a first one alone warms up."""
+    strong = compose("strong", ROOT / "profiles")
+    short = shorten(strong, torch.device("cpu"))
+    persons = strong.reid.batch_size // strong.reid.images_per_person
+    assert shortened._learnt(strong) == persons == 16
+    images = persons * shortened.IMAGES_PER_PERSON * short.reid.epochs
+    assert images >= 3 * strong.reid.batch_size
+    study = shorten(compose("study", ROOT / "profiles"), torch.device("cpu"))
+    assert study.reid.epochs == 1
+
+
+def test_every_image_passes_the_filters_that_there_are() -> None:
+    """Those of random weights may reject everything, and then a stage stops."""
+    for profile in PROFILES:
+        config = compose(profile, ROOT / "profiles")
+        short = shorten(config, torch.device("cpu")).filter.model_dump()
+        for name, threshold in config.filter.model_dump().items():
+            if name.endswith("_threshold"):
+                assert (short[name] is None) == (threshold is None)
+                assert threshold is None or short[name]["value"] == -1e6
+
+
+def test_variations_take_as_long_as_most_of_the_real_ones() -> None:
+    """Most batches of the real run invert a second image for each; a lone one needs none."""
+    from lookalike.synthesis.variations import WITH_IMAGE, plan_variations
+
+    short = shorten(compose("study", ROOT / "profiles"), torch.device("cpu"))
+    [plan] = plan_variations({"1": ["a", "b"]}, short.generate.variations)
+    assert plan.recipe.kind in WITH_IMAGE

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lookalike.inversion.encoder import Encoder
+from lookalike.rehearsal.watch import Watch
 from lookalike.synthesis.likeness import crosses, likeness, rank1
 
 
@@ -25,8 +26,15 @@ def test_all_three_are_measured(encoder: Encoder) -> None:
         means = some.mean(axis=(1, 2)).astype(np.float32) - 127
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
-    found = likeness(encoder, embed, images, persons)
+    watch = Watch()
+    with watch.watching():
+        found = likeness(encoder, embed, images, persons)
     assert set(found) == {"real_rank1", "reconstruction_rank1", "cross_rank1"}
     assert found["real_rank1"] == rank1(embed(images), embed(images), persons)
     assert all(0 <= value <= 1 for value in found.values())
     assert crosses(encoder, images, persons).shape == images.shape
+    # What takes longer with more validation images is counted, for a rehearsal to reckon with.
+    assert {name: done.count for name, done in watch.work().items()} == {
+        "reconstruct": 6,
+        "cross": 6,
+    }
