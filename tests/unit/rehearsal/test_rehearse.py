@@ -1,4 +1,4 @@
-"""Profiles at their true sizes: the stages that are cheap. A job of its own in CI rehearses all of them."""
+"""Profiles at their true sizes: the stages that are cheap. A job of CI rehearses all of them."""
 
 from __future__ import annotations
 
