@@ -20,6 +20,7 @@ import pandas as pd
 
 from lookalike.addresses import hidden
 from lookalike.config import Config
+from lookalike.errors import UserError
 from lookalike.files import sha256_path
 from lookalike.names import counted
 from lookalike.processes import Terminated, alive, process_tags, terminable
@@ -158,6 +159,20 @@ class MlflowTracker:
         # As its source MLflow names git's remote, and hides only passwords without a slash.
         described = {key: hidden(value) for key, value in described.items()}
         self._record({"kind": "dataset", "described": described, "context": context})
+
+    def arrive(self) -> None:
+        """Make sure that MLflow has all records, for what cannot go on without them.
+
+        Raises:
+            UserError: it is lost.
+        """
+        if len(self._waiting):
+            self._hand_over()
+        if len(self._waiting):
+            raise UserError(
+                f"MLflow is lost, and what comes now needs it: when {hidden(self.store.uri)} is "
+                "back, run the command again"
+            )
 
     def end(self, status: str) -> None:
         """Set the run's status and its pipeline's; hand over what waits, or say that it does."""

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import psutil
@@ -30,10 +31,12 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
+from lookalike import tracking
 from lookalike.cli import main
 from lookalike.config import Config, load_config
 from lookalike.data.decoding import decode
 from lookalike.errors import UserError
+from lookalike.failures import last_words
 from lookalike.files import md5_file, sha256_file
 from lookalike.names import CHAMPION
 from lookalike.profiles import render
@@ -142,6 +145,43 @@ def register(
         return registry.register(
             tracker, "persons", weights(root), proof, shown, partial(known, root)
         )
+
+
+@pytest.mark.parametrize("write", ["log_artifacts", "create_logged_model", "create_model_version"])
+def test_registering_without_its_database_ends_in_a_line_and_the_next_call_registers(
+    tmp_path: Path,
+    write: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The database is moved away before each of its writes in turn, and comes back."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # MLflow checks more in tests, before it writes
+    registry = Registry(make_checkout(tmp_path / "checkout"), tmp_path / "checkout")
+    database, away = registry.root / "mlruns" / "mlflow.db", tmp_path / "away.db"
+    original = getattr(mlflow.MlflowClient, write)
+
+    def pull(*args: Any, **kwargs: Any) -> Any:
+        if not away.exists():
+            database.rename(away)
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, write, pull)
+        with pytest.raises((MlflowException, UserError)) as caught:
+            register(registry, 0.8)
+    capsys.readouterr()
+    assert last_words(caught.value, "register") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "run the command again" in said
+    away.rename(database)
+    monkeypatch.setattr(tracking, "alive", lambda _: False)  # its process has ended
+    assert register(registry, 0.8) == 1
+    assert len(registry.show()) == 1 and registry.champion() is None
+    assert registry.promote(1).action == "promoted"
+    runs = registry.store.client.search_runs([registry.store.experiment_id])
+    stages = sorted(run.info.status for run in runs if run.info.run_name == "register")
+    assert stages == ["FAILED", "FINISHED"]
 
 
 def decisions(registry: Registry) -> list[Path]:

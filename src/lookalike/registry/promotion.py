@@ -95,6 +95,7 @@ class Registry(Ledger):
             card = model_card(self.name, arm, evidence, self.config)
             (folder / "model_card.md").write_text(card)
             tracker.artifact(folder, FOLDER)
+            tracker.arrive()
             packed = Path(scratch) / "model"
             known = reference() if reference else None
             return self._create_version(tracker, weights, packed, tags, card, known)

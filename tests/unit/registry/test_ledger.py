@@ -25,6 +25,7 @@ from rich.console import Console
 from lookalike.cli import main
 from lookalike.config import Config
 from lookalike.errors import UserError
+from lookalike.failures import last_words
 from lookalike.registry import ledger as ledger_module
 from lookalike.registry.decisions import PROMOTED, REFUSED, UNCHANGED, Decision, History
 from lookalike.registry.ledger import SOURCE, Ledger
@@ -354,24 +355,35 @@ def test_a_store_is_the_same_whoever_opens_it(root: Path) -> None:
     assert set(same) == {first} and other not in (first, "own")
 
 
+@pytest.mark.parametrize("action", ["rolled back", "promoted"])
 @pytest.mark.parametrize(
     ("how", "write"),
     [("moved", "_append"), ("replaced", "_set_aliases"), ("moved", "_set_tags")],
 )
 def test_a_database_that_is_pulled_away_is_one_line_and_the_next_call_goes_on(
-    root: Path, how: str, write: str, monkeypatch: pytest.MonkeyPatch
+    root: Path, action: str, how: str, write: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite calls a database read-only that is no longer where it was opened."""
     run(lambda: promote_all(root, 1, 2).name)
+    version, champion = (2, 1) if action == "rolled back" else (3, 3)
     (root / "params.yaml").write_text("seed: 1\n")
     database, away = root / "mlruns" / "mlflow.db", root / "mlruns" / "away.db"
+
+    def act(ledger: Ledger) -> Decision:
+        return ledger.rollback() if action == "rolled back" else promote(ledger, 3)
+
+    def promote_or_end() -> None:
+        try:
+            promote(opened(root), 3)
+        except Exception as error:
+            sys.exit(last_words(error, "lookalike"))
 
     def pulled() -> str:
         os.chdir(root)
         original = getattr(Ledger, write)
 
         def pull(*args: Any) -> Any:
-            if write != "_append" and args[1].champion == 2:
+            if write != "_append" and len(args[1].entries) == 2:
                 return original(*args)  # not yet
             shutil.copy(database, away)
             away.replace(database) if how == "replaced" else database.rename(away)
@@ -382,7 +394,7 @@ def test_a_database_that_is_pulled_away_is_one_line_and_the_next_call_goes_on(
         with redirect_stderr(StringIO()) as said, pytest.raises(SystemExit) as caught:
             monkeypatch.setattr("lookalike.progress.console", Console(file=said, width=1000))
             logging.getLogger("mlflow").handlers[0].setStream(said)
-            main()
+            main() if action == "rolled back" else promote_or_end()
         assert caught.value.code == 2
         return said.getvalue()
 
@@ -392,15 +404,15 @@ def test_a_database_that_is_pulled_away_is_one_line_and_the_next_call_goes_on(
         assert before == []
     else:
         assert before == [
-            "version 2: rolled back, which is on record; aliases and tags follow "
+            f"version {version}: {action}, which is on record; aliases and tags follow "
             "with the next decision"
         ]
     if away.exists():
         away.replace(database)
-    state = run(lambda: [opened(root).rollback(), seen(root)][1])
-    assert state["decisions"] == [("promoted", 1), ("promoted", 2), ("rolled back", 2)]
-    assert state["champion"] == 1 and state["aliases"] == {"champion": 1, "candidate": 3}
-    assert state["problems"] == [] and state["tags"][2] == "rolled back"
+    state = run(lambda: [act(opened(root)), seen(root)][1])
+    assert state["decisions"] == [("promoted", 1), ("promoted", 2), (action, version)]
+    assert state["champion"] == state["aliases"]["champion"] == champion
+    assert state["problems"] == [] and state["tags"][version] == action
 
 
 def test_twenty_processes_of_two_checkouts_at_once_lose_no_decision(
