@@ -1,60 +1,44 @@
-"""Stage generate@KIND: new persons from seeds, or variations of real train persons."""
+"""Stage generate@KIND: generated images of one kind, in an archive."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from lookalike.artifacts import ARTIFACTS
+from lookalike.config import Kind
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.files import sha256_file
-from lookalike.inversion.checkpoint import load_encoder
 from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet, sources_and_variations
 from lookalike.stylegan3.checkpoint import load_generator
-from lookalike.synthesis.persons import generate_persons
-from lookalike.synthesis.variations import generate_variations
+from lookalike.synthesis.kind import Order
+from lookalike.synthesis.kinds import IMAGE_KINDS
 from lookalike.training.session import Session
-from pipelines.stage import ENCODER, GENERATOR, MANIFEST, Stage, choice, run
+from pipelines.stage import GENERATOR, MANIFEST, Stage, choice, run
 
-INPUTS = {"persons": [GENERATOR], "variations": [MANIFEST, GENERATOR, ENCODER]}
 SHOWN_PERSONS, SHOWN_IMAGES = 12, 10  # at most
 
 
-def work(stage: Stage, kind: str) -> None:
+def work(stage: Stage, kind: Kind) -> None:
     """Generate into one archive, with a manifest from which every image can be made again."""
     config, made = stage.config.generate, ARTIFACTS.generate(kind)
     session = Session(stage.config.seed)
-    generator = load_generator(GENERATOR, session.device)
-    digest = sha256_file(GENERATOR)
-    if kind == "persons":
-        manifest = generate_persons(
-            generator,
-            config.persons,
-            config,
-            generator_digest=digest,
-            archive=made.archive,
-            root=stage.root,
-            session=session,
-        )
-    else:
-        real = read_manifest(MANIFEST)
-        sources = real[real["split"] == "train"].reset_index(drop=True)
-        encoder = load_encoder(ENCODER, generator)
-        manifest = generate_variations(
-            encoder,
-            sources,
-            config.variations,
-            config,
-            generator_digest=digest,
-            archive=made.archive,
-            root=stage.root,
-            session=session,
-        )
+    order = Order(
+        load_generator(GENERATOR, session.device),
+        sha256_file(GENERATOR),
+        config,
+        ARTIFACTS,
+        archive=made.archive,
+        root=stage.root,
+        session=session,
+    )
+    manifest = IMAGE_KINDS[kind].generate(order)
     if not session.is_main:
         return
     write_manifest(manifest, made.manifest)
@@ -66,15 +50,16 @@ def work(stage: Stage, kind: str) -> None:
     ]
     together = load_images(pd.concat(groups), stage.root, config.height, config.width)
     pixels = np.split(together, np.cumsum([len(group) for group in groups])[:-1])
-    if kind == "persons":
-        contact_sheet(np.concatenate(pixels), made.sheet, columns=len(pixels[0]))  # a row each
-    else:
+    sources = [group["source_image"].iloc[0] for group in groups]
+    if all(sources):
+        first = read_manifest(MANIFEST).set_index("image_id").loc[sources].reset_index()
+        reals = load_images(first, stage.root, config.height, config.width)
         fewest = min(len(group) for group in pixels)
-        first = sources.set_index("image_id").loc[[g["source_image"].iloc[0] for g in groups]]
-        reals = load_images(first.reset_index(), stage.root, config.height, config.width)
         sources_and_variations(reals, np.stack([group[:fewest] for group in pixels]), made.sheet)
+    else:
+        contact_sheet(np.concatenate(pixels), made.sheet, columns=len(pixels[0]))  # a row each
     stage.tracker.artifact(made.sheet)
-    stage.tracker.params({"generate": {kind: getattr(config, kind).model_dump()}})
+    stage.tracker.params({"generate": {kind: config.of(kind).model_dump()}})
     stage.tracker.metrics(
         {"images": len(manifest), "persons": float(manifest["person_id"].nunique())}
     )
@@ -83,5 +68,6 @@ def work(stage: Stage, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    kind = choice(list(INPUTS))
-    run(f"generate@{kind}", partial(work, kind=kind), INPUTS[kind])
+    kind = cast("Kind", choice(list(IMAGE_KINDS)))
+    inputs = [GENERATOR, *IMAGE_KINDS[kind].reads(ARTIFACTS)]
+    run(f"generate@{kind}", partial(work, kind=kind), inputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lookalike.artifacts import ARTIFACTS, Artifacts, File, Made
 from lookalike.config import KINDS, read_yaml
@@ -14,19 +13,18 @@ ROOT = Path(__file__).parents[2]
 ARM = "baseline"
 
 
-def expanded(stages: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def expanded() -> Iterator[tuple[str, str]]:
     """Each stage of dvc.yaml, and an output; of one arm where there is a stage for each."""
-    for name, spec in stages.items():
-        items = list(spec.get("foreach", [""]))
-        if spec.get("foreach") == "${arms}":
-            items = [ARM]
-        for item in items:
+    parsed = read_yaml(ROOT / "dvc.yaml")
+    kinds = list(parsed["vars"][0]["kinds"])
+    assert kinds == list(KINDS)
+    items_of = {"${arms}": [ARM], "${kinds}": kinds, "": [""]}
+    for name, spec in parsed["stages"].items():
+        for item in items_of[spec.get("foreach", "")]:
             made = spec.get("do", spec)
             for out in [o for key in ("outs", "metrics", "plots") for o in made.get(key, [])]:
                 path = out if isinstance(out, str) else next(iter(out))
-                for key in ("${key}", "${item}"):
-                    path = path.replace(key, item)
-                yield f"{name}@{item}" if item else name, path
+                yield f"{name}@{item}" if item else name, path.replace("${key}", item)
 
 
 def files(made: Made) -> Iterator[Path]:
@@ -35,7 +33,7 @@ def files(made: Made) -> Iterator[Path]:
 
 
 def test_dvc_declares_what_the_stages_write_and_nothing_else() -> None:
-    declared = {Path(path) for _, path in expanded(read_yaml(ROOT / "dvc.yaml")["stages"])}
+    declared = {Path(path) for _, path in expanded()}
     a = ARTIFACTS
     made = [a.prepare, a.validate, a.train_reid(ARM), a.train_gan, a.train_encoder]
     made += [a.evaluate(ARM), a.register]
@@ -46,7 +44,7 @@ def test_dvc_declares_what_the_stages_write_and_nothing_else() -> None:
 
 
 def test_folders_are_called_after_the_stages() -> None:
-    for stage, path in expanded(read_yaml(ROOT / "dvc.yaml")["stages"]):
+    for stage, path in expanded():
         if "filter/none" not in path:  # of `validate`, which runs before any filter
             assert Path(path).is_relative_to(ARTIFACTS.of(stage)), stage
     assert ARTIFACTS.stage_of(ARTIFACTS.train_reid(ARM).model) == f"train_reid@{ARM}"

@@ -14,12 +14,27 @@ import torch
 import yaml
 from pipelines import code
 
-from lookalike.config import Config, FilterConfig, ReidLossConfig
+from lookalike.artifacts import Artifacts
+from lookalike.config import (
+    KINDS,
+    ArmPolicy,
+    Config,
+    FilterConfig,
+    GenerateConfig,
+    ReidLossConfig,
+)
 from lookalike.data.loading import Images
 from lookalike.data.manifest import new_manifest
 from lookalike.filtering.cascade import FILTERS, filter_manifest
 from lookalike.filtering.detectors import DETECTORS, load_detector
 from lookalike.filtering.filter import Crops
+from lookalike.reid.label_policies import LABELS
+from lookalike.reid.targets import NONE, Targets
+from lookalike.stylegan3.design import GeneratorConfig
+from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.kind import Order
+from lookalike.synthesis.kinds import IMAGE_KINDS
+from lookalike.training.session import Session
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/extend.md").read_text(encoding="utf-8")
@@ -112,6 +127,36 @@ def test_a_loss() -> None:
     assert terms["length"].item() == pytest.approx(0.01)
 
 
+def test_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LABELS, "halves", LABELS["uniform"])  # taken out again afterwards
+    run("label")
+    policy = ArmPolicy.model_construct(label="halves")
+    targets = Targets(["a", "b", "new"], np.array([False, False, True]), policy)
+    assert targets.labels.tolist() == [0, 1, NONE]
+    rows = targets.distributions(np.array([2]))
+    assert rows is not None and rows.tolist() == [[0.75, 0.25]]
+
+
+def test_a_kind(tmp_path: Path) -> None:
+    kind = run("kind")["STRANGERS"]
+    torch.manual_seed(0)
+    config = GenerateConfig(height=32, width=16, batch_size=50)
+    design = GeneratorConfig(
+        32, 16, z_dim=8, w_dim=8, channel_base=64, channel_max=8, num_layers=4, margin=2
+    )
+    session, archive = Session(1), Path("images.zip")
+    generator = Generator(design).eval()
+    order = Order(generator, "digest", config, Artifacts(), archive, tmp_path, session)
+    manifest = kind.generate(order)
+    assert (len(manifest), manifest["person_id"].nunique()) == (100, 100)
+    assert set(manifest["origin"]) == {"person"} and (tmp_path / "images.zip").is_file()
+    assert kind.reads(Artifacts()) == []
+    assert set(IMAGE_KINDS) == set(KINDS) <= set(GenerateConfig.model_fields)
+    assert set(yaml_of("A kind of generated images")) == {"strangers"}
+    kinds = yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][0]["kinds"]
+    assert list(kinds) == list(KINDS)
+
+
 def test_a_layout(tmp_path: Path) -> None:
     for name in ("train/ann_1_0.jpg", "train/ann_2_1.jpg", "query/bob_1_0.jpg", "train/list.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -144,6 +189,7 @@ def test_every_file_that_is_to_be_changed_is_there() -> None:
         "filtering/brightness.py",
         "data/layouts/underscored.py",
         "pipelines/count.py",
+        "synthesis/strangers.py",
         "pipelines/NAME.py",
     }
     for name in set(re.findall(r"`((?:[\w/]+/)?\w+\.(?:py|yaml))`", PAGE)):

@@ -63,7 +63,17 @@ class EncoderConfig(Section):
         return self
 
 
-class PersonsConfig(Section):
+class KindConfig(Section):
+    """A kind of generated images."""
+
+    images_per_person: Positive
+
+    def persons(self, real: int) -> int:
+        """How many persons are shown, given how many real train persons there are."""
+        return real
+
+
+class PersonsConfig(KindConfig):
     """New persons from seeds."""
 
     count: Positive = 30
@@ -74,8 +84,12 @@ class PersonsConfig(Section):
     # Share of a person's images made by interpolation instead of mixing.
     interpolation: Fraction = 0.0
 
+    def persons(self, real: int) -> int:
+        """See KindConfig."""
+        return self.count
 
-class VariationsConfig(Section):
+
+class VariationsConfig(KindConfig):
     """Variations of real train persons from their inversions."""
 
     images_per_person: Positive = 10
@@ -100,3 +114,8 @@ class GenerateConfig(Section):
     batch_size: Positive = 16
     persons: PersonsConfig = PersonsConfig()
     variations: VariationsConfig = VariationsConfig()
+
+    def of(self, kind: Kind) -> KindConfig:
+        """The section of a kind, which is called like it."""
+        section: KindConfig = getattr(self, kind)
+        return section

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lookalike.config import RESNET50, ArmConfig, Config, DataConfig
+from lookalike.config import RESNET50, ArmConfig, Config, DataConfig, Kind
 from lookalike.registry.evidence import Evidence
 from lookalike.reid.label_policies import LABELS
+from lookalike.synthesis.kinds import IMAGE_KINDS
 
 METRICS = ("rank_1", "rank_5", "rank_10", "mAP", "mAP_trapezoidal", "mINP")
 
@@ -71,11 +72,11 @@ def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[s
     if arm.images == ("none",):
         return [f"Trained on the real train images of {real}; no generated ones."]
     own = _data_set("own", config.data)
-    sources = {
-        "persons": f"new persons{{}}, from a generator trained on {own}",
-        "variations": f"generated variations of the train images of {own}{{}}",
-    }
-    generated = ", and ".join(sources[k].format(_taught_as(k, arm)) for k in arm.images)
+    generated = ", and ".join(
+        IMAGE_KINDS[kind].card.format(data=own, taught=_taught_as(kind, arm))
+        for kind in arm.images
+        if kind != "none"
+    )
     rates = {kind: evidence.pass_rates.get(kind) for kind in arm.images}
     kept = ", ".join(
         f"{'not measured' if r is None else f'{r:.1%}'} of {k}" for k, r in rates.items()
@@ -92,9 +93,9 @@ def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[s
     ]
 
 
-def _taught_as(kind: str, arm: ArmConfig) -> str:
+def _taught_as(kind: Kind, arm: ArmConfig) -> str:
     """What the generated images of a kind were labelled as."""
-    if kind == "persons" and arm.labelled:
+    if IMAGE_KINDS[kind].new_classes and arm.labelled:
         return ", each a class of its own"
     return f", {LABELS[arm.label].card}"
 

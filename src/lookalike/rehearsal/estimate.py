@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lookalike.config import Config
+from lookalike.config import KINDS, Config
 from lookalike.data.layouts.layout import SPLITS, Count, Found, count
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.rehearsal.watch import Work
@@ -44,10 +44,8 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
     val = images * config.data.validation_persons // max(1, persons)
     train, train_persons = images - val, persons - config.data.validation_persons
     test = sum(counts[split].images for split in ("query", "gallery", "distractor"))
-    made = {
-        "persons": config.generate.persons.count * config.generate.persons.images_per_person,
-        "variations": train_persons * config.generate.variations.images_per_person,
-    }
+    shown = {kind: config.generate.of(kind).persons(train_persons) for kind in KINDS}
+    made = {kind: shown[kind] * config.generate.of(kind).images_per_person for kind in KINDS}
     gan = config.gan
     measured = 1 + -(-gan.total_images // gan.snapshot_images)
     samples = measured * (train if gan.distance_samples == "full" else gan.distance_samples)
@@ -77,14 +75,13 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
             "features": number + images,
             f"detector: {config.filter.detector}": number + train,
             "ssim": number + train,
-            "near-copies": _persons_of(kind, config, train_persons),
+            "near-copies": shown[kind],
         }
     for name, arm in config.arms.items():
         added = 0
-        for kind in arm.images:
-            if kind != "none":
-                of = _persons_of(kind, config, train_persons)
-                each = made[kind] / max(1, of) * ALMOST_ALL
+        for kind in KINDS:
+            if kind in arm.images:
+                of, each = shown[kind], config.generate.of(kind).images_per_person * ALMOST_ALL
                 taken = min(each, arm.max_images_per_person or each)
                 added += round(min(of, arm.max_persons or of) * taken)
         counted = train if arm.batch_share is not None else train + added
@@ -97,10 +94,6 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
         }
         found[f"evaluate@{name}"] = {"decode": val + test, "embed": val + test}
     return found
-
-
-def _persons_of(kind: str, config: Config, train_persons: int) -> int:
-    return config.generate.persons.count if kind == "persons" else train_persons
 
 
 def seconds(work: Mapping[str, Work], outside: float, amount: Amounts) -> float:

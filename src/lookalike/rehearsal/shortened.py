@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lookalike.config import Config, Source
+from lookalike.config import KINDS, Config, Source
 from lookalike.data.layouts.layout import Found
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.data.population import render_population
@@ -49,8 +49,10 @@ def shorten(config: Config, device: torch.device) -> Config:
         }
     values["encoder"]["start"] = "none"  # a start of the same shape changes nothing here
     values["gan"] |= {"snapshot_images": 10**9, "distance_samples": SAMPLES[kind]}
+    for name in KINDS:
+        values["generate"][name] |= {"images_per_person": 1}
     values["generate"]["persons"] |= {"count": 4, "images_per_person": 4}
-    values["generate"]["variations"] |= {"images_per_person": 1, "crosses": 0.0}
+    values["generate"]["variations"] |= {"crosses": 0.0}
     if config.generate.variations.crosses or config.generate.variations.interpolation:
         # A second image is inverted for every image of a batch if for any, and so in nearly all.
         values["generate"]["variations"]["interpolation"] = 1.0

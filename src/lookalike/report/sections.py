@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.artifacts import Artifacts
+from lookalike.config import KINDS
 from lookalike.spread import spread
 
 SUFFIXES = (".png", ".jpg")
@@ -63,11 +64,9 @@ def read_sections(artifacts: Artifacts, drawn: Path, arms: Sequence[str]) -> Ite
             [drawn / "train_gan.png", *_some(_pictures(artifacts.train_gan.samples))],
         ),
         ("Inversion of real persons", _pictures(artifacts.train_encoder.folder)),
-        ("New persons", _pictures(artifacts.generate("persons").folder)),
-        ("Variations of real persons", _pictures(artifacts.generate("variations").folder)),
+        *((f"Generated {kind}", _pictures(artifacts.generate(kind).folder)) for kind in KINDS),
         ("The filters", [drawn / "filter_scores.png", drawn / "filter_bounds.png"]),
-        ("New persons, filtered", _pictures(artifacts.filter("persons").folder)),
-        ("Variations, filtered", _pictures(artifacts.filter("variations").folder)),
+        *((f"Filtered {kind}", _pictures(artifacts.filter(kind).folder)) for kind in KINDS),
     ]
     known = {path for _, paths in plan for path in paths}
     apart = artifacts.validate.docs, artifacts.train_gan.samples
@@ -90,10 +89,7 @@ def _caption(path: Path, root: Path) -> str:
     if path.name == "sheet.png" and path.parent.parent.name == "filter":
         return "What was kept (green), and what was rejected (red) for which reason."
     if path.name == "sheet.png":
-        return "Generated images" + {
-            "persons": ", a row for each new person.",
-            "variations": " beside the real image (blue) that they vary.",
-        }.get(path.parent.name, ".")
+        return "Generated images, a row for each person; blue: the real image that they vary."
     if path.name in CAPTIONS:
         return CAPTIONS[path.name]
     return path.relative_to(root).as_posix()

@@ -15,6 +15,7 @@ from lookalike.config import GenerateConfig, PersonsConfig
 from lookalike.seeds import derive_seed
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.kind import ImageKind, Order
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import write_images
@@ -100,3 +101,23 @@ def generate_persons(
         root=root,
         session=session,
     )
+
+
+def _as_ordered(order: Order) -> pd.DataFrame:
+    return generate_persons(
+        order.generator,
+        order.config.persons,
+        order.config,
+        generator_digest=order.generator_digest,
+        archive=order.archive,
+        root=order.root,
+        session=order.session,
+    )
+
+
+PERSONS = ImageKind(
+    generate=_as_ordered,
+    reads=lambda artifacts: [],
+    card="new persons{taught}, from a generator trained on {data}",
+    new_classes=True,
+)

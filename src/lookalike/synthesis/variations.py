@@ -13,9 +13,12 @@ from torch import Tensor
 from lookalike.config import GenerateConfig, VariationsConfig
 from lookalike.data.decoding import decode
 from lookalike.data.loading import Images, read_bytes, resize, to_tensor
+from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
+from lookalike.inversion.checkpoint import load_encoder
 from lookalike.inversion.encoder import Encoder
 from lookalike.seeds import derive_seed
+from lookalike.synthesis.kind import ImageKind, Order
 from lookalike.synthesis.latents import layer_group, ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import write_images
@@ -186,3 +189,25 @@ def generate_variations(
         root=root,
         session=session,
     )
+
+
+def _as_ordered(order: Order) -> pd.DataFrame:
+    """Of the train persons of the pipeline."""
+    real = read_manifest(order.artifacts.validate.manifest)
+    return generate_variations(
+        load_encoder(order.artifacts.train_encoder.encoder, order.generator),
+        real[real["split"] == "train"].reset_index(drop=True),
+        order.config.variations,
+        order.config,
+        generator_digest=order.generator_digest,
+        archive=order.archive,
+        root=order.root,
+        session=order.session,
+    )
+
+
+VARIATIONS = ImageKind(
+    generate=_as_ordered,
+    reads=lambda artifacts: [artifacts.validate.manifest, artifacts.train_encoder.encoder],
+    card="generated variations of the train images of {data}{taught}",
+)

@@ -1,0 +1,55 @@
+"""A kind of generated images: an object that says how they are drawn and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lookalike.artifacts import Artifacts
+from lookalike.config import GenerateConfig
+from lookalike.stylegan3.generator import Generator
+from lookalike.training.session import Session
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be drawn into which archive, and from what.
+
+    Attributes:
+        generator: that draws, in evaluation mode.
+        generator_digest: sha256 of its file, for the manifest.
+        config: the size of crops, and the kind's own section.
+        artifacts: what earlier stages have made.
+        archive: the zip to write, relative to `root`.
+        root: the repository root.
+        session: which process this is.
+    """
+
+    generator: Generator
+    generator_digest: str
+    config: GenerateConfig
+    artifacts: Artifacts
+    archive: Path
+    root: Path
+    session: Session
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """A kind of generated images, of the name of its section in `GenerateConfig`.
+
+    Attributes:
+        generate: writes the archive, on every process, and returns the manifest.
+        reads: files of earlier stages that it reads besides the generator.
+        card: what model cards call them, with {data} for the data set of the generator and {taught}
+            for what a label makes of them.
+        new_classes: whether a label that gives classes makes each person a class of its own.
+    """
+
+    generate: Callable[[Order], pd.DataFrame]
+    reads: Callable[[Artifacts], list[Path]]
+    card: str
+    new_classes: bool = False
