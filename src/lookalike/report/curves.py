@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,19 +10,16 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from lookalike.report.style import COLOURS, finish, new_figure
 from lookalike.report.tables import natural
 
 Values = npt.NDArray[np.floating]
 Counts = npt.NDArray[np.int64]
 
-# Okabe and Ito's colours and as many shapes: cameras differ in both.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # as many as colours: cameras differ in both
 
-DPI = 110
 PANEL = (4.6, 3.0)  # inches
 WIDE_PANEL = (7.0, 3.6)
 MAP_PANEL = (5.2, 4.6)
@@ -36,14 +32,14 @@ def cmc_curves(curves: Mapping[str, Values], path: Path, *, max_rank: int = 20) 
         curves: arm -> the fraction of queries with a match among the first k, for k = 1, 2, ...
         max_rank: the last rank that is drawn.
     """
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = new_figure(1, PANEL)
     for arm, curve in curves.items():
         shown = curve[:max_rank]
         axes.plot(np.arange(1, len(shown) + 1), shown, marker="o", markersize=3, label=arm)
     axes.set(xlabel="rank", ylabel="queries with a match")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _finish(figure, [axes], path, legend=True)
+    finish(figure, [axes], path, legend=True)
 
 
 def training_curves(
@@ -54,7 +50,7 @@ def training_curves(
     Args:
         panels: metric -> curve (say an arm; "" for the only one) -> points (images seen, value).
     """
-    figure, drawn = _figure(len(panels), columns=2 if len(panels) == 4 else 3)
+    figure, drawn = new_figure(len(panels), PANEL, columns=2 if len(panels) == 4 else 3)
     for axes, (name, curves) in zip(drawn, panels.items(), strict=True):
         for number, (label, points) in enumerate(curves.items()):
             steps, values = zip(*sorted(points), strict=True) if points else ((), ())
@@ -69,7 +65,7 @@ def training_curves(
             )
         axes.set(xlabel="images seen", title=name.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _finish(figure, drawn, path, legend=any(any(curves) for curves in panels.values()))
+    finish(figure, drawn, path, legend=any(any(curves) for curves in panels.values()))
 
 
 def score_histograms(
@@ -81,7 +77,7 @@ def score_histograms(
         scores: step -> label (say "persons") -> scores; those that are not finite are left out.
         bounds: step -> the score below which an image is rejected.
     """
-    figure, panels = _figure(len(scores))
+    figure, panels = new_figure(len(scores), PANEL)
     for axes, (step, sets) in zip(panels, scores.items(), strict=True):
         finite = {label: values[np.isfinite(values)] for label, values in sets.items()}
         everything = np.concatenate([*finite.values(), np.array([bounds[step]])])
@@ -91,7 +87,7 @@ def score_histograms(
             axes.hist(values, bins, weights=shares, alpha=0.5, label=f"{label} ({len(values)})")
         _bound(axes, bounds[step])
         axes.set(xlabel=f"{step} score", ylabel="share of images")
-    _finish(figure, panels, path, legend=True)
+    finish(figure, panels, path, legend=True)
 
 
 def rejection_curves(
@@ -103,13 +99,13 @@ def rejection_curves(
         curves: step -> bounds (rising) and the fraction rejected by each.
         bounds: step -> the bound in use.
     """
-    figure, panels = _figure(len(curves))
+    figure, panels = new_figure(len(curves), PANEL)
     for axes, (step, (thresholds, rejected)) in zip(panels, curves.items(), strict=True):
         axes.plot(thresholds, rejected, label="real images")
         _bound(axes, bounds[step])
         axes.set(xlabel=f"bound on the {step} score", ylabel="rejected")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _finish(figure, panels, path, legend=True)
+    finish(figure, panels, path, legend=True)
 
 
 def similarity_histogram(
@@ -121,7 +117,7 @@ def similarity_histogram(
         matching, others: int [N], pairs per bin; the bins divide -1..1 evenly.
         overlap, equal_error_rate: for the title, fractions of 1.
     """
-    figure, (axes,) = _figure(1, WIDE_PANEL)
+    figure, (axes,) = new_figure(1, WIDE_PANEL)
     edges = np.linspace(-1, 1, len(matching) + 1)
     for counts, label, colour, hatch in (
         (others, "other persons", COLOURS[1], ""),
@@ -143,7 +139,7 @@ def similarity_histogram(
     axes.set(xlabel="cosine similarity of query and gallery image", ylabel="share of pairs")
     axes.set_title(f"overlap {overlap:.1%}, equal error rate {equal_error_rate:.1%}")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _finish(figure, [axes], path, legend=True)
+    finish(figure, [axes], path, legend=True)
 
 
 def embedding_map(
@@ -163,7 +159,7 @@ def embedding_map(
         persons, cameras: N labels.
         shares: of the variance that each component explains, fractions of 1.
     """
-    figure, (left, right) = _figure(2, MAP_PANEL)
+    figure, (left, right) = new_figure(2, MAP_PANEL)
     names, ids = np.asarray(persons), np.asarray(cameras)
     everyone, numbers = np.unique(names, return_inverse=True)
     shades = colormaps["tab20"](numbers % 20)
@@ -185,7 +181,7 @@ def embedding_map(
         )
     # Beside the points: inside it would hide some.
     figure.legend(loc="outside right center", fontsize="small", frameon=False)
-    _finish(figure, [left, right], path)
+    finish(figure, [left, right], path)
 
 
 def _cameras(ids: npt.NDArray[np.str_]) -> Iterator[tuple[str, str, str]]:
@@ -197,25 +193,3 @@ def _cameras(ids: npt.NDArray[np.str_]) -> Iterator[tuple[str, str, str]]:
 
 def _bound(axes: Axes, value: float) -> None:
     axes.axvline(value, color="black", linestyle="--", label=f"bound {value:.3g}")
-
-
-def _figure(
-    panels: int, panel: tuple[float, float] = PANEL, columns: int = 3
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels; no global state of pyplot's."""
-    assert panels > 0, "nothing to draw"
-    columns = min(panels, columns)
-    rows = math.ceil(panels / columns)
-    figure = Figure((panel[0] * columns, panel[1] * rows), dpi=DPI, layout="constrained")
-    return figure, [figure.add_subplot(rows, columns, n + 1) for n in range(panels)]
-
-
-def _finish(figure: Figure, panels: Sequence[Axes], path: Path, legend: bool = False) -> None:
-    for axes in panels:
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        if legend and axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="best", fontsize="small", frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The version of matplotlib does not belong into a file that is compared by its digest.
-    figure.savefig(path, format="png", metadata={"Software": None})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00")  # Okabe and Ito's
+from lookalike.report.style import COLOURS, finish, new_figure
+
 PANELS = {
     "identity": "cosine to the person before",
     "pixels": "mean change of a pixel (of 255)",
@@ -22,15 +22,9 @@ def draw_layers(effects: pd.DataFrame, path: Path) -> None:
         path: `.png`.
     """
     shown, other = effects.iloc[:-1], effects.iloc[-1]
-    figure = Figure((9.0, 5.6), dpi=110, layout="constrained")
-    for place, ((measure, label), colour) in enumerate(zip(PANELS.items(), COLOURS, strict=True)):
-        axes = figure.add_subplot(2, 1, place + 1)
+    figure, panels = new_figure(len(PANELS), (9.0, 2.8), columns=1)
+    for axes, (measure, label), colour in zip(panels, PANELS.items(), COLOURS, strict=False):
         axes.bar(shown["styles"], shown[measure], color=colour)
         axes.axhline(other[measure], color="black", linestyle="--", label="all: another person")
         axes.set(xlabel="styles taken from another person", ylabel=label)
-        axes.grid(alpha=0.3, axis="y")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="best", fontsize="small", frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The version of matplotlib does not belong into a file that is compared by its digest.
-    figure.savefig(path, format="png", metadata={"Software": None})
+    finish(figure, panels, path, legend=True, grid="y")

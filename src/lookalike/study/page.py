@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lookalike.files import replacing, write_text
+from lookalike.files import write_text
 from lookalike.names import counted
+from lookalike.report.style import COLOURS, finish, new_figure
 from lookalike.report.tables import NONE, Table
 from lookalike.study.findings import MEASURES, Finding, chosen, share
 from lookalike.study.intervals import Interval
@@ -18,7 +18,6 @@ from lookalike.study.plan import BASELINE, Study
 from lookalike.study.trainings import Training
 
 TITLES = {"rank_1": "rank-1", "mAP": "mAP"}
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 FIGURES = {  # file: what is on its x axis, and whether the persons are new
     "evidence_persons.png": ("new persons", True),
     "evidence_images.png": ("added images per real person", False),
@@ -108,9 +107,8 @@ def draw_curves(
     Bands are the intervals of the gain, laid around the baseline's mean: where a band does not
     touch the dashed line, the gain is clear of zero.
     """
-    figure = Figure((4.6 * len(MEASURES), 3.4), dpi=110, layout="constrained")
-    for number, measure in enumerate(MEASURES):
-        axes = figure.add_subplot(1, len(MEASURES), number + 1)
+    figure, panels = new_figure(len(MEASURES), (4.6, 3.4))
+    for axes, measure in zip(panels, MEASURES, strict=True):
         level = baseline.mean(measure)
         axes.axhline(level, color="black", linestyle="--", linewidth=1, label=BASELINE)
         for turn, (arm, points) in enumerate(curves.items()):
@@ -131,12 +129,9 @@ def draw_curves(
             axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.set(xlabel=label, title=TITLES[measure])
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize="small", frameon=False)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", metadata={"Software": None})
+    finish(figure, panels, path)
 
 
 def _setup(study: Study, trainings: Sequence[Training], findings: Sequence[Finding]) -> str:
