@@ -38,7 +38,7 @@ from gpu_bench import Bench, TimeUp
 
 from lookalike.config import Config
 from lookalike.data.population import plan_crops, render_crops
-from lookalike.stylegan3.starting import PATH, POPULATION_SEED, train_starting_generator
+from lookalike.stylegan3.starting_generator import PATH, POPULATION_SEED, train_starting_generator
 
 SECONDS = 500  # of the nine minutes: a row that has begun ends after that
 LEG_SECONDS = 40  # below which no leg is worth its start

@@ -24,14 +24,14 @@ from lookalike.reid.embedder import Embedder
 from lookalike.report.headline import filter_headline, of_part, write_headline
 from lookalike.report.verdicts import kept_and_rejected
 from pipelines.added import note_baseline
-from pipelines.stage import BASELINE, MANIFEST, Stage, choice, run
+from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage, choice, run
 
 
 def work(stage: Stage, kind: str) -> None:
     """Score every generated image, keep or reject it, and say how many and why."""
     config, made = stage.config, ARTIFACTS.filter(kind)
     device = default_device()
-    embedder = Embedder.load(BASELINE, device=device)
+    embedder = Embedder.load(BASELINE_MODEL, device=device)
     neutral = ImagenetFeatures(device=device) if config.filter.realism_threshold else None
 
     def crops(rows: pd.DataFrame) -> Crops:
@@ -46,7 +46,7 @@ def work(stage: Stage, kind: str) -> None:
     result = filter_manifest(generated, real, detector, config.filter)
 
     write_manifest(result.kept, made.manifest)
-    note_baseline(made, BASELINE)
+    note_baseline(made, BASELINE_MODEL)
     write_scores(result.scores, made.scores)
     made.summary.write_text(json.dumps(result.summary, indent=2) + "\n")
     # Nine digits: OpenCV's first sums in a process differ now and then in the sixteenth.
@@ -77,5 +77,5 @@ def work(stage: Stage, kind: str) -> None:
 
 if __name__ == "__main__":
     kind = choice(list(KINDS))
-    inputs = [ARTIFACTS.generate(kind).manifest, MANIFEST, BASELINE]
+    inputs = [ARTIFACTS.generate(kind).manifest, MANIFEST, BASELINE_MODEL]
     run(f"filter@{kind}", partial(work, kind=kind), inputs)

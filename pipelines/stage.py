@@ -27,9 +27,8 @@ from lookalike.training.checkpoint import ResumeState, fingerprint
 LOCKS = Path(".lookalike/stages")  # a file per stage, which whoever works at it holds
 TRACES = Path(".lookalike/errors")  # what is known of a stage that ended over a file
 MANIFEST = ARTIFACTS.validate.manifest
-BASELINE = ARTIFACTS.baseline.model
+BASELINE_MODEL = ARTIFACTS.baseline.model
 GENERATOR = ARTIFACTS.train_gan.generator
-ENCODER = ARTIFACTS.train_encoder.encoder
 
 
 @dataclass(frozen=True)

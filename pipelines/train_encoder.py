@@ -22,7 +22,7 @@ from lookalike.synthesis.likeness import likeness
 from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.content import content
-from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage, run
+from pipelines.stage import BASELINE_MODEL, GENERATOR, MANIFEST, Stage, run
 
 SHOWN = 16  # validation crops in the figure
 
@@ -42,13 +42,18 @@ def work(stage: Stage) -> None:
     start = None
     if encoder_config.start != "none":
         start = find(encoder_config.start, stage.root)
-    embedder = Embedder.load(BASELINE, device=session.device)
+    embedder = Embedder.load(BASELINE_MODEL, device=session.device)
     stage.tracker.params({"encoder": encoder_config.model_dump(), "seed": config.seed})
     stage.tracker.tags({"lookalike.perceptual_backbone": backbone})
     stage.dataset(rows, "training")
     started = sha256_file(start) if start else ""
     resume = stage.resume(
-        encoder_config, config.seed, content(rows), content(GENERATOR), content(BASELINE), started
+        encoder_config,
+        config.seed,
+        content(rows),
+        content(GENERATOR),
+        content(BASELINE_MODEL),
+        started,
     )
     encoder = train_encoder(
         encoder_config,
@@ -89,4 +94,4 @@ def work(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run("train_encoder", work, [MANIFEST, GENERATOR, BASELINE])
+    run("train_encoder", work, [MANIFEST, GENERATOR, BASELINE_MODEL])

@@ -24,14 +24,17 @@ from lookalike.stylegan3.transfer import TransferReport, transfer
 from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.content import content
-from pipelines.stage import BASELINE, MANIFEST, Stage, run
+from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage, run
 
 
 def features(stage: Stage, session: Session) -> FeatureExtractor:
     """The feature space of the distance that the parameters ask for."""
     if stage.config.gan.distance_features == "inception":
         return InceptionFeatures(find("inception-2015", stage.root), device=session.device)
-    return ReidFeatures(Embedder.load(BASELINE, device=session.device), content(BASELINE))
+    return ReidFeatures(
+        Embedder.load(BASELINE_MODEL, device=session.device),
+        content(BASELINE_MODEL),
+    )
 
 
 def work(stage: Stage) -> None:
@@ -60,7 +63,12 @@ def work(stage: Stage) -> None:
     stage.tracker.params({"gan": gan_config.model_dump(), "seed": config.seed})
     stage.dataset(rows, "training")
     size = (config.generate.height, config.generate.width)
-    inputs = (content(rows), start, content(BASELINE), *([] if labels is None else labels))
+    inputs = (
+        content(rows),
+        start,
+        content(BASELINE_MODEL),
+        *([] if labels is None else labels),
+    )
     resume = stage.resume(gan_config, size, config.seed, *inputs)
     # Decoded at the size that is generated: through the canvas, both sides would lack the same
     # details, and the distance would not see it.
@@ -111,4 +119,4 @@ def work(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run("train_gan", work, [MANIFEST, BASELINE])
+    run("train_gan", work, [MANIFEST, BASELINE_MODEL])

@@ -23,7 +23,7 @@ from lookalike.training.session import Session
 from lookalike.weights import find
 from pipelines.added import added_manifests
 from pipelines.content import content
-from pipelines.stage import BASELINE, MANIFEST, Stage, chosen_arm, run
+from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage, chosen_arm, run
 
 # Of the curves that validation draws. What `evaluate.ranks` reports is no reason to train again.
 RANKS = (1, 5, 10)
@@ -71,7 +71,7 @@ def work(stage: Stage, name: str) -> None:
         initial, start = initial_state(reid, path), content(path)
     # What decides which weights are best counts too: flip and the validation persons.
     held_out = content(manifest[manifest["split"] == "val"])
-    teacher = BASELINE if arm.asks_baseline else None
+    teacher = BASELINE_MODEL if arm.asks_baseline else None
     soft = taught_by(teacher, images[generated], session.device)
     taught = content(teacher) if teacher else ""
     resume = stage.resume(
@@ -107,6 +107,6 @@ def work(stage: Stage, name: str) -> None:
 
 if __name__ == "__main__":
     arm, settings = chosen_arm()
-    teachers = [BASELINE] if settings.asks_baseline else []
+    teachers = [BASELINE_MODEL] if settings.asks_baseline else []
     inputs = [MANIFEST, *added_manifests(settings), *teachers]
     run(f"train_reid@{arm}", partial(work, name=arm), inputs)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lookalike.disk import pictures_in
 from lookalike.errors import UserError
-from lookalike.kinds import HEAD, kind_of, kind_of_file
+from lookalike.formats import HEAD, format_of, format_of_file
 from lookalike.names import THE_CHAMPION
 
 MAX_SEEDS = 1000  # a sheet holds all of them
@@ -31,7 +31,7 @@ def weights_file(path: Path) -> Path:
     """
     if not path.is_file():
         raise UserError(f"no weights at {path}; run `dvc repro` or `dvc pull` to get them")
-    if (kind := kind_of_file(path)) != "a safetensors file":
+    if (kind := format_of_file(path)) != "a safetensors file":
         raise UserError(f"{path} is not a weights file of lookalike: it is {kind}")
     return path
 
@@ -115,7 +115,7 @@ def not_a_pickle(content: bytes) -> str:
     """What bytes are instead of a pickle, and what to do then; "" where they begin as one does."""
     if content[:1] == b"\x80":
         return ""
-    kind = kind_of(content)
+    kind = format_of(content)
     return f"it is {kind}, no pickle{NO_PICKLE.get(kind, '')}"
 
 

@@ -141,7 +141,7 @@ def starting_generator(
     if start != "none":
         weights_file(Path(start))
     from lookalike.data.population import plan_crops, render_crops
-    from lookalike.stylegan3.starting import POPULATION_SEED, train_starting_generator
+    from lookalike.stylegan3.starting_generator import POPULATION_SEED, train_starting_generator
 
     gan = config.gan.model_copy(update={"start": start})
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
@@ -170,8 +170,8 @@ def starting_pair(
     if encoder is not None:
         weights_file(encoder)
     from lookalike.data.population import plan_crops, render_crops
-    from lookalike.inversion.starting import SETTINGS, train_starting_pair
-    from lookalike.stylegan3.starting import POPULATION_SEED
+    from lookalike.inversion.starting_pair import SETTINGS, train_starting_pair
+    from lookalike.stylegan3.starting_generator import POPULATION_SEED
 
     gan = config.gan.model_copy(update=SETTINGS | {"start": str(start)})
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)

@@ -15,7 +15,7 @@ from typing import Literal
 from lookalike.config import Config
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
-from lookalike.kinds import kind_of_file
+from lookalike.formats import format_of_file
 from lookalike.workspace import workspace
 
 VARIABLE = "LOOKALIKE_WEIGHTS"
@@ -97,7 +97,7 @@ class WeightsStatus:
                 f"SHA-256 {published}; licence: {file.licence}"
             )
         return (
-            f"{self.path} is damaged or another file ({kind_of_file(self.path)}): its SHA-256 is "
+            f"{self.path} is damaged or another file ({format_of_file(self.path)}): its SHA-256 is "
             f"{self.found}, published is {published}; fetch it again from {file.address}"
         )
 

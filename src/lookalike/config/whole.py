@@ -14,6 +14,7 @@ from lookalike.config.gan import GanConfig
 from lookalike.config.judging import EvaluateConfig, GatesConfig, RegistryConfig
 from lookalike.config.reid import ReidConfig
 from lookalike.config.synthesis import EncoderConfig, GenerateConfig
+from lookalike.names import BASELINE
 
 
 class Config(Section):
@@ -29,7 +30,7 @@ class Config(Section):
     filter: FilterConfig = FilterConfig()
     arms: dict[Annotated[str, Field(pattern=f"^{ARM_NAME}$")], ArmConfig] = Field(
         default_factory=lambda: {
-            "baseline": ArmConfig(images=("none",)),
+            BASELINE: ArmConfig(images=("none",)),
             "persons": ArmConfig(images=("persons",), batch_share=0.25, own_statistics=True),
             "variations": ArmConfig(images=("variations",), batch_share=0.5, own_statistics=True),
         }
@@ -42,7 +43,7 @@ class Config(Section):
     def _consistent(self) -> Self:
         if self.data.source == "rendered" and self.data.rendered is None:
             raise ValueError("data.rendered is needed with data.source: rendered")
-        if self.arms.get("baseline") != ArmConfig(images=("none",)):
+        if self.arms.get(BASELINE) != ArmConfig(images=("none",)):
             raise ValueError("arms.baseline must be there, with images: [none] and real: [own]")
         if "own" in self.data.others:
             raise ValueError("data.others: own is the main data set; give the other another name")

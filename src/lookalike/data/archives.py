@@ -20,7 +20,7 @@ from typing import IO, cast
 
 from lookalike.errors import UserError
 from lookalike.files import replacing
-from lookalike.kinds import kind_of_file
+from lookalike.formats import format_of_file
 from lookalike.progress import Progress
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
@@ -145,7 +145,7 @@ def extract_archive(
 
 def _what_it_is(archive: Path) -> str:
     """What a file is that opens neither as a zip nor as a tar, and what to do."""
-    kind = kind_of_file(archive)
+    kind = format_of_file(archive)
     if kind in ("a zip archive", "a tar archive"):
         return f"the beginning of {kind}, damaged or cut short: get it again"
     if kind == "a gzip file":

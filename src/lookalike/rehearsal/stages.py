@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.config import KINDS, Config
+from lookalike.names import BASELINE
 from lookalike.rehearsal.estimate import Amounts, seconds
 from lookalike.rehearsal.watch import Work
 from lookalike.weights import VARIABLE
@@ -70,11 +71,11 @@ def result_file(stage: str) -> Path:
 
 def stages_of(config: Config) -> list[str]:
     """The stages in the pipeline's order; `register` has no networks to try, and is left out."""
-    others = [arm for arm in config.arms if arm != "baseline"]
+    others = [arm for arm in config.arms if arm != BASELINE]
     return [
         "prepare",
         "validate",
-        "train_reid@baseline",
+        f"train_reid@{BASELINE}",
         "train_gan",
         "train_encoder",
         *(f"generate@{kind}" for kind in KINDS),

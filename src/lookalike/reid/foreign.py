@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import UserError
-from lookalike.kinds import kind_of_file
+from lookalike.formats import format_of_file
 
 if TYPE_CHECKING:
     from lookalike.reid.ranking import Ranking
@@ -47,7 +47,7 @@ class FeatureFile:
             with np.load(path, allow_pickle=False) as content:
                 found = {name: content[name] for name in content.files}
         except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            kind = kind_of_file(path)
+            kind = format_of_file(path)
             reason = " ".join(str(error).split())[:200] if "zip" in kind else f"it is {kind}"
             raise UserError(
                 f"{path} holds no features: {reason}; write it with numpy.savez"

@@ -18,7 +18,7 @@ from lookalike.data.decoding import decode
 from lookalike.disk import pictures_in
 from lookalike.errors import UserError
 from lookalike.files import replacing
-from lookalike.kinds import kind_of_file
+from lookalike.formats import format_of_file
 from lookalike.progress import Progress
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Gallery:
         except FileNotFoundError as error:
             raise UserError(f"no gallery at {path}; make one with `lookalike embed`") from error
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            kind = kind_of_file(path)
+            kind = format_of_file(path)
             reason = " ".join(str(error).split())[:200] if "zip" in kind else f"it is {kind}"
             raise UserError(f"{path} is no gallery: {reason}; make it anew") from error
 

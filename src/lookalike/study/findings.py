@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lookalike.names import BASELINE
 from lookalike.study.intervals import Floats, Interval, paired_interval
-from lookalike.study.plan import BASELINE, Setting
+from lookalike.study.plan import Setting
 from lookalike.study.run import Result
 
 MEASURES = ("rank_1", "mAP")

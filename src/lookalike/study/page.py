@@ -9,12 +9,12 @@ from pathlib import Path
 from matplotlib.ticker import PercentFormatter
 
 from lookalike.files import write_text
-from lookalike.names import counted
+from lookalike.names import BASELINE, counted
 from lookalike.report.style import COLOURS, finish, new_figure
 from lookalike.report.tables import NONE, Table
 from lookalike.study.findings import MEASURES, Finding, chosen, share
 from lookalike.study.intervals import Interval
-from lookalike.study.plan import BASELINE, Study
+from lookalike.study.plan import Study
 from lookalike.study.trainings import Training
 
 TITLES = {"rank_1": "rank-1", "mAP": "mAP"}

@@ -24,9 +24,9 @@ from lookalike.config import (
 )
 from lookalike.config.base import Count, Positive
 from lookalike.errors import UserError
+from lookalike.names import BASELINE
 from lookalike.profiles import merged
 
-BASELINE = "baseline"
 LIMITS = ("max_persons", "max_images_per_person")
 
 Amounts = Annotated[tuple[Positive, ...], Field(min_length=1)]

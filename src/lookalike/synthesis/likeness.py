@@ -14,12 +14,12 @@ from lookalike.progress import Progress
 from lookalike.seeds import derive_seed
 from lookalike.synthesis.latents import style_mix
 
-Features = NDArray[np.float32]  # of unit length
+Embeddings = NDArray[np.float32]  # of unit length
 
 
 def likeness(
     encoder: Encoder,
-    embed: Callable[[Images], Features],
+    embed: Callable[[Images], Embeddings],
     images: Images,
     persons: Sequence[str],
 ) -> dict[str, float]:
@@ -46,7 +46,7 @@ def likeness(
     return {name: rank1(features, reals, persons) for name, features in drawn.items()}
 
 
-def rank1(drawn: Features, reals: Features, persons: Sequence[str]) -> float:
+def rank1(drawn: Embeddings, reals: Embeddings, persons: Sequence[str]) -> float:
     """Share of `drawn` [N, D] whose nearest of the other `reals` [N, D] is of the same person."""
     similarity = drawn @ reals.T
     np.fill_diagonal(similarity, -np.inf)

@@ -68,7 +68,7 @@ def write_method(artifacts: Artifacts, root: Path, config: Config, page: Path) -
 def draw_variations(artifacts: Artifacts, root: Path, height: int, width: int, path: Path) -> None:
     """A row per real person: a train image (blue), its inversion, and a variation of each kind."""
     made = read_manifest(artifacts.generate("variations").manifest)
-    made = made.assign(kind=made["recipe"].map(kind_of)).sort_values("image_id")
+    made = made.assign(kind=made["recipe"].map(in_words)).sort_values("image_id")
     kinds = sorted(made["kind"].unique())
     sources, rows = [], []
     for person in _some(made["person_id"], PERSONS):
@@ -99,11 +99,11 @@ def draw_persons(artifacts: Artifacts, root: Path, height: int, width: int, path
         own = made[made["person_id"] == person]
         own = own.iloc[spread(len(own), IMAGES)]
         images = load_images(own, root, height, width)
-        rows.append([Cell(*pair) for pair in zip(images, own["recipe"].map(kind_of), strict=True)])
+        rows.append([Cell(*pair) for pair in zip(images, own["recipe"].map(in_words), strict=True)])
     draw_sheet([Band("new persons", rows)], path, scale=1)
 
 
-def kind_of(recipe: str) -> str:
+def in_words(recipe: str) -> str:
     """What a recipe does, in a word or two: "mix medium"."""
     parsed = Recipe.parse(recipe)
     return " ".join(filter(None, (parsed.kind, parsed.group)))

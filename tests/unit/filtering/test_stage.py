@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from pipelines import filter as stage_module
-from pipelines.stage import BASELINE, MANIFEST, Stage
+from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage
 
 from lookalike.artifacts import ARTIFACTS
 from lookalike.config import ArmConfig, Config
@@ -57,7 +57,7 @@ def test_kept_rows_are_a_manifest_and_scores_a_table(
     )
     torch.manual_seed(0)
     reid = config.reid.model_copy(update={"height": 32, "width": 16})
-    save_reid(BASELINE, new_reid(reid, 2), reid, ["0001", "0002"])
+    save_reid(BASELINE_MODEL, new_reid(reid, 2), reid, ["0001", "0002"])
     real = [
         row(person, number, split, "real", 10 * int(person) + number)
         for person, split in (("0001", "train"), ("0002", "val"))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from pipelines import train_reid as stage_module
 from pipelines.added import added_manifests
-from pipelines.stage import BASELINE, MANIFEST, Stage
+from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage
 
 from lookalike.config import ArmConfig, Config, ReidConfig
 from lookalike.data.manifest import new_manifest, read_manifest, write_manifest
@@ -48,7 +48,7 @@ def stage(config: ReidConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     arm = ArmConfig(images=["variations"], label="soft", batch_share=0.5, weight=0.5)
     (made,) = added_manifests(arm)
     write_manifest(new_manifest([row("0001", n, "train", "variation") for n in range(3)]), made)
-    save_reid(BASELINE, new_reid(config, 2), config, ["0001", "0002"])
+    save_reid(BASELINE_MODEL, new_reid(config, 2), config, ["0001", "0002"])
     arms = {**Config().arms, "soft": arm}
     changed = {"reid": config.model_copy(update={"epochs": 1}), "arms": arms}
     return Stage("train_reid@soft", Config().model_copy(update=changed), NullTracker())
@@ -64,7 +64,7 @@ def test_an_arm_with_soft_labels_trains_on_the_real_persons(stage: Stage) -> Non
 def test_a_baseline_of_other_persons_is_refused(stage: Stage) -> None:
     torch.manual_seed(0)
     reid = stage.config.reid
-    save_reid(BASELINE, new_reid(reid, 2), reid, ["0001", "0009"])
+    save_reid(BASELINE_MODEL, new_reid(reid, 2), reid, ["0001", "0009"])
     with pytest.raises(UserError, match="such as 0009"):
         stage_module.work(stage, "soft")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pipelines import train_gan
-from pipelines.stage import BASELINE, GENERATOR, MANIFEST, Stage
+from pipelines.stage import BASELINE_MODEL, GENERATOR, MANIFEST, Stage
 
 from lookalike.config import Config, GanConfig
 from lookalike.data.loading import Images, encode_jpeg, load_images
@@ -63,8 +63,8 @@ def test_conditions_and_samples(
     monkeypatch.chdir(tmp_path)
     manifest = rows(tmp_path)
     write_manifest(manifest, MANIFEST)
-    BASELINE.parent.mkdir(parents=True)
-    BASELINE.touch()
+    BASELINE_MODEL.parent.mkdir(parents=True)
+    BASELINE_MODEL.touch()
     whole = Config()
     small = whole.generate.model_copy(update={"height": 24, "width": 12})
     gan = config.model_copy(update={"condition": condition, "total_images": 4})

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from lookalike.data.archives import member_path
 from lookalike.disk import PICTURES, alike, files_below, some, what_is_in
 from lookalike.errors import UserError
-from lookalike.kinds import kind_of
+from lookalike.formats import format_of
 from lookalike.names import counted
 
 DISTRACTOR, JUNK = "0000", "-1"  # persons of the splits distractor and junk, in every manifest
@@ -243,6 +243,6 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        kind = kind_of(data)
+        kind = format_of(data)
         reason = f"is {kind}" if kind.endswith("archive") else f"is not UTF-8 (byte {error.start})"
         raise UserError(f"{path} {reason}; save it as text in UTF-8") from error

@@ -2,7 +2,7 @@
 
 It ships with the package, so that the embedded pipeline does transfer learning as the study does,
 without a download. `lookalike starting-generator` makes its first legs; the last ones are
-`inversion.starting`'s.
+`inversion.starting_pair`'s.
 """
 
 from __future__ import annotations

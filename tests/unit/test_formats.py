@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from lookalike.kinds import HEAD, kind_of, kind_of_file
+from lookalike.formats import HEAD, format_of, format_of_file
 
 
 def written(write: Any) -> bytes:
@@ -69,14 +69,14 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_is_told_by_its_first_bytes(tmp_path: Path, kind: str) -> None:
-    assert kind_of(KINDS[kind]) == kind
+    assert format_of(KINDS[kind]) == kind
     (tmp_path / "file.zip").write_bytes(KINDS[kind])
-    assert kind_of_file(tmp_path / "file.zip") == kind
+    assert format_of_file(tmp_path / "file.zip") == kind
 
 
 def test_what_the_disk_holds(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "a.db") as base:
         base.execute("create table a (b)")
-    assert kind_of_file(tmp_path / "a.db") == "an SQLite database"
-    assert kind_of_file(tmp_path) == "a folder"
-    assert kind_of_file(tmp_path / "gone") == "a file that cannot be read"
+    assert format_of_file(tmp_path / "a.db") == "an SQLite database"
+    assert format_of_file(tmp_path) == "a folder"
+    assert format_of_file(tmp_path / "gone") == "a file that cannot be read"

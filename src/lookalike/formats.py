@@ -30,7 +30,7 @@ MAGICS = {
 }
 
 
-def kind_of(content: bytes) -> str:
+def format_of(content: bytes) -> str:
     """What a file that begins with these bytes is, with an article: `a 7z archive`.
 
     Args:
@@ -65,13 +65,13 @@ def kind_of(content: bytes) -> str:
     return "a text file" if text else "a file of an unknown kind"
 
 
-def kind_of_file(path: Path) -> str:
-    """`kind_of` what is on the disk; nothing is raised, as an error is on its way already."""
+def format_of_file(path: Path) -> str:
+    """`format_of` what is on the disk; nothing is raised, as an error is on its way already."""
     if path.is_dir():
         return "a folder"
     try:
         with path.open("rb") as stream:
-            return kind_of(stream.read(HEAD))
+            return format_of(stream.read(HEAD))
     except OSError:
         return "a file that cannot be read"
 

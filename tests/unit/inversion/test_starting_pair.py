@@ -18,12 +18,12 @@ from lookalike.inversion.checkpoint import load_encoder, new_encoder
 from lookalike.inversion.codes import CodeNetwork
 from lookalike.inversion.joint import Joint, JointTraining, central_colours
 from lookalike.inversion.pairs import Pairs
-from lookalike.inversion.starting import PATH, train_starting_pair
+from lookalike.inversion.starting_pair import PATH, train_starting_pair
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan
-from lookalike.stylegan3.starting import PATH as GENERATOR
-from lookalike.stylegan3.starting import train_starting_generator
+from lookalike.stylegan3.starting_generator import PATH as GENERATOR
+from lookalike.stylegan3.starting_generator import train_starting_generator
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.curves import Curves
 from lookalike.training.model_file import load_model
@@ -75,7 +75,7 @@ def clothes(images: torch.Tensor) -> torch.Tensor:
 def begun(small: GanConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GanConfig:
     """In a folder of its own, with a generator to start from and little to do."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lookalike.inversion.starting.SHEET", 4)
+    monkeypatch.setattr("lookalike.inversion.starting_pair.SHEET", 4)
     monkeypatch.setattr("lookalike.inversion.folding.STEPS", 4)
     start = tmp_path / "start.safetensors"
     afresh = small.model_copy(update={"start": "none"})
@@ -119,7 +119,7 @@ def test_a_killed_training_ends_with_the_same_pair(
 
     expected = train(tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("lookalike.inversion.starting.ResumeState", Killed)
+        patch.setattr("lookalike.inversion.starting_pair.ResumeState", Killed)
         train(tmp_path / "killed")
     found = train(tmp_path / "killed")
     assert found.keys() == expected.keys()

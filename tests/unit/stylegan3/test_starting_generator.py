@@ -14,7 +14,7 @@ from lookalike.profiles import compose, names
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan, sample_images
-from lookalike.stylegan3.starting import PATH, POPULATION_SEED, train_starting_generator
+from lookalike.stylegan3.starting_generator import PATH, POPULATION_SEED, train_starting_generator
 from lookalike.stylegan3.transfer import transfer
 from lookalike.training.model_file import load_model
 

@@ -30,7 +30,7 @@ from lookalike.seeds import derive_seed
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, load_generator, save_gan
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan, sample_images
-from lookalike.stylegan3.starting import EMA_KIMG_PER_IMAGE, POPULATION_SEED, recipe_of
+from lookalike.stylegan3.starting_generator import EMA_KIMG_PER_IMAGE, POPULATION_SEED, recipe_of
 from lookalike.stylegan3.transfer import transfer
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState, fingerprint
