@@ -4,20 +4,22 @@
     python benchmarks/gpu.py golden steps           # some
     python benchmarks/gpu.py --device cpu --quick   # tries the harness itself, at tiny sizes
 
-Every row is printed when it is measured, and all of them lie in a JSON file (`--output`) after each
-part. When the time is up no further row begins. It needs a checkout, PyTorch with CUDA and the
-package's lighter dependencies: neither MLflow, DVC, LPIPS nor Great Expectations.
+Every row is printed when it is measured, and all of them lie in a JSON file (`--output`) after
+each. A row or a part that breaks is one line, and the others go on. When the time is up no further
+row begins. It needs a checkout, PyTorch with CUDA and the package's lighter dependencies: neither
+MLflow, DVC, LPIPS nor Great Expectations.
 
 | part | what |
 |---|---|
+| compile | the kernels of all that follows, on all cores at once: minutes, one after the other |
 | golden | recorded numbers and gradients of generator and discriminator: Triton, matrices |
 | parity | every nonlinearity of T and R, each way and precision, beside float64 on the CPU |
 | steps | s/kimg and memory of T and R at 128, 256 and 256x128, the convolutions alone, the A100's |
+| kernels | every nonlinearity beside the time that its inputs and outputs need |
 | resnet | ResNet50 at 256x128: images/s, share of a large product and of the published peak |
 | ranking | Market-1501's test set: ranked, re-ranked |
 | encoder | its training step, and inversions |
 | filters | images/s of the embedding and each filter |
-| kernels | every nonlinearity beside the time that its inputs and outputs need |
 | leg | what time is left: the starting generator goes on |
 | layouts | only by name: channels_last, torch.compile |
 """
@@ -25,7 +27,6 @@ package's lighter dependencies: neither MLflow, DVC, LPIPS nor Great Expectation
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Callable
@@ -79,14 +80,15 @@ def leg(bench: Bench, folder: Path) -> None:
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
+    "compile": gpu_stylegan3.compile_kernels,
     "golden": gpu_stylegan3.golden,
     "parity": gpu_stylegan3.parity,
     "steps": gpu_stylegan3.steps,
+    "kernels": gpu_stylegan3.kernels,
     "resnet": gpu_reid.resnet,
     "ranking": gpu_reid.ranking,
     "encoder": gpu_reid.encoder,
     "filters": gpu_reid.filters,
-    "kernels": gpu_stylegan3.kernels,
 }
 BY_NAME = {"layouts": gpu_stylegan3.layouts}  # take minutes of compiling
 
@@ -107,39 +109,33 @@ def main() -> None:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     dtype = dtypes[arguments.precision]
-    bench = Bench(arguments.device, dtype, arguments.quick, arguments.seconds)
+    bench = Bench(arguments.device, dtype, arguments.quick, arguments.seconds, arguments.output)
     if bench.cuda and not torch.cuda.is_available():
         parser.error("PyTorch sees no GPU; --device cpu --quick tries the harness")
     card = torch.cuda.get_device_name(bench.device) if bench.cuda else "CPU"
-    about = {
+    way = gpu_stylegan3.way_in_use(bench)
+    bench.about = {
         "card": card,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "precision": arguments.precision,
         "quick": arguments.quick,
+        "nonlinearity": way,
     }
-    print(f"{card}, PyTorch {torch.__version__}, {arguments.precision}")
+    print(f"{card}, PyTorch {torch.__version__}, {arguments.precision}, nonlinearity by {way}")
     works = PARTS | {"leg": lambda bench: leg(bench, arguments.output.parent)} | BY_NAME
-    failed = []
     for part in arguments.parts or [*PARTS, "leg"]:
         bench.part, began = part, time.monotonic()
         print(f"\n{part}", flush=True)
         try:
-            works[part](bench)
+            with bench.guarded("stopped"):
+                works[part](bench)
         except TimeUp:
             print("time is up: this part is not, or not wholly, measured", flush=True)
-        except Exception as error:  # a part that breaks must not cost the others
-            failed.append(f"{part}: {type(error).__name__}: {error}")
-            print(f"\n{failed[-1]}", flush=True)
-        except SystemExit as error:  # numbers disagree
-            failed.append(f"{part}: {error}")
-            print(failed[-1], flush=True)
         print(f"({time.monotonic() - began:.0f} s)", flush=True)
-        arguments.output.write_text(
-            json.dumps(about | {"failed": failed, "rows": bench.rows}, indent=1) + "\n"
-        )
-    if failed:
-        raise SystemExit("; ".join(failed))
+        bench.keep()
+    if bench.failed:
+        raise SystemExit("\n".join(bench.failed))
 
 
 if __name__ == "__main__":

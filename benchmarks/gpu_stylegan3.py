@@ -9,17 +9,21 @@ trainings, stand beside the others. Snapshots are left out.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
-from gpu_bench import Bench, head
+from gpu_bench import Bench, Row, head
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,12 +36,16 @@ from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.discriminator import Discriminator
 from lookalike.stylegan3.generator import Generator, SynthesisLayer
 from lookalike.stylegan3.loss import discriminator_loss, generator_loss, r1_penalty
+from lookalike.stylegan3.resampling import Resampler
 from lookalike.training.ema import update_average
 
 BATCH = 32
+PARITY_BATCH = 3
+GOLDEN_BATCH = 3  # of the recorded latents
 R1_INTERVAL = 16
 ADA_P = 0.5
-SIZES = ((128, 128), (256, 256), (256, 128))
+CANVAS = 256, 128  # the market1501 profile's
+SIZES = (CANVAS, (256, 256), (128, 128))
 CHANNEL_BASES = (32768, 16384)
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = GeneratorConfig(64, 64, z_dim=32, w_dim=32, channel_base=1024, channel_max=32)
@@ -89,17 +97,47 @@ def layers_of(config: GeneratorConfig) -> list[SynthesisLayer]:
     return [cast(SynthesisLayer, layer) for layer in Generator(config).synthesis.layers[:-1]]
 
 
+def way_in_use(bench: Bench) -> str:
+    """What computes the nonlinearity here: a GPU without a C compiler has no kernels, say."""
+    x = torch.zeros(1, 1, 1, 1, device=bench.device, dtype=bench.dtype)
+    return "matrices" if filtered_lrelu.fused_kernel(x) is None else "Triton"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A layer's nonlinearity: its resamplers, channels, images at once, and precision."""
+
+    up: Resampler
+    down: Resampler
+    channels: int
+    batch: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, layer: SynthesisLayer, batch: int, dtype: torch.dtype) -> Shape:
+        """That of a layer."""
+        return cls(layer.up, layer.down, layer.design.out_channels, batch, dtype)
+
+    @property
+    def kernels(self) -> tuple[object, ...]:
+        """Equal where the compiled kernels are: Triton looks whether 16 divides a number."""
+        sizes = (*self.up.in_size, *self.up.out_size, *self.down.out_size)
+        terms = len(self.up.rows), len(self.down.rows)
+        divided = self.channels % 16, self.batch * self.channels % 16
+        return (*sizes, *terms, *(rest == 0 for rest in divided), self.dtype)
+
+
 def nonlinearity(
-    layer: SynthesisLayer, batch: int, device: torch.device, dtype: torch.dtype
+    shape: Shape, device: torch.device
 ) -> tuple[Callable[[], Tensor], tuple[Tensor, ...], Tensor]:
-    """A layer's filtered lrelu: a call, what it is differentiated by, and a cotangent.
+    """A filtered lrelu: a call, what it is differentiated by, and a cotangent.
 
     Inputs are multiples of 1/4, which every precision represents.
     """
     random = torch.Generator().manual_seed(0)
+    dtype, batch, channels = shape.dtype, shape.batch, shape.channels
     full = torch.promote_types(dtype, torch.float32)
-    up, down = (deepcopy(r).to(device, full) for r in (layer.up, layer.down))
-    channels = layer.design.out_channels
+    up, down = (deepcopy(r).to(device, full) for r in (shape.up, shape.down))
 
     def draw(precision: torch.dtype, *shape: int) -> Tensor:
         values = (torch.randn(shape, generator=random) * 4).round() / 4
@@ -120,6 +158,53 @@ def difference(actual: Tensor, expected: Tensor) -> float:
     expected = expected.detach().double().cpu()
     error = actual.detach().double().cpu() - expected
     return float(error.square().mean().sqrt() / expected.square().mean().sqrt())
+
+
+def needed(bench: Bench) -> list[Shape]:
+    """One shape for all that have the same kernels, of the golden numbers, parity and steps."""
+    shapes = [Shape.of(layer, GOLDEN_BATCH, torch.float32) for layer in layers_of(GOLDEN)]
+    configs = [
+        config_of(bench, *size, radial, base)
+        for base in CHANNEL_BASES
+        for radial in (False, True)
+        for size in SIZES
+    ]
+    for config in dict.fromkeys(configs):
+        for layer in layers_of(config):
+            dtype = bench.dtype if layer.reduced else torch.float32
+            # Whole batches of large planes would fill the memory, with a process for each core.
+            batch = 1 if layer.design.out_channels % 16 == 0 else 16
+            shapes.append(Shape.of(layer, batch, dtype))
+    for radial in (False, True):
+        for layer in parity_layers(bench, radial):
+            shapes += [Shape.of(layer, PARITY_BATCH, dtype) for dtype in LIMITS]
+    return list({shape.kernels: shape for shape in shapes}.values())
+
+
+def compile_kernels(bench: Bench) -> None:
+    """Each once, in processes; Triton keeps what it compiles on the disk, for this process too."""
+    shapes = needed(bench)[: 4 if bench.quick else None]
+    cores = 1 if bench.quick else len(os.sched_getaffinity(0))
+    spawn = multiprocessing.get_context("spawn")
+    head("", "shapes", "seconds")
+    with bench.row("all") as row, ProcessPoolExecutor(cores, mp_context=spawn) as pool:
+        began = time.perf_counter()
+        jobs = [pool.submit(_both_ways, shape, bench.device) for shape in shapes]
+        for job in jobs:
+            job.result()
+        bench.show(row, shapes=len(shapes), seconds=time.perf_counter() - began)
+        print(flush=True)
+
+
+def _both_ways(shape: Shape, device: torch.device) -> None:
+    """Forwards and backwards."""
+    call, inputs, cotangent = nonlinearity(shape, device)
+    torch.autograd.grad(call(), inputs, cotangent)
+
+
+def parity_layers(bench: Bench, radial: bool) -> list[SynthesisLayer]:
+    """All of a narrow network's."""
+    return layers_of(replace(config_of(bench, 128, 64, radial, 512), channel_max=8))
 
 
 PARITY = ("y", "grad_x", "grad_scale", "grad_bias")
@@ -160,7 +245,8 @@ def golden(bench: Bench) -> None:
     torch.backends.cudnn.allow_tf32 = False
     disagree = False
     for way in ("fused", "matrices"):
-        with way_of(way):
+        found: dict[str, Tensor] = {}
+        with bench.guarded(way), way_of(way):
             found = numbers(bench.device)
         for name, value in found.items():
             recorded = arrays | judged
@@ -182,16 +268,17 @@ def parity(bench: Bench) -> None:
     head("relative error (root mean square)", *PARITY)
     disagree = False
     for radial in (False, True):
-        config = config_of(bench, 128, 64, radial, 512)
-        for index, layer in enumerate(layers_of(replace(config, channel_max=8))):
-            call, inputs, cotangent = nonlinearity(layer, 3, torch.device("cpu"), torch.float64)
+        for index, layer in enumerate(parity_layers(bench, radial)):
+            exact = Shape.of(layer, PARITY_BATCH, torch.float64)
+            call, inputs, cotangent = nonlinearity(exact, torch.device("cpu"))
             y = call()
             expected = y, *torch.autograd.grad(y, inputs, cotangent)
             for dtype, (limit, gradient_limit) in LIMITS.items():
                 for way in ("fused", "matrices"):
                     name = f"{'R' if radial else 'T'} {index} {str(dtype)[6:]} {way}"
                     with bench.row(name) as row, way_of(way):
-                        call, inputs, cotangent = nonlinearity(layer, 3, bench.device, dtype)
+                        shape = Shape.of(layer, PARITY_BATCH, dtype)
+                        call, inputs, cotangent = nonlinearity(shape, bench.device)
                         y = call()
                         actual = y, *torch.autograd.grad(y, inputs, cotangent)
                         errors = [difference(*pair) for pair in zip(actual, expected, strict=True)]
@@ -224,9 +311,8 @@ def kernels(bench: Bench) -> None:
             for way in ("fused", "matrices"):
                 name = f"{'R' if radial else 'T'} {index} {layer.design.out_size} {str(dtype)[6:]}"
                 with bench.row(f"{name} {way}") as row, way_of(way):
-                    call, inputs, cotangent = nonlinearity(
-                        layer, batch_of(bench), bench.device, dtype
-                    )
+                    shape = Shape.of(layer, batch_of(bench), dtype)
+                    call, inputs, cotangent = nonlinearity(shape, bench.device)
                     forward = bench.seconds(call)
                     y = call()
                     backward = bench.seconds(
@@ -324,28 +410,31 @@ def steps(bench: Bench) -> None:
     for channel_base in CHANNEL_BASES[: 1 if bench.quick else None]:
         for height, width in SIZES[: 1 if bench.quick else None]:
             for kind, blurred in (("T", False), ("R", False), ("R", True)):
+                if blurred and not bench.quick and (height, width) != CANVAS:
+                    continue
                 config = config_of(bench, height, width, kind == "R", channel_base)
                 size = f"{config.height}x{config.width}"
                 name = f"{kind} {size} channel_base {config.channel_base}"
+                compared = channel_base == CHANNEL_BASES[0] and height == width and not blurred
+                published = PUBLISHED.get((kind, height)) if compared else None
                 with bench.row(name + " blurred" * blurred) as row:
-                    phases = step_phases(bench, config, blurred)
-                    taken = []
-                    for phase, what in zip(phases, ("g_s", "d_s", "r1_s"), strict=True):
-                        taken.append(bench.seconds(phase))
-                        bench.show(row, **{what: taken[-1]})
-                    total = taken[0] + taken[1] + taken[2] / R1_INTERVAL
-                    published = PUBLISHED.get((kind, height)) if height == width else None
-                    if (
-                        bench.quick
-                        or channel_base != CHANNEL_BASES[0]
-                        or published is None
-                        or blurred
-                    ):
-                        published = float("nan")
-                    peak = bench.peak_gib()
-                    bench.show(row, s_per_kimg=total * 1000 / batch_of(bench), a100=published)
-                    bench.show(row, g_convolutions_s=convolutions(bench, config), gib=peak)
+                    measure_step(bench, row, config, blurred, None if bench.quick else published)
                     print(flush=True)
+
+
+def measure_step(
+    bench: Bench, row: Row, config: GeneratorConfig, blurred: bool, published: float | None
+) -> None:
+    """One row of `steps`. Its networks are gone afterwards, so that the next has the memory."""
+    phases = step_phases(bench, config, blurred)
+    taken = []
+    for phase, what in zip(phases, ("g_s", "d_s", "r1_s"), strict=True):
+        taken.append(bench.seconds(phase))
+        bench.show(row, **{what: taken[-1]})
+    total = taken[0] + taken[1] + taken[2] / R1_INTERVAL
+    peak = bench.peak_gib()
+    bench.show(row, s_per_kimg=total * 1000 / batch_of(bench), a100=published or float("nan"))
+    bench.show(row, g_convolutions_s=convolutions(bench, config), gib=peak)
 
 
 def convolutions(bench: Bench, config: GeneratorConfig) -> float:

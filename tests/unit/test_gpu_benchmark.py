@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 ABSENT = ("mlflow", "dvc", "lpips", "great_expectations")
@@ -52,8 +53,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[
 
 def test_every_part_is_measured_and_printed(measured) -> None:
     _, printed, rows = measured
-    parts = ["golden", "parity", "steps", "resnet", "ranking", "encoder", "filters", "kernels"]
-    assert list(rows) == [*parts, "leg"]
+    parts = ["compile", "golden", "parity", "steps", "kernels"]
+    assert list(rows) == [*parts, "resnet", "ranking", "encoder", "filters", "leg"]
     for part, found in rows.items():
         assert f"\n{part}\n" in printed
         assert all(row["name"] in printed for row in found)
@@ -84,7 +85,56 @@ def test_when_the_time_is_up_no_row_begins(tmp_path: Path) -> None:
     assert json.loads(output.read_text())["rows"] == []
 
 
+def test_what_breaks_is_a_line_and_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from gpu_bench import Bench, TimeUp
+
+    bench = Bench("cpu", torch.bfloat16, True, 100, tmp_path / "gpu.json")
+    bench.part = "steps"
+    for name, error in (("a", RuntimeError(f"{'x' * 999}\nmany\nlines")), ("b", None)):
+        with bench.row(name) as row:
+            bench.show(row, gib=bench.peak_gib())
+            if error is not None:
+                raise error
+    with bench.row("c"):
+        raise torch.OutOfMemoryError
+    with bench.guarded("whole"):
+        raise SystemExit("numbers disagree")
+    found = json.loads((tmp_path / "gpu.json").read_text())  # after each row
+    assert [row["name"] for row in found["rows"]] == ["a", "b", "c"]
+    assert found["rows"][1]["gib"] is None and found["rows"][2]["out_of_memory"]
+    assert len(bench.failed[0]) == 300 and bench.failed[0].startswith("steps: a: RuntimeError: x")
+    assert bench.failed[1:] == ["steps: whole: numbers disagree"]
+    assert "\nmany" not in capsys.readouterr().out
+    bench.ends = 0
+    with pytest.raises(TimeUp), bench.guarded("whole"), bench.row("d"):
+        pass
+
+
+def test_long_work_is_repeated_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import gpu_bench
+
+    bench = gpu_bench.Bench("cpu", torch.bfloat16, False, 100, tmp_path / "gpu.json")
+    calls: list[int] = []
+    bench.seconds(lambda: calls.append(1))
+    assert len(calls) == 1 + 5
+    monkeypatch.setattr(gpu_bench, "ENOUGH", 0.0)
+    bench.seconds(lambda: calls.append(1))
+    assert len(calls) == 6 + 1 + 2
+
+
 def test_an_unknown_part_is_one_line(tmp_path: Path) -> None:
     done, _ = run(tmp_path, "everything")
     assert done.returncode == 2
-    assert "no part everything; there are golden, parity, steps" in done.stderr
+    assert "no part everything; there are compile, golden, parity, steps" in done.stderr
+
+
+def test_trainers_import_without_the_heavier_libraries() -> None:
+    modules = [f"lookalike.{part}.trainer" for part in ("stylegan3", "reid", "inversion")]
+    modules.append("lookalike.inversion.starting")
+    code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT})); import {', '.join(modules)}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

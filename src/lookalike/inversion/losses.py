@@ -10,9 +10,8 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import lpips
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -116,12 +115,14 @@ def perceptual_loss(backbone: Backbone, weights: Path | None = None) -> nn.Modul
     return Lpips(model, min_side)
 
 
-def _build(trunk: str, **options: bool) -> lpips.LPIPS:
+def _build(trunk: str, **options: bool) -> Any:
     """The package's network; `pnet_rand` keeps torchvision from downloading the trunk.
 
     The learned weights of the layers ship with the package. It asks torchvision for the trunk in a
     deprecated way, which is none of the user's business.
     """
+    import lpips  # training with other losses must not need it
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="torchvision.models._utils")
         return lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False, **options)
