@@ -14,17 +14,6 @@ from pathlib import Path
 
 from lookalike.artifacts import ARTIFACTS
 
-STAGES = (
-    "prepare",
-    "validate",
-    "train_reid",
-    "train_gan",
-    "train_encoder",
-    "generate",
-    "filter",
-    "evaluate",
-    "register",
-)
 # Not followed, nor what they alone import: an edit of these must not train anything again.
 SHAPE_NO_OUTPUT = {
     "pipelines/stage.py": "opens the run and the folder, and finds resume state",
@@ -50,6 +39,20 @@ SHAPE_NO_OUTPUT = {
 }
 
 
+def stages(root: Path) -> list[str]:
+    """The stages: those files of `pipelines/` that run as one, without this one and `weights`."""
+    return [
+        file.stem
+        for file in sorted((root / "pipelines").glob("*.py"))
+        if any(
+            isinstance(node, ast.ImportFrom)
+            and node.module == "pipelines.stage"
+            and "run" in {alias.name for alias in node.names}
+            for node in ast.walk(ast.parse(file.read_bytes()))
+        )
+    ]
+
+
 def files_by_stage(root: Path) -> dict[str, list[str]]:
     """The files that each stage is made of, from the root, sorted."""
 
@@ -67,7 +70,7 @@ def files_by_stage(root: Path) -> dict[str, list[str]]:
                 left += imports(file)
         return sorted(found)
 
-    return {stage: files_of(stage) for stage in STAGES}
+    return {stage: files_of(stage) for stage in stages(root)}
 
 
 def _module(name: str, root: Path) -> Iterator[Path]:

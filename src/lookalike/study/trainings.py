@@ -210,6 +210,8 @@ def _oracle(
         count = largest([one.max_persons for one in arms], generate.persons.count)
         images = largest(per_person, generate.persons.images_per_person)
         return new_persons(count, images, root, SCRATCH)
+    if kind != "variations":
+        raise UserError(f"arms.{arm}: nothing rendered can stand in for {kind}; leave out oracle")
     assert config.data.rendered is not None, "load_study has checked the source"
     images = largest(per_person, generate.variations.images_per_person)
     train = manifest[manifest["split"] == "train"]
