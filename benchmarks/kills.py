@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from small_pipeline import Repository, make_repository  # noqa: E402
 
 WAYS = ("all", "DVC", "stage")
-HALF_WRITTEN = (".partial-", ".tmp", ".writing")
+HALF_WRITTEN = (".partial-", ".tmp")  # ours, and those of safetensors and DVC
 Points = dict[tuple[str, str, int], float]  # of curves: by stage, name and step
 
 
@@ -141,7 +141,7 @@ def half_written(repo: Repository) -> list[str]:
     left = [
         path
         for path in repo.folder.rglob("*")
-        if path.name.startswith(HALF_WRITTEN[0]) or path.name.endswith(HALF_WRITTEN[1:])
+        if path.name.startswith(HALF_WRITTEN) or path.suffix == ".tmp"
     ]
     left += (repo.folder / ".lookalike" / "resume").glob("*")
     return sorted(str(path.relative_to(repo.folder)) for path in left)
