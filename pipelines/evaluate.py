@@ -12,12 +12,9 @@ from lookalike.artifacts import ARTIFACTS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
 from lookalike.progress import say
-from lookalike.registry.evidence import (
-    evaluation_fingerprint,
-    per_query_frame,
-)
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure, measured_ranks
+from lookalike.reid.measurement import evaluation_fingerprint, per_query_frame
 from lookalike.reid.pictures.evaluation import draw_evaluation, top_matches_frame
 from lookalike.report.headline import arm_headline, of_part, write_headline
 from lookalike.training.session import Session

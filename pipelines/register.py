@@ -14,9 +14,9 @@ from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.progress import say
 from lookalike.registry.decisions import PROMOTED, UNCHANGED, Decision
 from lookalike.registry.gates import REGISTER_AGAIN
-from lookalike.registry.side_by_side import draw_side_by_side
 from lookalike.registry.verdict import failures
 from lookalike.registry.winner import judge_winner
+from lookalike.reid.pictures.side_by_side import draw_side_by_side
 from lookalike.report.curves import cmc_curves
 from lookalike.tracking import MlflowTracker
 from lookalike.workspace import experiment

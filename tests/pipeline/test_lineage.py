@@ -19,8 +19,9 @@ from lookalike.errors import UserError
 from lookalike.profiles import render
 from lookalike.programs import run_program
 from lookalike.registry.decisions import PROMOTED, Decision, History
-from lookalike.registry.evidence import PER_QUERY_COLUMNS, Evidence, Measurement
+from lookalike.registry.evidence import Evidence
 from lookalike.registry.promotion import FOLDER, PICTURES, Registry
+from lookalike.reid.measurement import PER_QUERY_COLUMNS, Measurement
 from lookalike.tracking import open_run
 
 pytestmark = pytest.mark.pipeline

@@ -43,12 +43,13 @@ from lookalike.profiles import render
 from lookalike.provenance import git_sha
 from lookalike.registry.chosen import choose_model
 from lookalike.registry.drift import LEAST, Reference
-from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.evidence import Evidence
 from lookalike.registry.ledger import APPLIED
 from lookalike.registry.promotion import Registry
 from lookalike.registry.serving import load_serving_model
 from lookalike.registry.verdict import failures
 from lookalike.reid.embedder import Embedder
+from lookalike.reid.measurement import Measurement
 from lookalike.reid.model import new_reid, save_reid
 from lookalike.tracking import open_run
 

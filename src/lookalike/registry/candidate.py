@@ -17,14 +17,9 @@ from lookalike.errors import UserError
 from lookalike.files import md5_file
 from lookalike.names import BASELINE
 from lookalike.provenance import git_sha, locked_digests, uncommitted
-from lookalike.registry.evidence import (
-    LOCKED,
-    Evidence,
-    Measurement,
-    leaked,
-    persons_seen,
-)
+from lookalike.registry.evidence import LOCKED, Evidence, leaked, persons_seen
 from lookalike.registry.paired import lower_bound
+from lookalike.reid.measurement import Measurement
 from lookalike.reid.ranking import CRITERION
 from lookalike.report.headline import DISTANCES
 

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.config import KINDS, GatesConfig
-from lookalike.registry.evidence import FINISHED, LOCKED, Evidence, Measurement
+from lookalike.registry.evidence import FINISHED, LOCKED, Evidence
 from lookalike.registry.paired import lower_bound
 from lookalike.registry.verdict import Gate
+from lookalike.reid.measurement import Measurement
 from lookalike.reid.onnx_export import TOLERANCE as ONNX_TOLERANCE
 
 UNIT_TOLERANCE = 1e-3  # of an embedding's length; JSON rounds little, bf16 more

@@ -26,12 +26,13 @@ from lookalike.registry.decisions import (
     History,
 )
 from lookalike.registry.drift import Reference
-from lookalike.registry.evidence import EVIDENCE, Evidence, Measurement
+from lookalike.registry.evidence import EVIDENCE, Evidence
 from lookalike.registry.gates import evaluate_gates
 from lookalike.registry.ledger import Ledger
 from lookalike.registry.model_card import model_card
 from lookalike.registry.serving import check_serving, save_serving_model
 from lookalike.registry.verdict import failures
+from lookalike.reid.measurement import Measurement
 from lookalike.store import locked, quoted
 from lookalike.tracking import MlflowTracker
 

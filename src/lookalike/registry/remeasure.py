@@ -8,9 +8,9 @@ from pathlib import Path
 from lookalike.config import Config
 from lookalike.data.manifest import read_manifest, test_protocol
 from lookalike.device import default_device
-from lookalike.registry.evidence import Measurement, evaluation_fingerprint, per_query_frame
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure, measured_ranks
+from lookalike.reid.measurement import Measurement, evaluation_fingerprint, per_query_frame
 
 
 def remeasure(config: Config, manifest: Path, root: Path) -> Callable[[Path], Measurement]:

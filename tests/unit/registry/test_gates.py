@@ -12,8 +12,9 @@ import pytest
 from lookalike.config import GatesConfig
 from lookalike.provenance import uncommitted
 from lookalike.registry import gates
-from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.evidence import Evidence
 from lookalike.registry.verdict import failures
+from lookalike.reid.measurement import Measurement
 
 NAN = float("nan")
 CONFIG = GatesConfig(

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from lookalike.config import Config
-from lookalike.registry.evidence import Evidence, Measurement
+from lookalike.registry.evidence import Evidence
 from lookalike.registry.model_card import model_card
+from lookalike.reid.measurement import Measurement
 
 SHIPPED = Config().model_dump()
 EVIDENCE = Evidence(

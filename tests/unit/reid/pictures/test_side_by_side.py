@@ -7,7 +7,7 @@ from PIL import Image
 
 from lookalike.artifacts import Artifacts
 from lookalike.errors import UserError
-from lookalike.registry.side_by_side import draw_side_by_side, most_changed
+from lookalike.reid.pictures.side_by_side import draw_side_by_side, most_changed
 from lookalike.report.figures import BLUE, FRAME, GREEN, RED
 
 IDS = ["a", "b", "c", "d", "e"]
