@@ -39,7 +39,7 @@ def rehearse(
 
     found = run(config, Path())
     typer.echo(markdown(found.table), nl=False)
-    for line in found.missing:
+    for line in found.warnings:
         say(line)
     if not found.runs:
         say(f"not every stage runs; logs: {folder_of(config, Path()) / 'results'}")

@@ -61,10 +61,12 @@ def _score(material: Material) -> Scores:
     scores = similarity_to_others(generated.embeddings, generated.persons, material.left)
     varied = (generated.rows["origin"] == "variation").to_numpy()
     if varied.any():
-        variations = generated.where(varied)
         try:
             scores[varied] = similarity_to_real(
-                variations.embeddings, variations.persons, train.embeddings, train.persons
+                generated.embeddings[varied],
+                generated.persons[varied],
+                train.embeddings,
+                train.persons,
             )
         except ValueError as error:
             raise UserError(f"filter: {error}; does its manifest belong to this data?") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from lookalike.names import PARAMS
 from lookalike.profiles import render
 from lookalike.progress import say
 from lookalike.rehearsal.estimate import data_counts
-from lookalike.rehearsal.report import missing_lines, rows
+from lookalike.rehearsal.report import busy_lines, missing_lines, rows
 from lookalike.rehearsal.shortened import bring_data, list_data, shorten
 from lookalike.rehearsal.stages import STAND_INS, Outcome, run_stage, stages_of
 from lookalike.rehearsal.stand_ins import bring_weights
@@ -31,12 +32,12 @@ class Rehearsal:
     Attributes:
         outcomes: of the stages, in the pipeline's order.
         table: under `report.HEAD`.
-        missing: what was made up, a line each.
+        warnings: what was made up, and what falsifies the times; a line each.
     """
 
     outcomes: list[Outcome]
     table: list[tuple[str, ...]]
-    missing: list[str]
+    warnings: list[str]
 
     @property
     def runs(self) -> bool:
@@ -69,7 +70,8 @@ def rehearse(config: Config, root: Path) -> Rehearsal:
         for made in ("data", "weights", "artifacts", ".lookalike"):  # gigabytes of nothing
             shutil.rmtree(folder / made, ignore_errors=True)
     counts = data_counts(config, images)
-    return Rehearsal(outcomes, rows(config, counts, outcomes), missing)
+    busy = busy_lines(os.getloadavg()[2], os.cpu_count() or 1)  # of a quarter of an hour
+    return Rehearsal(outcomes, rows(config, counts, outcomes), missing + busy)
 
 
 def _bring(config: Config, images: Sequence[Found], root: Path, folder: Path) -> list[str]:

@@ -98,6 +98,21 @@ def markdown(table: Sequence[tuple[str, ...]]) -> str:
     return Table(HEAD, [[cell or NONE for cell in row] for row in table]).markdown()
 
 
+def busy_lines(load: float, cores: int) -> list[str]:
+    """What other work on the machine did to the times, if it did.
+
+    Args:
+        load: processes that wanted a core, on average.
+        cores: that there are.
+    """
+    if load <= 1.5 * cores:  # one of ours and its helpers
+        return []
+    return [
+        f"BUSY MACHINE: {load:.0f} processes wanted its {cores} cores; "
+        "hours and images/s are those of such a machine, alone it is faster"
+    ]
+
+
 def missing_lines(stand_ins: Sequence[str], own_data: bool, data: Path) -> list[str]:
     """What the rehearsal had to make up, loudly."""
     lines = []

@@ -64,6 +64,7 @@ def shorten(config: Config, device: torch.device) -> Config:
     for name, threshold in values["filter"].items():
         if name.endswith("_threshold") and threshold:
             values["filter"][name] = {"value": -1e6}  # measured all the same
+    values["filter"]["duplicate_similarity"] = 1.0
     for arm in values["arms"].values():
         arm |= {"real": ("own",), "epochs": None}
     return Config.model_validate(values)

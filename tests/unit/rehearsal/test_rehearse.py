@@ -35,8 +35,8 @@ def test_a_profile_runs_with_what_stands_in(
     found = rehearse(config, root)
     assert found.runs, [outcome.problem for outcome in found.outcomes]
     assert [row[0] for row in found.table] == [*tried, "together"]
-    assert found.missing[0].startswith("NOT YOUR DATA")
-    assert any("resnet50-imagenet" in line for line in found.missing[1:])
+    assert found.warnings[0].startswith("NOT YOUR DATA")
+    assert any("resnet50-imagenet" in line for line in found.warnings[1:])
     folder = folder_of(config, root)
     assert sorted(path.name for path in folder.iterdir()) == [
         "params.yaml",

@@ -122,6 +122,9 @@ def test_every_image_passes_the_filters_that_there_are() -> None:
     for profile in PROFILES:
         config = compose(profile, ROOT / "profiles")
         short = shorten(config, torch.device("cpu")).filter.model_dump()
+        assert (
+            short["duplicate_similarity"] == 1.0
+        )  # a new generator draws one image again and again
         for name, threshold in config.filter.model_dump().items():
             if name.endswith("_threshold"):
                 assert (short[name] is None) == (threshold is None)

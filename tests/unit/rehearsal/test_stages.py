@@ -7,7 +7,7 @@ import pytest
 from lookalike.config import Config
 from lookalike.data.layouts.layout import Count
 from lookalike.names import PARAMS
-from lookalike.rehearsal.report import HEAD, markdown, missing_lines, rows
+from lookalike.rehearsal.report import HEAD, busy_lines, markdown, missing_lines, rows
 from lookalike.rehearsal.stages import STAND_INS, Outcome, run_stage, stages_of
 
 ROOT = Path(__file__).parents[3]
@@ -57,6 +57,12 @@ def test_what_is_made_up_is_said_loudly() -> None:
     lines = missing_lines(["inception-2015"], False, Path("data"))
     assert lines[0].startswith("NOT YOUR DATA") and lines[1].startswith("RANDOM WEIGHTS")
     assert missing_lines([], True, Path("data")) == []
+
+
+def test_times_of_a_busy_machine_are_called_so() -> None:
+    [line] = busy_lines(11.3, 2)
+    assert line.startswith("BUSY MACHINE: 11 processes wanted its 2 cores")
+    assert busy_lines(1.8, 2) == []
 
 
 def test_stages_come_in_the_pipelines_order() -> None:
