@@ -26,6 +26,8 @@ class GroupName(StrEnum):
     medium = "medium"
     fine = "fine"
     structure = "structure"
+    camera = "camera"
+    appearance = "appearance"
 
 
 def finite(value: float | None) -> float | None:

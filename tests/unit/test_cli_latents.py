@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from lookalike.cli import main
-from lookalike.config import Config
+from lookalike.config import Config, Group
 from lookalike.reid.model import new_reid, save_reid
 
 
@@ -59,7 +60,7 @@ def test_mixing_draws_every_group_by_default(
     options = ["--output", str(output), "--generator", str(generator_file)]
     assert run(monkeypatch, "mix", "--rows", "1", "--columns", "2", *options) == 0
     sheets = {path.stem for path in output.glob("*.png")}
-    assert sheets == {"mix_coarse", "mix_medium", "mix_fine", "mix_structure"}
+    assert sheets == {f"mix_{group}" for group in get_args(Group)}
 
 
 def test_layers_are_measured_by_the_baseline(

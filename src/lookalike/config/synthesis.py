@@ -19,7 +19,7 @@ from lookalike.config.base import (
     Weight,
 )
 
-Group = Literal["coarse", "medium", "fine", "structure"]
+Group = Literal["coarse", "medium", "fine", "structure", "camera", "appearance"]
 Kind = Literal["persons", "variations"]  # of generated images
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -79,9 +79,13 @@ class PersonsConfig(KindConfig):
     count: Positive = 30
     images_per_person: Positive = 8
     first_seed: Count = 100000
-    truncation_psi: Fraction = 0.8
-    group: Group = "structure"  # the styles that vary between a person's images
-    # Share of a person's images made by interpolation instead of mixing.
+    truncation_psi: Fraction = 1.0
+    # The images of a real train person each, dressed in the appearance of the new one's seed; what
+    # the generator leaves out of them is kept. false: everything is drawn from seeds.
+    dressed: bool = True
+    # Where everything is drawn from seeds: the styles that vary between a person's images, and the
+    # share of them that is made by interpolation instead of mixing.
+    group: Group = "structure"
     interpolation: Fraction = 0.0
 
     def persons(self, real: int) -> int:
@@ -97,7 +101,9 @@ class VariationsConfig(KindConfig):
     crosses: Fraction = 1.0
     interpolation: Fraction = 0.0  # share made by interpolating two inversions of the same person
     truncation_psi: Fraction = 0.8  # of the styles that the rest take from seeds
-    group: Group = "structure"  # the styles that come from elsewhere
+    group: Group = "camera"  # the styles that come from elsewhere
+    # Keep what the generator leaves out of the source: x + G(w') - G(w).
+    detail: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

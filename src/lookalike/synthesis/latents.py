@@ -14,8 +14,16 @@ from lookalike.stylegan3.generator import Generator
 
 # The study's groups over 16 styles: coarse 0-4, medium 5-11, fine 12-15. Their first layers, as
 # shares of all layers, carry over to generators of another depth. `structure` is the half that the
-# starting generator draws pose, place and camera with (docs/latents.md).
-BOUNDARIES = {"coarse": (0, 5), "medium": (5, 12), "fine": (12, 16), "structure": (0, 8)}
+# starting generator draws pose, place and camera with, `camera` the part of it that leaves the pose
+# nearly as it is, and `appearance` the other half (docs/latents.md).
+BOUNDARIES = {
+    "coarse": (0, 5),
+    "medium": (5, 12),
+    "fine": (12, 16),
+    "structure": (0, 8),
+    "camera": (5, 8),
+    "appearance": (8, 16),
+}
 
 
 def z_from_seed(seed: int, z_dim: int) -> Tensor:

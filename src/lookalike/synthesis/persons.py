@@ -1,8 +1,12 @@
-"""New persons: a seed each, and images that vary in one group of styles (the study)."""
+"""New persons: a seed each.
+
+Dressed ones are the images of a real person of the training split, in the appearance of the seed.
+The others are drawn from seeds alone and vary in one group of styles (the study).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +16,9 @@ import torch
 from torch import Tensor
 
 from lookalike.config import GenerateConfig, PersonsConfig
+from lookalike.data.manifest import read_manifest
+from lookalike.inversion.checkpoint import load_encoder
+from lookalike.inversion.encoder import Encoder
 from lookalike.seeds import derive_seed
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
@@ -19,6 +26,7 @@ from lookalike.synthesis.kind import ImageKind, Order
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import write_images
+from lookalike.synthesis.variations import check_structure, write_from_images
 from lookalike.training.session import Session
 
 # How far an interpolated image moves towards another latent: enough to see, too little to become
@@ -52,6 +60,40 @@ def plan_persons(config: PersonsConfig, classes: Classes | None = None) -> list[
             elif index > 0:
                 recipe = replace(recipe, kind="interpolate", amount=amount, partner=str(partner))
             plans.append(PlannedImage(f"{person}_{index:04d}", person, recipe, seed))
+    return plans
+
+
+def plan_dressed(
+    images: Mapping[str, Sequence[str]], config: PersonsConfig, classes: Classes | None = None
+) -> list[PlannedImage]:
+    """All images of all persons, each the images of a real one in the appearance of its seed.
+
+    The real persons take turns, and each gives `config.images_per_person` images at most, chosen by
+    the new person's seed; so more persons or images leave those that were there as they were.
+
+    Args:
+        images: each real person's image_ids, in order.
+        config: how many, and from which seed on.
+        classes: of a conditional generator; all images of a person are dressed in one class.
+    """
+    real = list(images)
+    plans = []
+    for number in range(config.count):
+        person, seed = f"syn-{number + 1:06d}", config.first_seed + number
+        recipe = Recipe(
+            "mix",
+            group="appearance",
+            psi=config.truncation_psi,
+            partner=str(seed),
+            label="" if classes is None else classes.name_of_seed(seed),
+            detail=True,
+        )
+        sources = images[real[number % len(real)]]
+        order = np.random.default_rng(derive_seed("dressed", seed)).permutation(len(sources))
+        for index, place in enumerate(order[: config.images_per_person]):
+            plans.append(
+                PlannedImage(f"{person}_{index:04d}", person, recipe, seed, sources[place])
+            )
     return plans
 
 
@@ -103,7 +145,53 @@ def generate_persons(
     )
 
 
+def generate_dressed(
+    encoder: Encoder,
+    sources: pd.DataFrame,
+    config: PersonsConfig,
+    generate: GenerateConfig,
+    *,
+    generator_digest: str,
+    archive: Path,
+    root: Path,
+    session: Session,
+) -> pd.DataFrame:
+    """Write all images of the dressed persons; see `variations.write_from_images`.
+
+    Returns:
+        The manifest: person_id syn-000001 and on, source_image of the real image, split train,
+        origin person.
+
+    Raises:
+        UserError: the encoder reads other styles as appearance than those that the seeds give.
+    """
+    check_structure(encoder, "generate.persons.dressed")
+    return write_from_images(
+        encoder,
+        sources,
+        lambda persons: plan_dressed(persons, config, encoder.generator.classes),
+        generate,
+        origin="person",
+        generator_digest=generator_digest,
+        archive=archive,
+        root=root,
+        session=session,
+    )
+
+
 def _as_ordered(order: Order) -> pd.DataFrame:
+    if order.config.persons.dressed:
+        real = read_manifest(order.artifacts.validate.manifest)
+        return generate_dressed(
+            load_encoder(order.artifacts.train_encoder.encoder, order.generator),
+            real[real["split"] == "train"].reset_index(drop=True),
+            order.config.persons,
+            order.config,
+            generator_digest=order.generator_digest,
+            archive=order.archive,
+            root=order.root,
+            session=order.session,
+        )
     return generate_persons(
         order.generator,
         order.config.persons,
@@ -117,7 +205,7 @@ def _as_ordered(order: Order) -> pd.DataFrame:
 
 PERSONS = ImageKind(
     generate=_as_ordered,
-    reads=lambda artifacts: [],
+    reads=lambda artifacts: [artifacts.validate.manifest, artifacts.train_encoder.encoder],
     card="new persons{taught}, from a generator trained on {data}",
     new_classes=True,
 )

@@ -5,10 +5,10 @@ needed to make its image again: `PlannedImage.from_row` and `persons.person_late
 `variations.variation_latents`, then `rendering.render`.
 
 A recipe reads `base:psi=0.8`, `mix:medium:psi=0.8:with=17`, `interpolate:0.25:psi=0.8:with=17` or
-`cross:structure:with=0002_c1s1_000451_03`. `with` is the other latent: a seed, or the image_id of a
-real image. `psi` truncates latents that
-come from seeds and is left out where there is none. `class=NAME` before `with` is the class of a
-conditional generator that these are drawn from; without it each seed draws its own.
+`cross:camera:detail:with=0002_c1s1_000451_03`. `with` is the other latent: a seed, or the image_id
+of a real image. `detail` keeps what the generator leaves out of the source image. `psi` truncates
+latents that come from seeds and is left out where there is none. `class=NAME` before `with` is the
+class of a conditional generator that these are drawn from; without it each seed draws its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
 from torch import Tensor
@@ -27,7 +27,7 @@ from lookalike.synthesis.latents import interpolate, style_mix
 Kind = Literal["base", "mix", "interpolate", "cross"]
 PATTERN = re.compile(
     r"(?P<kind>base|mix|interpolate|cross)"
-    r"(?::(?P<group>coarse|medium|fine|structure))?(?::(?P<amount>\d[\d.e-]*))?"
+    rf"(?::(?P<group>{'|'.join(get_args(Group))}))?(?::(?P<amount>\d[\d.e-]*))?(?P<detail>:detail)?"
     r"(?::psi=(?P<psi>\d[\d.e-]*))?(?::class=(?P<label>[^:]+))?(?::with=(?P<partner>.+))?"
 )
 
@@ -50,11 +50,14 @@ class Recipe:
     """The other latent: a seed, or an image_id."""
     label: str = ""
     """The class of the latents that come from seeds; "": each seed draws its own."""
+    detail: bool = False
+    """Whether what the generator leaves out of the source image is kept; see `rendering.Detail`."""
 
     def __str__(self) -> str:
         parts: list[str] = [self.kind]
         parts += [self.group] if self.group else []
         parts += [str(self.amount)] if self.amount is not None else []
+        parts += ["detail"] if self.detail else []
         parts += [f"psi={self.psi}"] if self.psi is not None else []
         # Quoted: a person may be called anything, and colons and "with=" mean something here.
         parts += [f"class={quote(self.label, safe='')}"] if self.label else []
@@ -79,6 +82,7 @@ class Recipe:
             psi=float(found["psi"]) if found["psi"] else None,
             partner=found["partner"] or "",
             label=unquote(found["label"] or ""),
+            detail=bool(found["detail"]),
         )
         complete = {
             "base": not recipe.partner,
@@ -111,7 +115,7 @@ class PlannedImage:
     seed: int = -1
     """The seed that the recipe starts from (persons) or mixes in (variations); -1 for none."""
     source_image: str = ""
-    """Variations: the image_id whose inversion is the base."""
+    """Variations and dressed persons: the image_id whose inversion is the base."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> PlannedImage:

@@ -6,15 +6,18 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lookalike.data.archives import write_archive
-from lookalike.data.loading import encode_jpeg, resize_batch, to_uint8
+from lookalike.data.loading import Images, encode_jpeg, resize_batch, to_uint8
 from lookalike.data.manifest import new_manifest
 from lookalike.progress import Progress
 from lookalike.stylegan3.generator import Generator
@@ -40,21 +43,63 @@ class RenderSize(Protocol):
         """Images at once."""
 
 
+@dataclass(frozen=True)
+class Detail:
+    """What is needed to keep what the generator leaves out of real images.
+
+    An image is drawn as the real one with what the generator changes, x + G(w') - G(w), so that
+    faces, patterns and bags stay although G cannot draw them. Wang et al. 2022, "High-Fidelity GAN
+    Inversion for Image Attribute Editing", learn how to add the difference x - G(w) again; where
+    w' leaves the pose as it was, adding it as it is does.
+
+    Attributes:
+        inversions: the styles w of each plan's source image.
+        reals: the source images themselves, uint8 [N, height, width, 3] at the size of crops.
+    """
+
+    inversions: Latents
+    reals: Callable[[Sequence[PlannedImage]], Images]
+
+
 @torch.no_grad()
 def render(
-    plans: Sequence[PlannedImage], latents: Latents, generator: Generator, config: RenderSize
+    plans: Sequence[PlannedImage],
+    latents: Latents,
+    generator: Generator,
+    config: RenderSize,
+    detail: Detail | None = None,
 ) -> list[bytes]:
     """JPEG bytes of up to `config.batch_size` images, at the configured size of crops.
 
     A short batch is filled up with its last image: kernels choose their order of summation by the
     shape of a batch, and a difference in the last bit can show in a JPEG.
+
+    Args:
+        plans: what to draw, at least one.
+        latents: how to get from plans to styles.
+        generator: in evaluation mode.
+        config: size of crops and batches.
+        detail: needed where a recipe keeps it.
     """
     missing = config.batch_size - len(plans)
     assert plans
     assert missing >= 0
-    images = to_uint8(generator.synthesis(latents([*plans, *[plans[-1]] * missing])))
-    crops = resize_batch(images[: len(plans)], config.height, config.width)
+    batch = [*plans, *[plans[-1]] * missing]
+    images = generator.synthesis(latents(batch))
+    crops = resize_batch(to_uint8(images)[: len(plans)], config.height, config.width)
+    kept = np.array([plan.recipe.detail for plan in plans])
+    if kept.any():
+        assert detail is not None
+        change = images - generator.synthesis(detail.inversions(batch))
+        crops[kept] = _add(change[: len(plans)], detail.reals(plans))[kept]
     return [encode_jpeg(crop) for crop in crops]
+
+
+def _add(change: Tensor, reals: Images) -> Images:
+    """Real images [N, H, W, 3] with a change [N, 3, h, w] of images in [-1, 1]."""
+    enlarged = F.interpolate(change.float(), reals.shape[1:3], mode="bicubic", antialias=True)
+    sums = reals + 127.5 * enlarged.permute(0, 2, 3, 1).cpu().numpy()
+    return np.clip(np.rint(sums), 0, 255).astype(np.uint8)
 
 
 def write_images(
@@ -68,6 +113,7 @@ def write_images(
     archive: Path,
     root: Path,
     session: Session,
+    detail: Detail | None = None,
 ) -> pd.DataFrame:
     """Render all plans into one archive, the batches shared out over the processes.
 
@@ -84,6 +130,7 @@ def write_images(
         archive: the zip to write, relative to `root`.
         root: the repository root.
         session: which process this is.
+        detail: needed where a recipe keeps it.
 
     Returns:
         The manifest, the same on every process.
@@ -97,9 +144,8 @@ def write_images(
         total = sum(map(len, mine))
         with Progress(f"generate {origin}s", total, visible=session.is_main) as progress:
             for batch in mine:
-                for plan, data in zip(
-                    batch, render(batch, latents, generator, config), strict=True
-                ):
+                crops = render(batch, latents, generator, config, detail)
+                for plan, data in zip(batch, crops, strict=True):
                     yield plan.member, data
                 progress.advance(len(batch))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from lookalike.seeds import derive_seed
 from lookalike.synthesis.kind import ImageKind, Order
 from lookalike.synthesis.latents import layer_group, ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
-from lookalike.synthesis.rendering import write_images
+from lookalike.synthesis.rendering import Detail, write_images
 from lookalike.training.session import Session
 
 ReadPixels = Callable[[Sequence[str]], Images]  # image_ids -> uint8 [N, H, W, 3]
@@ -39,8 +40,9 @@ def plan_variations(
     styles of `config.group` from the inversion of somebody else's image, drawn from all of them
     alike, so that a person is seen through the cameras and in the places, poses and lights that
     there are; where there is nobody else, there are no crosses. The last share of
-    `config.interpolation` lies between the inversions of two images of the person; of a person with
-    one image, there is none. Between them, the styles come from a random seed.
+    `config.interpolation` lies between the inversions of two images of the person, and keeps no
+    detail, since the pose changes; of a person with one image, there is none. Between them, the
+    styles come from a random seed.
 
     Args:
         images: each person's image_ids, in order.
@@ -58,11 +60,15 @@ def plan_variations(
             draw = np.random.default_rng(seed)
             if index < crossed:
                 partner = _of_another(person, everybody, draw)
-                recipe = Recipe("cross", group=config.group, partner=partner)
+                recipe = Recipe("cross", group=config.group, partner=partner, detail=config.detail)
                 plans.append(PlannedImage(name, person, recipe, source_image=source))
             elif index < count - interpolated:
                 recipe = Recipe(
-                    "mix", group=config.group, psi=config.truncation_psi, partner=str(seed)
+                    "mix",
+                    group=config.group,
+                    psi=config.truncation_psi,
+                    partner=str(seed),
+                    detail=config.detail,
                 )
                 plans.append(PlannedImage(name, person, recipe, seed, source))
             else:
@@ -89,12 +95,21 @@ def check_crosses(encoder: Encoder, config: VariationsConfig) -> None:
     Raises:
         UserError: they are others, and crosses would mix who and how.
     """
-    taken = len(layer_group(config.group, encoder.generator.num_ws))
-    read = encoder.structure_styles
-    if config.crosses and config.group == "structure" and read not in (0, taken):
+    if config.crosses and config.group in ("structure", "camera"):
+        check_structure(encoder, f"generate.variations.group: {config.group}")
+
+
+def check_structure(encoder: Encoder, what: str) -> None:
+    """Whether the encoder reads as structure what `latents.layer_group` calls so.
+
+    Raises:
+        UserError: it reads other styles; names `what` asks for it.
+    """
+    meant, read = len(layer_group("structure", encoder.generator.num_ws)), encoder.structure_styles
+    if read not in (0, meant):
         raise UserError(
-            f"generate.variations.group: structure is the first {taken} styles of this generator, "
-            f"and its encoder reads {read} as structure; set encoder.structure_styles to {taken}"
+            f"{what}: structure is the first {meant} styles of this generator, and its encoder "
+            f"reads {read} as structure; set encoder.structure_styles to {meant}"
         )
 
 
@@ -130,11 +145,27 @@ def variation_latents(
     mixed = [plan.recipe.kind == "mix" for plan in plans]
     if any(mixed):
         psis = [1.0 if plan.recipe.psi is None else plan.recipe.psi for plan in plans]
-        seeded = ws_from_seeds(encoder.generator, [max(plan.seed, 0) for plan in plans], psis)
+        seeds, names = zip(*((max(p.seed, 0), p.recipe.label) for p in plans), strict=True)
+        seeded = ws_from_seeds(encoder.generator, seeds, psis, names)
         partner = torch.where(torch.tensor(mixed)[:, None, None].to(base.device), seeded, partner)
     return torch.stack(
         [plan.recipe.apply(a, b) for plan, a, b in zip(plans, base, partner, strict=True)]
     )
+
+
+def detail_of(encoder: Encoder, canvas: ReadPixels, crops: ReadPixels) -> Detail:
+    """What keeps the detail of the plans' source images.
+
+    Args:
+        encoder: of the generator that draws.
+        canvas, crops: read them at the generator's size, and at that of stored crops.
+    """
+
+    def inversions(plans: Sequence[PlannedImage]) -> Tensor:
+        names = [plan.source_image for plan in plans]
+        return encoder.invert(to_tensor(canvas(names), encoder.w_avg.device))
+
+    return Detail(inversions, lambda plans: crops([plan.source_image for plan in plans]))
 
 
 def _partner_image(plan: PlannedImage) -> str:
@@ -166,28 +197,65 @@ def generate_variations(
         UserError: crosses with an encoder that reads other styles as structure.
     """
     check_crosses(encoder, config)
-    foreign = sources[(sources["split"] != "train") | (sources["origin"] != "real")]
-    if len(foreign):
-        raise ValueError(
-            f"variations come from real images of the training split only; {len(foreign)} others "
-            f"are given, first {foreign['image_id'].iloc[0]}"
-        )
-    design = encoder.generator.config
-    pixels = pixels_of(sources, root, design.height, design.width)
-    ordered = sources.sort_values(["person_id", "image_id"])
-    persons = {
-        str(person): list(names) for person, names in ordered.groupby("person_id")["image_id"]
-    }
-    return write_images(
-        plan_variations(persons, config),
-        lambda plans: variation_latents(encoder, plans, pixels),
-        encoder.generator,
+    return write_from_images(
+        encoder,
+        sources,
+        lambda persons: plan_variations(persons, config),
         generate,
         origin="variation",
         generator_digest=generator_digest,
         archive=archive,
         root=root,
         session=session,
+    )
+
+
+def write_from_images(
+    encoder: Encoder,
+    sources: pd.DataFrame,
+    plan: Callable[[Mapping[str, Sequence[str]]], list[PlannedImage]],
+    generate: GenerateConfig,
+    *,
+    origin: Literal["person", "variation"],
+    generator_digest: str,
+    archive: Path,
+    root: Path,
+    session: Session,
+) -> pd.DataFrame:
+    """Write what is drawn from real images; see `rendering.write_images`.
+
+    Args:
+        encoder: bound to the generator that draws.
+        sources: manifest rows of real images of the training split.
+        plan: from each person's image_ids, in order, to what is drawn.
+
+    Raises:
+        ValueError: a source is of another split, or generated.
+    """
+    foreign = sources[(sources["split"] != "train") | (sources["origin"] != "real")]
+    if len(foreign):
+        raise ValueError(
+            f"a {origin} comes from real images of the training split only; {len(foreign)} others "
+            f"are given, first {foreign['image_id'].iloc[0]}"
+        )
+    design = encoder.generator.config
+    canvas = pixels_of(sources, root, design.height, design.width)
+    crops = pixels_of(sources, root, generate.height, generate.width)
+    ordered = sources.sort_values(["person_id", "image_id"])
+    persons = {
+        str(person): list(names) for person, names in ordered.groupby("person_id")["image_id"]
+    }
+    return write_images(
+        plan(persons),
+        lambda plans: variation_latents(encoder, plans, canvas),
+        encoder.generator,
+        generate,
+        origin=origin,
+        generator_digest=generator_digest,
+        archive=archive,
+        root=root,
+        session=session,
+        detail=detail_of(encoder, canvas, crops),
     )
 
 

@@ -59,6 +59,7 @@ def generate() -> GenerateConfig:
             images_per_person=5,
             first_seed=1000,
             truncation_psi=0.8,
+            dressed=False,
             group="medium",
             interpolation=0.5,
         ),

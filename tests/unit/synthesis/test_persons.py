@@ -7,12 +7,20 @@ import pandas as pd
 import pytest
 
 from lookalike.config import GenerateConfig
-from lookalike.data.loading import load_images
+from lookalike.data.loading import encode_jpeg, load_images
 from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.generator import Generator
-from lookalike.synthesis.persons import generate_persons, person_latents, plan_persons
+from lookalike.synthesis.persons import (
+    generate_dressed,
+    generate_persons,
+    person_latents,
+    plan_dressed,
+    plan_persons,
+)
 from lookalike.synthesis.recipes import PlannedImage
 from lookalike.synthesis.rendering import render
+from lookalike.synthesis.variations import detail_of, pixels_of, variation_latents
 from lookalike.training.session import Session
 
 ARCHIVE = Path("artifacts/images.zip")
@@ -111,3 +119,78 @@ def test_several_processes_write_the_same_bytes(
     merged = write(generator, generate, session, root)
     pd.testing.assert_frame_equal(manifest, merged)
     assert (tmp_path / ARCHIVE).read_bytes() == (root / ARCHIVE).read_bytes()
+
+
+def test_real_persons_take_turns_in_being_dressed(generate: GenerateConfig) -> None:
+    images = {"0002": ["a", "b", "c"], "0007": ["d"]}
+    config = generate.persons.model_copy(update={"images_per_person": 2})
+    plans = plan_dressed(images, config)
+    assert [plan.person_id for plan in plans] == ["syn-000001"] * 2 + ["syn-000002"] + [
+        "syn-000003"
+    ] * 2
+    assert [len({p.source_image for p in plans if p.seed == seed}) for seed in (1000, 1001)] == [
+        2,
+        1,
+    ]
+    assert {plan.source_image for plan in plans[:2]} < set("abc")
+    assert all(str(plan.seed) == plan.recipe.partner for plan in plans), "one seed dresses all"
+    more = config.model_copy(update={"count": 7})
+    assert plan_dressed(images, more)[: len(plans)] == plans
+    fewer = config.model_copy(update={"images_per_person": 1})
+    assert set(plan_dressed(images, fewer)) < set(plans)
+
+
+def test_a_dressed_person_comes_back_from_its_rows(
+    encoder: Encoder,
+    sources: pd.DataFrame,
+    generate: GenerateConfig,
+    session: Session,
+    tmp_path: Path,
+) -> None:
+    manifest = generate_dressed(
+        encoder,
+        sources,
+        generate.persons,
+        generate,
+        generator_digest="g" * 64,
+        archive=ARCHIVE,
+        root=tmp_path,
+        session=session,
+    )
+    assert manifest["person_id"].value_counts().to_dict() == {
+        "syn-000001": 3,
+        "syn-000002": 3,
+        "syn-000003": 1,
+    }
+    assert set(manifest["origin"]) == {"person"}
+    canvas, crops = (pixels_of(sources, tmp_path, *size) for size in ((32, 16), (48, 24)))
+    with zipfile.ZipFile(tmp_path / ARCHIVE) as file:
+        for row in manifest.to_dict("records"):
+            (data,) = render(
+                [PlannedImage.from_row(row)],
+                lambda plans: variation_latents(encoder, plans, canvas),
+                encoder.generator,
+                generate,
+                detail_of(encoder, canvas, crops),
+            )
+            assert data == file.read(row["member"]), row["recipe"]
+
+
+def test_where_nothing_changes_all_detail_is_kept(
+    encoder: Encoder, sources: pd.DataFrame, generate: GenerateConfig, tmp_path: Path
+) -> None:
+    """x + G(w) - G(w) is x, whatever the generator can draw."""
+    canvas, crops = (pixels_of(sources, tmp_path, *size) for size in ((32, 16), (48, 24)))
+    detail = detail_of(encoder, canvas, crops)
+    plans = plan_dressed({"0002": list(sources["image_id"][:3])}, generate.persons)[:3]
+    drawn = render(plans, detail.inversions, encoder.generator, generate, detail)
+    names = [plan.source_image for plan in plans]
+    assert drawn == [encode_jpeg(crop) for crop in crops(names)]
+    dressed = render(
+        plans,
+        lambda some: variation_latents(encoder, some, canvas),
+        encoder.generator,
+        generate,
+        detail,
+    )
+    assert all(one != other for one, other in zip(drawn, dressed, strict=True))

@@ -38,7 +38,7 @@ def test_the_sheet_has_a_row_per_person(
     monkeypatch.chdir(tmp_path)
     GENERATOR.parent.mkdir(parents=True)
     generator_file.rename(GENERATOR)
-    persons = generate.persons.model_copy(update={"images_per_person": images})
+    persons = generate.persons.model_copy(update={"images_per_person": images, "dressed": False})
     config = Config().model_copy(
         update={"generate": generate.model_copy(update={"persons": persons})}
     )

@@ -16,6 +16,7 @@ from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import render
 from lookalike.synthesis.variations import (
     check_crosses,
+    detail_of,
     generate_variations,
     pixels_of,
     plan_variations,
@@ -108,6 +109,8 @@ def test_any_variation_comes_back_from_its_row(
     assert set(manifest["origin"]) == {"variation"}
     assert set(manifest["source_image"]) <= set(sources["image_id"])
     pixels = pixels_of(sources, tmp_path, 32, 16)
+    detail = detail_of(encoder, pixels, pixels_of(sources, tmp_path, 48, 24))
+    assert manifest["recipe"].str.contains(":detail").sum() == 11, "all but the interpolations"
     with zipfile.ZipFile(tmp_path / ARCHIVE) as file:
         for row in manifest.to_dict("records"):
             (data,) = render(
@@ -115,6 +118,7 @@ def test_any_variation_comes_back_from_its_row(
                 lambda plans: variation_latents(encoder, plans, pixels),
                 encoder.generator,
                 generate,
+                detail,
             )
             assert data == file.read(row["member"]), row["recipe"]
 
