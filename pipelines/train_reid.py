@@ -15,12 +15,12 @@ from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import Side, evaluate
 from lookalike.reid.label_policies import taught_by
-from lookalike.reid.model import ReidNet, initial_state, save_reid
+from lookalike.reid.model import ReidNet, save_reid
+from lookalike.reid.start import starting_weights
 from lookalike.reid.targets import Targets
 from lookalike.reid.trainer import train_reid
 from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.session import Session
-from lookalike.weights import find
 from pipelines.added import added_manifests
 from pipelines.content import content
 from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage, chosen_arm, run
@@ -65,10 +65,7 @@ def work(stage: Stage, name: str) -> None:
         }
     )
     stage.dataset(rows, "training", name)
-    initial, start = None, ""
-    if reid.weights != "none":
-        path = find(reid.weights, stage.root)
-        initial, start = initial_state(reid, path), content(path)
+    initial, start = starting_weights(reid, stage.root)
     # What decides which weights are best counts too: flip and the validation persons.
     held_out = content(manifest[manifest["split"] == "val"])
     teacher = BASELINE_MODEL if arm.asks_baseline else None

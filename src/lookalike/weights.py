@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from lookalike.config import Config
+from lookalike.config import PACKAGED, Config
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.formats import format_of_file
@@ -245,8 +245,9 @@ def required_by_stage(config: Config) -> dict[str, list[str]]:
     """Names of the weights that each stage reads with these parameters."""
     start, inception = config.gan.start, config.gan.distance_features == "inception"
     encoder, backbone = config.encoder.start, config.encoder.perceptual_backbone
+    start_of_reid = config.reid.weights
     return {
-        "train_reid": [config.reid.weights] if config.reid.weights != "none" else [],
+        "train_reid": [] if start_of_reid in ("none", *PACKAGED) else [start_of_reid],
         "train_gan": [
             *([start] if start != "none" else []),
             *(["inception-2015"] if inception else []),

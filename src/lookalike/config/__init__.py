@@ -13,7 +13,7 @@ from lookalike.config.filters import FilterConfig, Threshold
 from lookalike.config.gan import AdaConfig, GanConfig, Transform
 from lookalike.config.judging import EvaluateConfig, GatesConfig, RegistryConfig
 from lookalike.config.reading import checked, load_config, parse_config, read_yaml
-from lookalike.config.reid import RESNET50, ReidConfig, ReidLossConfig, ReidScheduleConfig
+from lookalike.config.reid import PACKAGED, RESNET50, ReidConfig, ReidLossConfig, ReidScheduleConfig
 from lookalike.config.synthesis import (
     KINDS,
     EncoderConfig,
@@ -29,6 +29,7 @@ __all__ = [
     "ARM_NAME",
     "DATA_SET_NAME",
     "KINDS",
+    "PACKAGED",
     "RESNET50",
     "AdaConfig",
     "ArmConfig",

@@ -39,6 +39,11 @@ class ReidScheduleConfig(Section):
 
 
 RESNET50, RESNET50_IMAGENET = "resnet50", "resnet50-imagenet"
+# Weights of ImageNet that come as Python packages, and the models of timm that they are.
+PACKAGED = {
+    "efficientnet-lite0": "tf_efficientnet_lite0",
+    "efficientnet-lite2": "tf_efficientnet_lite2",
+}
 
 
 class ReidConfig(Section):
@@ -49,7 +54,8 @@ class ReidConfig(Section):
     backbone: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$", max_length=100)] = RESNET50
     height: SideLength = 48
     width: SideLength = 24
-    # none, resnet50-imagenet, or a .safetensors file in weights/ that timm publishes.
+    # none, resnet50-imagenet, a .safetensors file in weights/ that timm publishes, or what comes as
+    # a package: efficientnet-lite0 or -lite2.
     weights: str = "none"
     # Of the fc layer; null: no such layer, the backbone's own (2048 of ResNet50).
     embedding_dim: Channels | None = 256
@@ -87,12 +93,14 @@ class ReidConfig(Section):
         if self.schedule.warm_up >= self.epochs:
             raise ValueError("schedule.warm_up must be shorter than epochs")
         start = PurePosixPath(self.weights)
-        if self.weights not in ("none", RESNET50_IMAGENET) and (
+        if self.weights in PACKAGED and self.backbone != PACKAGED[self.weights]:
+            raise ValueError(f"weights {self.weights} are of backbone: {PACKAGED[self.weights]}")
+        if self.weights not in ("none", RESNET50_IMAGENET, *PACKAGED) and (
             start.suffix != ".safetensors" or start.is_absolute() or ".." in start.parts
         ):
             raise ValueError(
-                f"weights must be none, {RESNET50_IMAGENET} or a .safetensors file in weights/, "
-                "which DVC watches"
+                f"weights must be none, {RESNET50_IMAGENET}, {', '.join(PACKAGED)} or a "
+                ".safetensors file in weights/, which DVC watches"
             )
         if self.backbone != RESNET50:
             if self.weights == RESNET50_IMAGENET:

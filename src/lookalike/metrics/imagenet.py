@@ -150,6 +150,18 @@ def load(name: str) -> dict[str, Tensor]:
     return state
 
 
+def backbone_state(name: str) -> dict[str, Tensor]:
+    """The published tensors of a network without its classifier, under timm's names.
+
+    Raises:
+        UserError: as `load`.
+    """
+    import timm
+
+    network = timm.create_model(f"tf_{name.replace('-', '_')}", num_classes=0)
+    return _renamed(network.state_dict(), load(name))
+
+
 def _renamed(own: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The published tensors under timm's names: the order is the same, the classifier is left."""
     tensors = iter(value for name, value in state.items() if "num_batches" not in name)

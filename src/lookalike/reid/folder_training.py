@@ -10,17 +10,16 @@ from lookalike.data.loading import load_images
 from lookalike.data.manifest import test_protocol
 from lookalike.data.prepare import matches, read_sound
 from lookalike.errors import UserError
-from lookalike.files import sha256_file
 from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure, measured_ranks
-from lookalike.reid.model import initial_state, save_reid
+from lookalike.reid.model import save_reid
+from lookalike.reid.start import starting_weights
 from lookalike.reid.trainer import train_reid
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState, fingerprint
 from lookalike.training.session import Session
-from lookalike.weights import find
 
 RESUME = Path(".lookalike/resume")
 NAMED = 10  # files left out that are named
@@ -63,10 +62,7 @@ def train_on_folder(folder: Path, output: Path, layout: Layout, config: Config) 
         raise UserError(f"{folder}: no query has its person in the gallery from another camera")
     output.parent.mkdir(parents=True, exist_ok=True)  # rather than after hours
 
-    initial, start = None, ""
-    if reid.weights != "none":
-        path = find(reid.weights, Path.cwd())
-        initial, start = initial_state(reid, path), sha256_file(path)
+    initial, start = starting_weights(reid, Path.cwd())
     persons = rows["person_id"].tolist()
     classes = sorted(set(persons))
     key = fingerprint(reid, config.seed, start, *zip(persons, rows["sha256"], strict=True))

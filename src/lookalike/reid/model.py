@@ -22,7 +22,7 @@ from torchvision.models import resnet50
 
 from lookalike.config import RESNET50, ReidConfig
 from lookalike.errors import UserError
-from lookalike.reid.backbone import feature_maps, timm_backbone, timm_state
+from lookalike.reid.backbone import feature_maps, timm_backbone
 from lookalike.reid.convolution import use_products
 from lookalike.training.model_file import (
     Kind,
@@ -304,17 +304,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path} is not a state dict: it must map names to tensors")
     return state
-
-
-def initial_state(config: ReidConfig, path: Path) -> dict[str, Tensor]:
-    """What `load_imagenet` takes, from the file that `config.weights` stands for.
-
-    Raises:
-        UserError: the file is missing, damaged, or of another backbone.
-    """
-    if config.backbone == RESNET50:
-        return read_state(path)
-    return timm_state(config.backbone, config.height, config.width, path)
 
 
 def load_imagenet(model: ReidNet, source: Mapping[str, Tensor] | Path) -> str:

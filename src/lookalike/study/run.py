@@ -181,8 +181,8 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
     from lookalike.reid.embedder import Embedder
     from lookalike.reid.evaluation import Side, evaluate
     from lookalike.reid.label_policies import taught_by
-    from lookalike.reid.model import initial_state
     from lookalike.reid.ranking import Ranking
+    from lookalike.reid.start import starting_weights
     from lookalike.reid.trainer import train_reid
     from lookalike.tracking import NullTracker
     from lookalike.training.checkpoint import ResumeState
@@ -204,7 +204,7 @@ def train_and_measure(training: Training, folder: Path, root: Path) -> Result:
         session=session,
         resume=resume,
         tracker=NullTracker(),
-        initial=initial_state(training.reid, training.initial) if training.initial else None,
+        initial=starting_weights(reid, root)[0],
     )
     embedder = Embedder(model, measured.batch_size, measured.flip, session.device)
 

