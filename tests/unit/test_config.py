@@ -76,7 +76,7 @@ def test_config_is_frozen() -> None:
         ({"reid__schedule__warm_up": 10}, ["reid: ", "schedule.warm_up must be shorter"]),
         ({"reid__schedule__freeze": 1}, ["reid: ", "none to keep"]),
         ({"reid__weights": "../mine.safetensors"}, ["reid: ", "file in weights/"]),
-        ({"reid__weights": "resnet"}, ["reid: ", "weights must be none, resnet50-imagenet or"]),
+        ({"reid__weights": "resnet"}, ["reid: ", "weights must be none, resnet50-imagenet,"]),
         ({"reid__backbone": "hf-hub:a/b"}, ["reid.backbone", "pattern"]),
         ({"reid__backbone": "vit_b", "reid__ibn": True}, ["reid: ", "ibn is a change to resnet50"]),
         (

@@ -40,8 +40,10 @@ def test_the_shipped_parameters_are_valid() -> None:
     load_config(FOLDER.parent / "params.yaml")  # whichever profile has been chosen
 
 
-def test_embedded_is_what_the_defaults_are() -> None:
-    assert of("embedded") == Config()
+def test_embedded_is_what_the_defaults_are_but_for_a_small_backbone() -> None:
+    embedded = of("embedded")
+    assert embedded.model_copy(update={"reid": Config().reid}) == Config()
+    assert embedded.reid.weights == "efficientnet-lite0", "nothing to download"
 
 
 def test_market1501_is_the_real_thing() -> None:
@@ -125,12 +127,12 @@ def git_commit() -> None:
 def test_a_profile_is_chosen_and_edits_in_no_commit_are_kept(call) -> None:
     path = Path("params.yaml")
     assert call("use", "embedded")[0] == 0
-    assert load_config(path) == Config()
+    assert load_config(path) == of("embedded")
     status, said = call("use", "strong", "--dry-run")
-    assert status == 0 and "reid.epochs: 10 -> 120" in said and "nothing was written" in said
-    assert load_config(path) == Config()
+    assert status == 0 and "reid.epochs: 40 -> 120" in said and "nothing was written" in said
+    assert load_config(path) == of("embedded")
 
-    path.write_text(path.read_text().replace("epochs: 10", "epochs: 9"))
+    path.write_text(path.read_text().replace("epochs: 40", "epochs: 9"))
     edited = path.read_bytes()
     status, said = call("use", "strong")
     assert status == 2 and "in no commit: `git commit params.yaml` keeps them" in said

@@ -76,8 +76,8 @@ class KindConfig(Section):
 class PersonsConfig(KindConfig):
     """New persons from seeds."""
 
-    count: Positive = 30
-    images_per_person: Positive = 8
+    count: Positive = 200
+    images_per_person: Positive = 6
     first_seed: Count = 100000
     truncation_psi: Fraction = 1.0
     # The images of a real train person each, dressed in the appearance of the new one's seed; what
