@@ -76,7 +76,7 @@ class KindConfig(Section):
 class PersonsConfig(KindConfig):
     """New persons from seeds."""
 
-    count: Positive = 200
+    count: Positive = 400
     images_per_person: Positive = 6
     first_seed: Count = 100000
     truncation_psi: Fraction = 1.0

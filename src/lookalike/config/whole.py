@@ -31,7 +31,7 @@ class Config(Section):
     arms: dict[Annotated[str, Field(pattern=f"^{ARM_NAME}$")], ArmConfig] = Field(
         default_factory=lambda: {
             BASELINE: ArmConfig(images=("none",)),
-            "persons": ArmConfig(images=("persons",), batch_share=0.25, own_statistics=True),
+            "persons": ArmConfig(images=("persons",), batch_share=0.5, own_statistics=True),
             "variations": ArmConfig(images=("variations",), batch_share=0.5, own_statistics=True),
         }
     )
