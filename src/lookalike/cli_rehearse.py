@@ -23,8 +23,7 @@ def rehearse(
     """Run a profile's stages for a few steps: do they run, and what will the real run take?
 
     Networks and images have their true sizes. Your data and weights take part; what is missing is
-    made up, and said. Without a GPU it takes about a quarter of an hour. Exits with 1 if a stage
-    does not run. Logs stay in .lookalike/rehearsal/.
+    made up, and said. Exits with 1 if a stage does not run. Logs stay in .lookalike/rehearsal/.
     """
     from lookalike.config import load_config
     from lookalike.names import PARAMS
