@@ -42,7 +42,7 @@ def test_the_shipped_parameters_are_valid() -> None:
 
 def test_embedded_is_what_the_defaults_are_but_for_a_small_backbone() -> None:
     embedded = of("embedded")
-    assert embedded.model_copy(update={"reid": Config().reid}) == Config()
+    assert embedded.model_copy(update={"reid": Config().reid, "arms": Config().arms}) == Config()
     assert embedded.reid.weights == "efficientnet-lite0", "nothing to download"
 
 
