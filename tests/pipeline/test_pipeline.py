@@ -298,3 +298,60 @@ def test_experiments_have_their_own_run_here_and_promote_nothing(
     assert "rank_1" in repository.json("artifacts/evaluate/baseline/metrics.json")
     repository.run("git", "checkout", "--quiet", ".")
     repository.run("dvc", "checkout", "--quiet")
+
+
+@pytest.mark.timeout(1800)  # the pipeline twice
+def test_a_forgotten_person_is_in_nothing_that_is_rebuilt(repository: Repository) -> None:
+    """The last test here: afterwards another version is champion."""
+    folder = repository.folder
+    if repository.run("git", "status", "--porcelain"):
+        repository.commit()
+    rows = read_manifest(folder / MANIFEST)
+    person = rows.loc[rows["split"] == "train", "person_id"].iloc[0]
+    theirs = rows[rows["person_id"] == person]
+    bytes_of = {md5_file(folder / member) for member in theirs["member"]}
+    champion = repository.json("artifacts/register/verdict.json")["champion"]
+    said = repository.run("lookalike", "forget", person)
+    assert f"retire lookalike-reid v{champion}: saw this person in training" in said
+    assert "lookalike-reid has" not in said and "rebuild train_gan: " in said
+    repository.commit()
+    runs = folder / "mlruns"
+    # Curves, and test images that the gates send to a version.
+    shown = {
+        path.name
+        for path in pictures_in(runs)
+        if path.parent.name != "pictures" and "data_docs" not in path.parts
+    }
+    assert shown == {"cmc.png", "similarities.png"}
+
+    repository.run("dvc", "repro")
+    verdict = repository.json("artifacts/register/verdict.json")
+    assert verdict["promoted"] and verdict["champion"] == verdict["version"] == champion + 1
+    tables = [
+        *folder.glob("artifacts/**/manifest.parquet"),
+        *folder.glob("artifacts/**/trained_on.parquet"),
+    ]
+    assert len(tables) > 8
+    for path in tables:
+        table = read_manifest(path)
+        assert not table["source_image"].isin(theirs["image_id"]).any(), path
+        assert not (table["person_id"] == person).any(), path
+    assert f"no image {person} in the manifests" in repository.run(
+        "lookalike", "lineage", person, status=2
+    )
+    repository.run("dvc", "gc", "--workspace", "--force", "--quiet")
+    cached = {
+        path.parent.name + path.name for path in (folder / ".dvc/cache").glob("files/md5/*/*")
+    }
+    assert cached and not cached & bytes_of
+    left = [path for path in folder.rglob("*.jpg") if md5_file(path) in bytes_of]
+    assert left == []
+    assert "was retired" in repository.run(
+        "lookalike", "embed", "data/query", "--output", "x.npz", "--model", str(champion), status=2
+    )
+    assert "Running stage" not in repository.run("dvc", "repro")
+    assert "nothing was changed or taken out" in repository.run("lookalike", "registry", "verify")
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.suffix in (".png", ".jpg")]

@@ -14,6 +14,7 @@ from lookalike.store import Store
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SHOW_NOBODY = ("cmc.png", "similarities.png")  # curves; a picture that is not known shows somebody
+DOCS = "data_docs"  # Great Expectations' pages, whose pictures are its own
 EVIDENCE = f"{FOLDER}/{PICTURES}"  # test images, one by one: looked at, not guessed
 
 
@@ -74,7 +75,7 @@ def _runs(store: Store) -> Iterator[tuple[str, str]]:
 def _pictures(store: Store, run_id: str, folder: str = "") -> Iterator[str]:
     for item in store.client.list_artifacts(run_id, folder):
         path = PurePosixPath(item.path)
-        if item.is_dir:
+        if item.is_dir and item.path != DOCS:
             yield from _pictures(store, run_id, item.path)
         elif path.suffix.lower() in SUFFIXES and path.name not in SHOW_NOBODY:
             yield item.path
