@@ -118,7 +118,8 @@ class MlflowTracker:
         try:
             status: str = self.store.client.get_run(run_id).info.status
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a server that is gone, say
+            # A server with accounts calls what it does not have forbidden; one may be gone, too.
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"):
                 raise
             return None
         return status

@@ -9,19 +9,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST
 
 from lookalike import tracking
 from lookalike.config import Config, load_config
 from lookalike.files import md5_file
 from lookalike.profiles import render
 from lookalike.provenance import dvc_digests, git_sha, pipeline_digest, uncommitted
-from lookalike.store import connect
+from lookalike.store import Store, connect
 from lookalike.tracking import MlflowTracker, open_run, reconcile, write_run_json
 from lookalike.waiting import Waiting
 
@@ -233,6 +236,17 @@ def test_work_goes_on_while_mlflow_is_lost_and_nothing_is(
     assert Path(kept).read_bytes() == b"at two"
     assert run.info.status == "FINISHED"
     assert not list(tracking.waiting_folder(root).glob("*"))
+
+
+@pytest.mark.parametrize("code", [RESOURCE_DOES_NOT_EXIST, PERMISSION_DENIED])
+def test_a_run_that_is_not_here_has_no_status(code: int, tmp_path: Path) -> None:
+    """With accounts, MLflow's server answers 403 for a run that it does not have."""
+
+    def get_run(_: str) -> None:
+        raise MlflowException("no", error_code=code)
+
+    store = Store("http://x", SimpleNamespace(get_run=get_run), "lookalike", "1")  # type: ignore[arg-type]
+    assert MlflowTracker(store, "a", "b", tmp_path).status_of("c") is None
 
 
 def test_records_of_a_run_that_is_not_here_stay(
