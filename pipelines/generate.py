@@ -55,7 +55,8 @@ def work(stage: Stage, kind: Kind) -> None:
         first = read_manifest(MANIFEST).set_index("image_id").loc[sources].reset_index()
         reals = load_images(first, stage.root, config.height, config.width)
         fewest = min(len(group) for group in pixels)
-        sources_and_variations(reals, np.stack([group[:fewest] for group in pixels]), made.sheet)
+        drawn = np.stack([group[:fewest] for group in pixels])
+        sources_and_variations(reals, drawn, made.sheet, called=kind)
     else:
         contact_sheet(np.concatenate(pixels), made.sheet, columns=len(pixels[0]))  # a row each
     stage.tracker.artifact(made.sheet)

@@ -89,15 +89,17 @@ def sources_and_variations(
     *,
     reconstructions: Images | None = None,
     captions: Sequence[str] | None = None,
+    called: str = "variations",
     scale: int = 1,
 ) -> None:
-    """Write each real person (blue) beside the reconstruction and the variations.
+    """Write each real person (blue) beside the reconstruction and what was made of it.
 
     Args:
         sources: uint8 [N, H, W, 3].
         variations: uint8 [N, K, h, w, 3].
         reconstructions: uint8 [N, h, w, 3], the generator's output at the inverted latent.
         captions: one per source.
+        called: what the variations are, in the heading.
     """
     rows = []
     for n, (source, varied) in enumerate(zip(sources, variations, strict=True)):
@@ -106,7 +108,7 @@ def sources_and_variations(
             row.append(Cell(reconstructions[n], "inverted"))
         rows.append(row + [Cell(image) for image in varied])
     middle = "" if reconstructions is None else " | its inversion"
-    draw_sheet([Band(f"real{middle} | variations", rows)], path, scale)
+    draw_sheet([Band(f"real{middle} | {called}", rows)], path, scale)
 
 
 def wrap(cells: Sequence[Cell], columns: int) -> list[Sequence[Cell | None]]:
