@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 RETRY = 30.0  # seconds until a lost MLflow is asked again
+# What MLflow answers where there is no such run; a server with accounts calls it forbidden.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED")
 IS_PARENT = "tags.`lookalike.kind` = 'pipeline'"
 
 
@@ -118,8 +120,7 @@ class MlflowTracker:
         try:
             status: str = self.store.client.get_run(run_id).info.status
         except MlflowException as error:
-            # A server with accounts calls what it does not have forbidden; one may be gone, too.
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"):
+            if error.error_code not in ABSENT:
                 raise
             return None
         return status
@@ -392,7 +393,7 @@ def _hand_over(store: Store, folder: Path) -> None:
             return
         Waiting(folder).hand_over(partial(write_record, store))
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code not in ABSENT:
             raise
         say(f"records in {folder} are of a run that this MLflow store does not have; they stay")
 

@@ -88,6 +88,12 @@ class PersonsConfig(KindConfig):
     group: Group = "structure"
     interpolation: Fraction = 0.0
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.dressed and self.interpolation:
+            raise ValueError("interpolation is between seeds; set dressed: false for it")
+        return self
+
     def persons(self, real: int) -> int:
         """See KindConfig."""
         return self.count
@@ -109,6 +115,13 @@ class VariationsConfig(KindConfig):
     def _consistent(self) -> Self:
         if self.crosses + self.interpolation > 1:
             raise ValueError("crosses and interpolation are shares: together 1 at most")
+        if self.detail and self.group in ("structure", "coarse", "medium"):
+            raise ValueError(
+                f"group: {self.group} moves limbs, and detail would keep them where they were; set "
+                "detail: false, or group: camera"
+            )
+        if self.group == "appearance":
+            raise ValueError("group: appearance would put somebody else's clothes on the person")
         return self
 
 

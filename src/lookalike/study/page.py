@@ -153,8 +153,8 @@ def _setup(study: Study, trainings: Sequence[Training], findings: Sequence[Findi
         f"baseline classifies {accuracy:.1%} of its training images correctly. There are "
         f"{counted(len(study.seeds), 'seed')} of this training; the generated images are those of "
         "one generator. Test persons choose nothing.\n\n"
-        f"Arms see the real images equally often, so those that draw generated images apart take "
-        f"more steps: {steps}. A gain may be longer training in part.\n\n"
+        f"Steps: {steps}. An arm that draws generated images apart takes the baseline's, and sees "
+        "each real image less often.\n\n"
         f"{counted(len(everything), 'training')} of {seconds:.0f} s on one thread; code: "
         f"{', '.join(commits)}.\n"
     )

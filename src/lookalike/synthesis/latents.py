@@ -75,7 +75,9 @@ def ws_from_seeds(
 
 
 def layer_group(group: Group, num_ws: int) -> range:
-    """The styles that belong to a group; coarse, medium and fine cover all without overlap.
+    """The styles that belong to a group, at least one.
+
+    Coarse, medium and fine cover all without overlap, and so do structure and appearance.
 
     In the study coarse styles change structure, medium ones the pose, fine ones the tone.
 
@@ -84,8 +86,8 @@ def layer_group(group: Group, num_ws: int) -> range:
     """
     if num_ws < 3:
         raise ValueError(f"{num_ws} styles cannot be split into coarse, medium and fine")
-    first, last = BOUNDARIES[group]
-    return range(round(num_ws * first / 16), round(num_ws * last / 16))
+    start, stop = (round(num_ws * bound / 16) for bound in BOUNDARIES[group])
+    return range(min(start, stop - 1), stop)
 
 
 def style_mix(ws_a: Tensor, ws_b: Tensor, group: Group) -> Tensor:

@@ -206,6 +206,6 @@ def _as_ordered(order: Order) -> pd.DataFrame:
 PERSONS = ImageKind(
     generate=_as_ordered,
     reads=lambda artifacts: [artifacts.validate.manifest, artifacts.train_encoder.encoder],
-    card="new persons{taught}, from a generator trained on {data}",
+    card="new persons{taught}: train images of {data} dressed anew, or drawn from seeds alone",
     new_classes=True,
 )

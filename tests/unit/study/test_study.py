@@ -77,7 +77,7 @@ def test_a_study_goes_on_where_it_was_stopped() -> None:
         "lookalike study study.yaml --output results",
         "| persons-3 | 6 | 3 |",
         "1 seed ",
-        "take more steps: baseline ",
+        "Steps: baseline ",
     ):
         assert said in page
     assert Path("docs/images/evidence_persons.png").is_file()

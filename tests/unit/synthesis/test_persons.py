@@ -3,8 +3,10 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lookalike.config import GenerateConfig
 from lookalike.data.loading import encode_jpeg, load_images
@@ -19,7 +21,7 @@ from lookalike.synthesis.persons import (
     plan_persons,
 )
 from lookalike.synthesis.recipes import PlannedImage
-from lookalike.synthesis.rendering import render
+from lookalike.synthesis.rendering import _add, render
 from lookalike.synthesis.variations import detail_of, pixels_of, variation_latents
 from lookalike.training.session import Session
 
@@ -194,3 +196,17 @@ def test_where_nothing_changes_all_detail_is_kept(
         detail,
     )
     assert all(one != other for one, other in zip(drawn, dressed, strict=True))
+
+
+@pytest.mark.parametrize("size", [(8, 4), (32, 16)])  # of the canvas: smaller and larger
+def test_a_change_is_added_where_it_is_and_in_its_channel(size: tuple[int, int]) -> None:
+    """Images of -1 to 1 have 127.5 grey levels per unit; nothing leaves 0 to 255."""
+    change = torch.zeros(1, 3, *size)
+    change[:, 0, :, : size[1] // 2] = 0.4
+    reals = np.full((1, 16, 8, 3), 100, np.uint8)
+    (drawn,) = _add(change, reals)
+    assert drawn[8, 1].tolist() == [pytest.approx(151, abs=1), 100, 100]
+    assert drawn[8, 6].tolist() == [100, 100, 100]
+    assert reals.max() == 100
+    assert _add(torch.full((1, 3, *size), -2.0), reals).max() == 0
+    assert _add(torch.full((1, 3, *size), 2.0), reals).min() == 255
