@@ -6,6 +6,7 @@ import pytest
 
 from lookalike.config import Config, DataConfig
 from lookalike.errors import UserError
+from lookalike.profiles import compose
 from lookalike.study.plan import Study, load_study
 
 ROOT = Path(__file__).parents[3]
@@ -17,10 +18,14 @@ def load(text: str, folder: Path, config: Config | None = None) -> Study:
     return load_study(path, config or Config())
 
 
-def test_the_shipped_study_fits_the_defaults() -> None:
-    study = load_study(ROOT / "evidence" / "study.yaml", Config())
+def test_the_shipped_study_fits_the_embedded_profile() -> None:
+    config = compose("embedded", ROOT / "profiles")
+    study = load_study(ROOT / "evidence" / "study.yaml", config)
     assert len(study.seeds) >= 5 and study.settings[0].name == "baseline"
-    assert {s.arm for s in study.settings} == {"baseline", "variations"}
+    arms = {setting.arm: setting.config.policy for setting in study.settings}
+    assert {"persons", "variations"} < arms.keys()
+    for kind in ("persons", "variations"):
+        assert arms[kind] == config.arms[kind].policy, "what is shown is what is used"
 
 
 def test_a_list_of_limits_is_a_setting_each(tmp_path: Path) -> None:
