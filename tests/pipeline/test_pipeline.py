@@ -326,7 +326,7 @@ def test_a_forgotten_person_is_in_nothing_that_is_rebuilt(repository: Repository
 
     repository.run("dvc", "repro")
     verdict = repository.json("artifacts/register/verdict.json")
-    assert verdict["promoted"] and verdict["champion"] == verdict["version"] == champion + 1
+    assert verdict["promoted"] and verdict["champion"] == verdict["version"] > champion
     tables = [
         *folder.glob("artifacts/**/manifest.parquet"),
         *folder.glob("artifacts/**/trained_on.parquet"),

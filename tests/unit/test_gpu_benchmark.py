@@ -134,7 +134,7 @@ def test_an_unknown_part_is_one_line(tmp_path: Path) -> None:
 
 def test_trainers_import_without_the_heavier_libraries() -> None:
     modules = [f"lookalike.{part}.trainer" for part in ("stylegan3", "reid", "inversion")]
-    modules.append("lookalike.inversion.starting")
+    modules.append("lookalike.inversion.starting_pair")
     code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT})); import {', '.join(modules)}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
