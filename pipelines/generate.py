@@ -19,6 +19,7 @@ from lookalike.report.figures import contact_sheet, sources_and_variations
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.synthesis.kind import Order
 from lookalike.synthesis.kinds import IMAGE_KINDS
+from lookalike.synthesis.rendering import Destination
 from lookalike.training.session import Session
 from pipelines.stage import GENERATOR, MANIFEST, Stage, choice, run
 
@@ -29,15 +30,8 @@ def work(stage: Stage, kind: Kind) -> None:
     """Generate into one archive, with a manifest from which every image can be made again."""
     config, made = stage.config.generate, ARTIFACTS.generate(kind)
     session = Session(stage.config.seed)
-    order = Order(
-        load_generator(GENERATOR, session.device),
-        sha256_file(GENERATOR),
-        config,
-        ARTIFACTS,
-        archive=made.archive,
-        root=stage.root,
-        session=session,
-    )
+    to = Destination(made.archive, stage.root, session, sha256_file(GENERATOR))
+    order = Order(load_generator(GENERATOR, session.device), config, ARTIFACTS, to)
     manifest = IMAGE_KINDS[kind].generate(order)
     if not session.is_main:
         return

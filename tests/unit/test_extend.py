@@ -34,6 +34,7 @@ from lookalike.stylegan3.design import GeneratorConfig
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.kind import Order
 from lookalike.synthesis.kinds import IMAGE_KINDS
+from lookalike.synthesis.rendering import Destination
 from lookalike.training.session import Session
 
 ROOT = Path(__file__).parents[2]
@@ -144,9 +145,8 @@ def test_a_kind(tmp_path: Path) -> None:
     design = GeneratorConfig(
         32, 16, z_dim=8, w_dim=8, channel_base=64, channel_max=8, num_layers=4, margin=2
     )
-    session, archive = Session(1), Path("images.zip")
-    generator = Generator(design).eval()
-    order = Order(generator, "digest", config, Artifacts(), archive, tmp_path, session)
+    to = Destination(Path("images.zip"), tmp_path, Session(1), "digest")
+    order = Order(Generator(design).eval(), config, Artifacts(), to)
     manifest = kind.generate(order)
     assert (len(manifest), manifest["person_id"].nunique()) == (100, 100)
     assert set(manifest["origin"]) == {"person"} and (tmp_path / "images.zip").is_file()

@@ -74,7 +74,7 @@ class Picture:
 @torch.no_grad()
 def draw(generator: Generator, picture: Picture) -> Pixels:
     """The picture, uint8 [height, width, 3]."""
-    ws = person_latents(generator, [PlannedImage("", "", picture.recipe, picture.seed)])
+    ws = person_latents(generator, [PlannedImage("", "", picture.recipe, picture.seed)]).ws
     transform = picture.motion.transform().to(ws.device) if picture.motion else None
     image: Pixels = to_uint8(generator.synthesis(ws, transform=transform))[0]
     return image

@@ -29,9 +29,9 @@ from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import manifest_row, render
 from lookalike.synthesis.variations import (
     check_crosses,
-    detail_of,
     pixels_of,
     plan_variations,
+    sources_of,
     variation_latents,
 )
 
@@ -99,7 +99,7 @@ def generate_from_folder(
     plans = sorted([*inversions, *variations], key=lambda plan: (plan.person_id, plan.image_id))
     design = encoder.generator.config
     pixels = pixels_of(sources, source, design.height, design.width)
-    detail = detail_of(encoder, pixels, pixels_of(sources, source, config.height, config.width))
+    reals = sources_of(pixels_of(sources, source, config.height, config.width))
 
     output.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -111,7 +111,7 @@ def generate_from_folder(
                 lambda some: variation_latents(encoder, some, pixels),
                 encoder.generator,
                 config,
-                detail,
+                reals,
             )
             for plan, data in zip(batch, crops, strict=True):
                 (output / plan.member).write_bytes(data)

@@ -11,7 +11,7 @@ import pandas as pd
 from lookalike.artifacts import Artifacts
 from lookalike.config import GenerateConfig
 from lookalike.stylegan3.generator import Generator
-from lookalike.training.session import Session
+from lookalike.synthesis.rendering import Destination
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,15 @@ class Order:
 
     Attributes:
         generator: that draws, in evaluation mode.
-        generator_digest: sha256 of its file, for the manifest.
         config: the size of crops, and the kind's own section.
         artifacts: what earlier stages have made.
-        archive: the zip to write, relative to `root`.
-        root: the repository root.
-        session: which process this is.
+        to: the archive.
     """
 
     generator: Generator
-    generator_digest: str
     config: GenerateConfig
     artifacts: Artifacts
-    archive: Path
-    root: Path
-    session: Session
+    to: Destination
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from lookalike.config import GenerateConfig, PersonsConfig
-from lookalike.data.manifest import read_manifest
+from lookalike.errors import UserError
 from lookalike.inversion.checkpoint import load_encoder
 from lookalike.inversion.encoder import Encoder
 from lookalike.seeds import derive_seed
@@ -25,9 +23,8 @@ from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.kind import ImageKind, Order
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
-from lookalike.synthesis.rendering import write_images
-from lookalike.synthesis.variations import check_structure, write_from_images
-from lookalike.training.session import Session
+from lookalike.synthesis.rendering import Destination, Styles, write_images
+from lookalike.synthesis.variations import check_structure, train_rows, write_from_images
 
 # How far an interpolated image moves towards another latent: enough to see, too little to become
 # somebody else.
@@ -68,15 +65,23 @@ def plan_dressed(
 ) -> list[PlannedImage]:
     """All images of all persons, each the images of a real one in the appearance of its seed.
 
-    The real persons take turns, and each gives `config.images_per_person` images at most, chosen by
-    the new person's seed; so more persons or images leave those that were there as they were.
+    Real persons of two images or more take turns (of one image, the filters could not tell whether
+    it is of the person), and each gives `config.images_per_person` images at most, chosen by the
+    new person's seed; so more persons or images leave those that were there as they were.
 
     Args:
         images: each real person's image_ids, in order.
         config: how many, and from which seed on.
         classes: of a conditional generator; all images of a person are dressed in one class.
+
+    Raises:
+        UserError: no real person has two images.
     """
-    real = list(images)
+    real = [person for person, names in images.items() if len(names) > 1]
+    if not real:
+        raise UserError(
+            "generate.persons.dressed: no train person has two images; set dressed: false"
+        )
     plans = []
     for number in range(config.count):
         person, seed = f"syn-{number + 1:06d}", config.first_seed + number
@@ -105,27 +110,22 @@ def _class(classes: Classes | None, seed: int, index: int) -> str:
     return classes.name_of_seed(seed, index) if camera else classes.name_of_seed(seed)
 
 
-def person_latents(generator: Generator, plans: Sequence[PlannedImage]) -> Tensor:
-    """Styles [N, num_ws, w_dim] of planned images, from their seeds alone."""
+def person_latents(generator: Generator, plans: Sequence[PlannedImage]) -> Styles:
+    """Styles of planned images, from their seeds alone."""
     psis = [1.0 if plan.recipe.psi is None else plan.recipe.psi for plan in plans]
     names = [plan.recipe.label for plan in plans]
     base = ws_from_seeds(generator, [plan.seed for plan in plans], psis, names)
     partners = [int(plan.recipe.partner or plan.seed) for plan in plans]
     partner = ws_from_seeds(generator, partners, psis, names)
-    return torch.stack(
-        [plan.recipe.apply(a, b) for plan, a, b in zip(plans, base, partner, strict=True)]
-    )
+    drawn = [plan.recipe.apply(a, b) for plan, a, b in zip(plans, base, partner, strict=True)]
+    return Styles(torch.stack(drawn))
 
 
 def generate_persons(
     generator: Generator,
     config: PersonsConfig,
     generate: GenerateConfig,
-    *,
-    generator_digest: str,
-    archive: Path,
-    root: Path,
-    session: Session,
+    to: Destination,
 ) -> pd.DataFrame:
     """Write all images of the new persons into an archive; see `rendering.write_images`.
 
@@ -138,10 +138,7 @@ def generate_persons(
         generator,
         generate,
         origin="person",
-        generator_digest=generator_digest,
-        archive=archive,
-        root=root,
-        session=session,
+        to=to,
     )
 
 
@@ -150,11 +147,7 @@ def generate_dressed(
     sources: pd.DataFrame,
     config: PersonsConfig,
     generate: GenerateConfig,
-    *,
-    generator_digest: str,
-    archive: Path,
-    root: Path,
-    session: Session,
+    to: Destination,
 ) -> pd.DataFrame:
     """Write all images of the dressed persons; see `variations.write_from_images`.
 
@@ -163,7 +156,7 @@ def generate_dressed(
         origin person.
 
     Raises:
-        UserError: the encoder reads other styles as appearance than those that the seeds give.
+        UserError: the encoder reads no appearance, or in other styles than those that seeds give.
     """
     check_structure(encoder, "generate.persons.dressed")
     return write_from_images(
@@ -172,35 +165,16 @@ def generate_dressed(
         lambda persons: plan_dressed(persons, config, encoder.generator.classes),
         generate,
         origin="person",
-        generator_digest=generator_digest,
-        archive=archive,
-        root=root,
-        session=session,
+        to=to,
     )
 
 
 def _as_ordered(order: Order) -> pd.DataFrame:
-    if order.config.persons.dressed:
-        real = read_manifest(order.artifacts.validate.manifest)
-        return generate_dressed(
-            load_encoder(order.artifacts.train_encoder.encoder, order.generator),
-            real[real["split"] == "train"].reset_index(drop=True),
-            order.config.persons,
-            order.config,
-            generator_digest=order.generator_digest,
-            archive=order.archive,
-            root=order.root,
-            session=order.session,
-        )
-    return generate_persons(
-        order.generator,
-        order.config.persons,
-        order.config,
-        generator_digest=order.generator_digest,
-        archive=order.archive,
-        root=order.root,
-        session=order.session,
-    )
+    config = order.config
+    if not config.persons.dressed:
+        return generate_persons(order.generator, config.persons, config, order.to)
+    encoder = load_encoder(order.artifacts.train_encoder.encoder, order.generator)
+    return generate_dressed(encoder, train_rows(order), config.persons, config, order.to)
 
 
 PERSONS = ImageKind(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,17 @@ from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.recipes import PlannedImage
 from lookalike.training.session import Session
 
-Latents = Callable[[Sequence[PlannedImage]], Tensor]  # plans -> ws [N, num_ws, w_dim]
+
+class Styles(NamedTuple):
+    """What images are drawn from: styles, each [N, num_ws, w_dim]."""
+
+    ws: Tensor
+    inverted: Tensor | None = None
+    """Those of the source images, where there are such."""
+
+
+Latents = Callable[[Sequence[PlannedImage]], Styles]
+Reals = Callable[[Sequence[PlannedImage]], Images]  # the source images, at the size of crops
 
 
 class RenderSize(Protocol):
@@ -44,21 +54,20 @@ class RenderSize(Protocol):
 
 
 @dataclass(frozen=True)
-class Detail:
-    """What is needed to keep what the generator leaves out of real images.
-
-    An image is drawn as the real one with what the generator changes, x + G(w') - G(w), so that
-    faces, patterns and bags stay although G cannot draw them. Wang et al. 2022, "High-Fidelity GAN
-    Inversion for Image Attribute Editing", learn how to add the difference x - G(w) again; where
-    w' leaves the pose as it was, adding it as it is does.
+class Destination:
+    """Where images are written, and by whom.
 
     Attributes:
-        inversions: the styles w of each plan's source image.
-        reals: the source images themselves, uint8 [N, height, width, 3] at the size of crops.
+        archive: the zip, relative to `root`.
+        root: the repository root.
+        session: which process this is.
+        generator_digest: sha256 of the generator's file, for the manifest.
     """
 
-    inversions: Latents
-    reals: Callable[[Sequence[PlannedImage]], Images]
+    archive: Path
+    root: Path
+    session: Session
+    generator_digest: str
 
 
 @torch.no_grad()
@@ -67,9 +76,14 @@ def render(
     latents: Latents,
     generator: Generator,
     config: RenderSize,
-    detail: Detail | None = None,
+    reals: Reals | None = None,
 ) -> list[bytes]:
     """JPEG bytes of up to `config.batch_size` images, at the configured size of crops.
+
+    Where a recipe keeps detail, the image is the real one with what the generator changes, x +
+    G(w') - G(w), so that faces, patterns and bags stay although G cannot draw them. Wang et al.
+    2022, "High-Fidelity GAN Inversion for Image Attribute Editing", learn how to add the difference
+    x - G(w) again; where w' leaves the pose as it was, adding it as it is does.
 
     A short batch is filled up with its last image: kernels choose their order of summation by the
     shape of a batch, and a difference in the last bit can show in a JPEG.
@@ -79,26 +93,28 @@ def render(
         latents: how to get from plans to styles.
         generator: in evaluation mode.
         config: size of crops and batches.
-        detail: needed where a recipe keeps it.
+        reals: the source images x; needed where a recipe keeps detail.
     """
     missing = config.batch_size - len(plans)
     assert plans
     assert missing >= 0
     batch = [*plans, *[plans[-1]] * missing]
-    images = generator.synthesis(latents(batch))
+    styles = latents(batch)
+    images = generator.synthesis(styles.ws)
     crops = resize_batch(to_uint8(images)[: len(plans)], config.height, config.width)
     kept = np.array([plan.recipe.detail for plan in plans])
     if kept.any():
-        assert detail is not None
-        change = images - generator.synthesis(detail.inversions(batch))
-        crops[kept] = _add(change[: len(plans)], detail.reals(plans))[kept]
+        assert styles.inverted is not None
+        assert reals is not None
+        change = images - generator.synthesis(styles.inverted)
+        crops[kept] = _add(change[: len(plans)], reals(plans))[kept]
     return [encode_jpeg(crop) for crop in crops]
 
 
 def _add(change: Tensor, reals: Images) -> Images:
     """Real images [N, H, W, 3] with a change [N, 3, h, w] of images in [-1, 1]."""
-    enlarged = F.interpolate(change.float(), reals.shape[1:3], mode="bicubic", antialias=True)
-    sums = reals + 127.5 * enlarged.permute(0, 2, 3, 1).cpu().numpy()
+    resized = F.interpolate(change.float(), reals.shape[1:3], mode="bicubic", antialias=True)
+    sums = reals + 127.5 * resized.permute(0, 2, 3, 1).cpu().numpy()
     return np.clip(np.rint(sums), 0, 255).astype(np.uint8)
 
 
@@ -109,11 +125,8 @@ def write_images(
     config: RenderSize,
     *,
     origin: Literal["person", "variation"],
-    generator_digest: str,
-    archive: Path,
-    root: Path,
-    session: Session,
-    detail: Detail | None = None,
+    to: Destination,
+    reals: Reals | None = None,
 ) -> pd.DataFrame:
     """Render all plans into one archive, the batches shared out over the processes.
 
@@ -126,17 +139,14 @@ def write_images(
         generator: in evaluation mode.
         config: size of crops and batches.
         origin: for the manifest.
-        generator_digest: sha256 of the generator's file, for the manifest.
-        archive: the zip to write, relative to `root`.
-        root: the repository root.
-        session: which process this is.
-        detail: needed where a recipe keeps it.
+        to: where to write.
+        reals: as of `render`.
 
     Returns:
         The manifest, the same on every process.
     """
     batches = [plans[i : i + config.batch_size] for i in range(0, len(plans), config.batch_size)]
-    target = root / archive
+    target, session = to.root / to.archive, to.session
     parts = [target.with_name(f"{target.name}.part{rank}") for rank in range(session.world)]
 
     def rendered() -> Iterator[tuple[str, bytes]]:
@@ -144,7 +154,7 @@ def write_images(
         total = sum(map(len, mine))
         with Progress(f"generate {origin}s", total, visible=session.is_main) as progress:
             for batch in mine:
-                crops = render(batch, latents, generator, config, detail)
+                crops = render(batch, latents, generator, config, reals)
                 for plan, data in zip(batch, crops, strict=True):
                     yield plan.member, data
                 progress.advance(len(batch))
@@ -166,8 +176,8 @@ def write_images(
     session.wait()
     with zipfile.ZipFile(target) as file:
         rows = [
-            manifest_row(plan, file.read(plan.member), origin, generator_digest, config)
-            | {"archive": archive.as_posix()}
+            manifest_row(plan, file.read(plan.member), origin, to.generator_digest, config)
+            | {"archive": to.archive.as_posix()}
             for plan in plans
         ]
     return new_manifest(rows)

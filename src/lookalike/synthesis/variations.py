@@ -22,8 +22,7 @@ from lookalike.seeds import derive_seed
 from lookalike.synthesis.kind import ImageKind, Order
 from lookalike.synthesis.latents import layer_group, ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
-from lookalike.synthesis.rendering import Detail, write_images
-from lookalike.training.session import Session
+from lookalike.synthesis.rendering import Destination, Reals, Styles, write_images
 
 ReadPixels = Callable[[Sequence[str]], Images]  # image_ids -> uint8 [N, H, W, 3]
 
@@ -90,12 +89,13 @@ def _of_another(
 
 
 def check_crosses(encoder: Encoder, config: VariationsConfig) -> None:
-    """Whether the styles that a cross takes are those that the encoder reads as structure.
+    """Whether the styles that a cross takes are those that an encoder of two codes calls structure.
 
     Raises:
         UserError: they are others, and crosses would mix who and how.
     """
-    if config.crosses and config.group in ("structure", "camera"):
+    two_codes = encoder.structure_styles > 0
+    if two_codes and config.crosses and config.group in ("structure", "camera"):
         check_structure(encoder, f"generate.variations.group: {config.group}")
 
 
@@ -106,7 +106,7 @@ def check_structure(encoder: Encoder, what: str) -> None:
         UserError: it reads other styles; names `what` asks for it.
     """
     meant, read = len(layer_group("structure", encoder.generator.num_ws)), encoder.structure_styles
-    if read not in (0, meant):
+    if read != meant:
         raise UserError(
             f"{what}: structure is the first {meant} styles of this generator, and its encoder "
             f"reads {read} as structure; set encoder.structure_styles to {meant}"
@@ -131,8 +131,14 @@ def pixels_of(sources: pd.DataFrame, root: Path, height: int, width: int) -> Rea
 
 def variation_latents(
     encoder: Encoder, plans: Sequence[PlannedImage], pixels: ReadPixels
-) -> Tensor:
-    """Styles [N, num_ws, w_dim] of planned images, from the real images that they name."""
+) -> Styles:
+    """Styles of planned images and of their source images, from the real images that they name.
+
+    Args:
+        encoder: of the generator that draws.
+        plans: what to draw.
+        pixels: reads at the generator's size.
+    """
 
     def inverted(names: list[str]) -> Tensor:
         return encoder.invert(to_tensor(pixels(names), encoder.w_avg.device))
@@ -148,24 +154,13 @@ def variation_latents(
         seeds, names = zip(*((max(p.seed, 0), p.recipe.label) for p in plans), strict=True)
         seeded = ws_from_seeds(encoder.generator, seeds, psis, names)
         partner = torch.where(torch.tensor(mixed)[:, None, None].to(base.device), seeded, partner)
-    return torch.stack(
-        [plan.recipe.apply(a, b) for plan, a, b in zip(plans, base, partner, strict=True)]
-    )
+    drawn = [plan.recipe.apply(a, b) for plan, a, b in zip(plans, base, partner, strict=True)]
+    return Styles(torch.stack(drawn), base)
 
 
-def detail_of(encoder: Encoder, canvas: ReadPixels, crops: ReadPixels) -> Detail:
-    """What keeps the detail of the plans' source images.
-
-    Args:
-        encoder: of the generator that draws.
-        canvas, crops: read them at the generator's size, and at that of stored crops.
-    """
-
-    def inversions(plans: Sequence[PlannedImage]) -> Tensor:
-        names = [plan.source_image for plan in plans]
-        return encoder.invert(to_tensor(canvas(names), encoder.w_avg.device))
-
-    return Detail(inversions, lambda plans: crops([plan.source_image for plan in plans]))
+def sources_of(pixels: ReadPixels) -> Reals:
+    """The plans' source images, read by `pixels`."""
+    return lambda plans: pixels([plan.source_image for plan in plans])
 
 
 def _partner_image(plan: PlannedImage) -> str:
@@ -177,11 +172,7 @@ def generate_variations(
     sources: pd.DataFrame,
     config: VariationsConfig,
     generate: GenerateConfig,
-    *,
-    generator_digest: str,
-    archive: Path,
-    root: Path,
-    session: Session,
+    to: Destination,
 ) -> pd.DataFrame:
     """Write variations of every person in `sources`; see `rendering.write_images`.
 
@@ -203,10 +194,7 @@ def generate_variations(
         lambda persons: plan_variations(persons, config),
         generate,
         origin="variation",
-        generator_digest=generator_digest,
-        archive=archive,
-        root=root,
-        session=session,
+        to=to,
     )
 
 
@@ -217,10 +205,7 @@ def write_from_images(
     generate: GenerateConfig,
     *,
     origin: Literal["person", "variation"],
-    generator_digest: str,
-    archive: Path,
-    root: Path,
-    session: Session,
+    to: Destination,
 ) -> pd.DataFrame:
     """Write what is drawn from real images; see `rendering.write_images`.
 
@@ -239,8 +224,8 @@ def write_from_images(
             f"are given, first {foreign['image_id'].iloc[0]}"
         )
     design = encoder.generator.config
-    canvas = pixels_of(sources, root, design.height, design.width)
-    crops = pixels_of(sources, root, generate.height, generate.width)
+    canvas = pixels_of(sources, to.root, design.height, design.width)
+    crops = pixels_of(sources, to.root, generate.height, generate.width)
     ordered = sources.sort_values(["person_id", "image_id"])
     persons = {
         str(person): list(names) for person, names in ordered.groupby("person_id")["image_id"]
@@ -251,27 +236,21 @@ def write_from_images(
         encoder.generator,
         generate,
         origin=origin,
-        generator_digest=generator_digest,
-        archive=archive,
-        root=root,
-        session=session,
-        detail=detail_of(encoder, canvas, crops),
+        to=to,
+        reals=sources_of(crops),
     )
+
+
+def train_rows(order: Order) -> pd.DataFrame:
+    """The pipeline's real images of the training split."""
+    rows = read_manifest(order.artifacts.validate.manifest)
+    return rows[rows["split"] == "train"].reset_index(drop=True)
 
 
 def _as_ordered(order: Order) -> pd.DataFrame:
-    """Of the train persons of the pipeline."""
-    real = read_manifest(order.artifacts.validate.manifest)
-    return generate_variations(
-        load_encoder(order.artifacts.train_encoder.encoder, order.generator),
-        real[real["split"] == "train"].reset_index(drop=True),
-        order.config.variations,
-        order.config,
-        generator_digest=order.generator_digest,
-        archive=order.archive,
-        root=order.root,
-        session=order.session,
-    )
+    encoder = load_encoder(order.artifacts.train_encoder.encoder, order.generator)
+    config = order.config
+    return generate_variations(encoder, train_rows(order), config.variations, config, order.to)
 
 
 VARIATIONS = ImageKind(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,13 @@ import torch
 
 from lookalike.config import EncoderConfig, GenerateConfig, PersonsConfig, VariationsConfig
 from lookalike.data.loading import encode_jpeg
-from lookalike.data.manifest import new_manifest
+from lookalike.data.manifest import new_manifest, read_manifest, write_manifest
 from lookalike.inversion.checkpoint import new_encoder
 from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.latents import layer_group
+from lookalike.synthesis.recipes import PlannedImage
+from lookalike.synthesis.rendering import Destination, Latents, Reals, render
 from lookalike.training.session import Session
 
 
@@ -24,12 +29,24 @@ def generator(vivid_generator: Generator) -> Generator:
 
 @pytest.fixture
 def encoder(generator: Generator) -> Encoder:
-    """Untrained, with heads that react to the image."""
+    """ReStyle-pSp in two steps."""
+    return untrained(generator, structure_styles=0, steps=2)
+
+
+@pytest.fixture
+def two_codes(generator: Generator) -> Encoder:
+    """Structure in the styles that are called so, appearance in the others."""
+    structure = len(layer_group("structure", generator.num_ws))
+    return untrained(generator, structure_styles=structure, steps=1)
+
+
+def untrained(generator: Generator, structure_styles: int, steps: int) -> Encoder:
+    """With heads that react to the image."""
     config = EncoderConfig(
         start="none",
-        structure_styles=0,
+        structure_styles=structure_styles,
         channels=8,
-        steps=2,
+        steps=steps,
         total_images=8,
         batch_size=4,
         micro_batch=4,
@@ -70,8 +87,25 @@ def generate() -> GenerateConfig:
 
 
 @pytest.fixture
-def session() -> Session:
-    return Session(seed=1)
+def to(tmp_path: Path) -> Destination:
+    return Destination(Path("artifacts/images.zip"), tmp_path, Session(seed=1), "g" * 64)
+
+
+@pytest.fixture
+def come_back(generate: GenerateConfig, to: Destination) -> Callable[..., None]:
+    """Whether every image of a manifest is drawn again from its row, to the byte."""
+
+    def check(
+        manifest: pd.DataFrame, latents: Latents, generator: Generator, reals: Reals | None = None
+    ) -> None:
+        write_manifest(manifest, to.root / "manifest.parquet")
+        rows = read_manifest(to.root / "manifest.parquet").to_dict("records")
+        with zipfile.ZipFile(to.root / to.archive) as file:
+            for row in rows:
+                (data,) = render([PlannedImage.from_row(row)], latents, generator, generate, reals)
+                assert data == file.read(row["member"]), row["recipe"]
+
+    return check
 
 
 @pytest.fixture

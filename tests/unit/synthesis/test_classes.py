@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +24,8 @@ from lookalike.synthesis.folder import Canvas, generate_from_seeds
 from lookalike.synthesis.latents import ws_from_seeds, z_from_seed
 from lookalike.synthesis.persons import generate_persons, person_latents, plan_persons
 from lookalike.synthesis.recipes import PlannedImage, Recipe
-from lookalike.synthesis.rendering import render
+from lookalike.synthesis.rendering import Destination, render
 from lookalike.training.model_file import load_model
-from lookalike.training.session import Session
 
 PERSONS = Classes("person", ("0002", "0007", "0011"), (4, 4, 4))
 
@@ -52,29 +50,19 @@ def test_seeds_draw_a_class_unless_they_are_given_one(conditional: Generator) ->
 
 
 def test_a_new_person_walks_from_camera_to_camera(
-    conditional: Generator, generate: GenerateConfig, tmp_path: Path
+    conditional: Generator,
+    generate: GenerateConfig,
+    come_back: Callable[..., None],
+    to: Destination,
 ) -> None:
-    manifest = generate_persons(
-        conditional,
-        generate.persons,
-        generate,
-        generator_digest="g" * 64,
-        archive=Path("images.zip"),
-        root=tmp_path,
-        session=Session(1),
-    )
+    manifest = generate_persons(conditional, generate.persons, generate, to)
     plans = [PlannedImage.from_row(row) for row in manifest.to_dict("records")]
     assert {plan.recipe.label for plan in plans} == {"1", "2", "6"}
     assert len({plan.recipe.label for plan in plans[:5]}) > 1
     assert manifest["recipe"].str.contains(":class=").all()
     plain = [replace(plan, recipe=replace(plan.recipe, label="")) for plan in plans]
     assert plain == plan_persons(generate.persons), "the class is all that is added"
-    with zipfile.ZipFile(tmp_path / "images.zip") as file:
-        for plan in plans[:5]:
-            (data,) = render(
-                [plan], lambda some: person_latents(conditional, some), conditional, generate
-            )
-            assert data == file.read(plan.member)
+    come_back(manifest, lambda some: person_latents(conditional, some), conditional)
 
 
 def test_a_person_s_images_are_of_one_person_s_class(generate: GenerateConfig) -> None:
@@ -156,5 +144,5 @@ def test_other_conditions_are_no_trouble(
     tiny_generator: Callable[..., Generator], generate: GenerateConfig
 ) -> None:
     generator = tiny_generator(1, PERSONS)
-    ws = person_latents(generator, plan_persons(generate.persons, PERSONS)[:5])
+    ws = person_latents(generator, plan_persons(generate.persons, PERSONS)[:5]).ws
     assert ws.shape == (5, generator.num_ws, 8)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 
 from lookalike.config import GenerateConfig
 from lookalike.data.loading import encode_jpeg, load_images
-from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
+from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.persons import (
     generate_dressed,
@@ -20,33 +22,14 @@ from lookalike.synthesis.persons import (
     plan_dressed,
     plan_persons,
 )
-from lookalike.synthesis.recipes import PlannedImage
-from lookalike.synthesis.rendering import _add, render
-from lookalike.synthesis.variations import detail_of, pixels_of, variation_latents
-from lookalike.training.session import Session
-
-ARCHIVE = Path("artifacts/images.zip")
+from lookalike.synthesis.recipes import PlannedImage, Recipe
+from lookalike.synthesis.rendering import Destination, Latents, Styles, _add, render
+from lookalike.synthesis.variations import pixels_of, sources_of, variation_latents
 
 
 @pytest.fixture
-def manifest(
-    generator: Generator, generate: GenerateConfig, session: Session, tmp_path: Path
-) -> pd.DataFrame:
-    return write(generator, generate, session, tmp_path)
-
-
-def write(
-    generator: Generator, generate: GenerateConfig, session: Session, root: Path
-) -> pd.DataFrame:
-    return generate_persons(
-        generator,
-        generate.persons,
-        generate,
-        generator_digest="g" * 64,
-        archive=ARCHIVE,
-        root=root,
-        session=session,
-    )
+def manifest(generator: Generator, generate: GenerateConfig, to: Destination) -> pd.DataFrame:
+    return generate_persons(generator, generate.persons, generate, to)
 
 
 def test_plan(generate: GenerateConfig) -> None:
@@ -66,136 +49,150 @@ def test_more_persons_leave_the_others_alone(generate: GenerateConfig) -> None:
     assert plan_persons(more)[:15] == plan_persons(generate.persons)
 
 
-def test_manifest_describes_the_archive(manifest: pd.DataFrame, tmp_path: Path) -> None:
+def test_manifest_describes_the_archive(manifest: pd.DataFrame, to: Destination) -> None:
     assert len(manifest) == 15
     assert set(manifest["split"]) == {"train"}
     assert set(manifest["origin"]) == {"person"}
     assert set(manifest["camera_id"]) == {0}
-    images = load_images(manifest, tmp_path, 48, 24)
+    images = load_images(manifest, to.root, 48, 24)
     assert len({image.tobytes() for image in images}) == 15
-    with zipfile.ZipFile(tmp_path / ARCHIVE) as file:
+    with zipfile.ZipFile(to.root / to.archive) as file:
         assert file.namelist() == list(manifest["member"])
-    assert [path.name for path in (tmp_path / ARCHIVE).parent.iterdir()] == [ARCHIVE.name]
+    assert [path.name for path in (to.root / to.archive).parent.iterdir()] == [to.archive.name]
 
 
 def test_any_image_comes_back_from_its_row(
-    manifest: pd.DataFrame, generator: Generator, generate: GenerateConfig, tmp_path: Path
+    manifest: pd.DataFrame, generator: Generator, come_back: Callable[..., None]
 ) -> None:
-    write_manifest(manifest, tmp_path / "manifest.parquet")
-    rows = read_manifest(tmp_path / "manifest.parquet").to_dict("records")
-    with zipfile.ZipFile(tmp_path / ARCHIVE) as file:
-        for row in rows:
-            plan = PlannedImage.from_row(row)
-            (data,) = render(
-                [plan], lambda plans: person_latents(generator, plans), generator, generate
-            )
-            assert data == file.read(row["member"]), row["recipe"]
+    come_back(manifest, lambda plans: person_latents(generator, plans), generator)
 
 
 def test_two_runs_write_the_same_bytes(
-    manifest: pd.DataFrame,
-    generator: Generator,
-    generate: GenerateConfig,
-    session: Session,
-    tmp_path: Path,
+    manifest: pd.DataFrame, generator: Generator, generate: GenerateConfig, to: Destination
 ) -> None:
-    again = write(generator, generate, session, tmp_path / "again")
+    written = (to.root / to.archive).read_bytes()
+    again = generate_persons(generator, generate.persons, generate, to)
     pd.testing.assert_frame_equal(manifest, again)
-    assert (tmp_path / ARCHIVE).read_bytes() == (tmp_path / "again" / ARCHIVE).read_bytes()
+    assert (to.root / to.archive).read_bytes() == written
 
 
 def test_several_processes_write_the_same_bytes(
-    manifest: pd.DataFrame,
-    generator: Generator,
-    generate: GenerateConfig,
-    session: Session,
-    tmp_path: Path,
+    manifest: pd.DataFrame, generator: Generator, generate: GenerateConfig, to: Destination
+) -> None:
+    by_two(lambda to: generate_persons(generator, generate.persons, generate, to), manifest, to)
+
+
+def by_two(
+    write: Callable[[Destination], pd.DataFrame], manifest: pd.DataFrame, to: Destination
 ) -> None:
     """Two processes, one after the other: the second first, as the main one merges."""
-    root = tmp_path / "two"
-    session.world = 2
-    session.rank, session.is_main = 1, False
+    expected = (to.root / to.archive).read_bytes()
+    (to.root / to.archive).unlink()
+    to.session.world = 2
+    to.session.rank, to.session.is_main = 1, False
     with pytest.raises(FileNotFoundError):  # no archive yet: the main process merges
-        write(generator, generate, session, root)
-    session.rank, session.is_main = 0, True
-    merged = write(generator, generate, session, root)
-    pd.testing.assert_frame_equal(manifest, merged)
-    assert (tmp_path / ARCHIVE).read_bytes() == (root / ARCHIVE).read_bytes()
+        write(to)
+    to.session.rank, to.session.is_main = 0, True
+    pd.testing.assert_frame_equal(manifest, write(to))
+    assert (to.root / to.archive).read_bytes() == expected
 
 
 def test_real_persons_take_turns_in_being_dressed(generate: GenerateConfig) -> None:
-    images = {"0002": ["a", "b", "c"], "0007": ["d"]}
+    images = {"0002": ["a", "b", "c"], "0004": ["alone"], "0007": ["d", "e"]}
     config = generate.persons.model_copy(update={"images_per_person": 2})
     plans = plan_dressed(images, config)
-    assert [plan.person_id for plan in plans] == ["syn-000001"] * 2 + ["syn-000002"] + [
-        "syn-000003"
-    ] * 2
-    assert [len({p.source_image for p in plans if p.seed == seed}) for seed in (1000, 1001)] == [
-        2,
-        1,
-    ]
+    persons = ["syn-000001", "syn-000002", "syn-000003"]
+    assert [plan.person_id for plan in plans] == np.repeat(persons, 2).tolist()
     assert {plan.source_image for plan in plans[:2]} < set("abc")
+    assert {plan.source_image for plan in plans[2:4]} == set("de")
     assert all(str(plan.seed) == plan.recipe.partner for plan in plans), "one seed dresses all"
     more = config.model_copy(update={"count": 7})
     assert plan_dressed(images, more)[: len(plans)] == plans
     fewer = config.model_copy(update={"images_per_person": 1})
     assert set(plan_dressed(images, fewer)) < set(plans)
+    with pytest.raises(UserError, match="no train person has two images; set dressed: false"):
+        plan_dressed({"0004": ["alone"]}, config)
+
+
+def test_a_dressed_person_has_one_class(generate: GenerateConfig) -> None:
+    classes = Classes("camera", ("1", "2", "6"), (5, 2, 1))
+    more = generate.persons.model_copy(update={"count": 20})
+    plans = plan_dressed({"0002": ["a", "b", "c"]}, more, classes)
+    of_each = {plan.person_id: plan.recipe.label for plan in plans}
+    assert len(of_each) == 20
+    assert set(of_each.values()) == set(classes.names)
+    assert all(of_each[plan.person_id] == plan.recipe.label for plan in plans)
+    text = str(plans[0].recipe)
+    assert ":detail:" in text and ":class=" in text
+    assert Recipe.parse(text) == plans[0].recipe
+
+
+@pytest.fixture
+def dressed(
+    two_codes: Encoder, sources: pd.DataFrame, generate: GenerateConfig, to: Destination
+) -> pd.DataFrame:
+    return generate_dressed(two_codes, sources, generate.persons, generate, to)
 
 
 def test_a_dressed_person_comes_back_from_its_rows(
-    encoder: Encoder,
+    dressed: pd.DataFrame,
+    two_codes: Encoder,
+    sources: pd.DataFrame,
+    come_back: Callable[..., None],
+    to: Destination,
+) -> None:
+    assert dressed["person_id"].value_counts().tolist() == [3, 3, 3]
+    assert set(dressed["origin"]) == {"person"}
+    assert "0011" not in set(dressed["source_image"].str[:4]), "of one image"
+    canvas, crops = (pixels_of(sources, to.root, *size) for size in ((32, 16), (48, 24)))
+    come_back(
+        dressed,
+        lambda plans: variation_latents(two_codes, plans, canvas),
+        two_codes.generator,
+        sources_of(crops),
+    )
+
+
+def test_several_processes_dress_the_same(
+    dressed: pd.DataFrame,
+    two_codes: Encoder,
     sources: pd.DataFrame,
     generate: GenerateConfig,
-    session: Session,
-    tmp_path: Path,
+    to: Destination,
 ) -> None:
-    manifest = generate_dressed(
-        encoder,
-        sources,
-        generate.persons,
-        generate,
-        generator_digest="g" * 64,
-        archive=ARCHIVE,
-        root=tmp_path,
-        session=session,
+    by_two(
+        lambda to: generate_dressed(two_codes, sources, generate.persons, generate, to),
+        dressed,
+        to,
     )
-    assert manifest["person_id"].value_counts().to_dict() == {
-        "syn-000001": 3,
-        "syn-000002": 3,
-        "syn-000003": 1,
-    }
-    assert set(manifest["origin"]) == {"person"}
-    canvas, crops = (pixels_of(sources, tmp_path, *size) for size in ((32, 16), (48, 24)))
-    with zipfile.ZipFile(tmp_path / ARCHIVE) as file:
-        for row in manifest.to_dict("records"):
-            (data,) = render(
-                [PlannedImage.from_row(row)],
-                lambda plans: variation_latents(encoder, plans, canvas),
-                encoder.generator,
-                generate,
-                detail_of(encoder, canvas, crops),
-            )
-            assert data == file.read(row["member"]), row["recipe"]
+
+
+def test_an_encoder_of_one_code_dresses_nobody(
+    encoder: Encoder, sources: pd.DataFrame, generate: GenerateConfig, to: Destination
+) -> None:
+    with pytest.raises(UserError, match=r"persons\.dressed: .* set encoder\.structure_styles to"):
+        generate_dressed(encoder, sources, generate.persons, generate, to)
 
 
 def test_where_nothing_changes_all_detail_is_kept(
-    encoder: Encoder, sources: pd.DataFrame, generate: GenerateConfig, tmp_path: Path
+    two_codes: Encoder, sources: pd.DataFrame, generate: GenerateConfig, tmp_path: Path
 ) -> None:
     """x + G(w) - G(w) is x, whatever the generator can draw."""
     canvas, crops = (pixels_of(sources, tmp_path, *size) for size in ((32, 16), (48, 24)))
-    detail = detail_of(encoder, canvas, crops)
     plans = plan_dressed({"0002": list(sources["image_id"][:3])}, generate.persons)[:3]
-    drawn = render(plans, detail.inversions, encoder.generator, generate, detail)
-    names = [plan.source_image for plan in plans]
-    assert drawn == [encode_jpeg(crop) for crop in crops(names)]
-    dressed = render(
-        plans,
-        lambda some: variation_latents(encoder, some, canvas),
-        encoder.generator,
-        generate,
-        detail,
-    )
-    assert all(one != other for one, other in zip(drawn, dressed, strict=True))
+
+    def unchanged(plans: Sequence[PlannedImage]) -> Styles:
+        inverted = variation_latents(two_codes, plans, canvas).inverted
+        assert inverted is not None
+        return Styles(inverted, inverted)
+
+    def draw(latents: Latents) -> list[bytes]:
+        return render(plans, latents, two_codes.generator, generate, sources_of(crops))
+
+    kept = draw(unchanged)
+    assert kept == [encode_jpeg(crop) for crop in crops([plan.source_image for plan in plans])]
+    dressed = draw(lambda plans: variation_latents(two_codes, plans, canvas))
+    assert all(one != other for one, other in zip(kept, dressed, strict=True))
 
 
 @pytest.mark.parametrize("size", [(8, 4), (32, 16)])  # of the canvas: smaller and larger

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,33 +13,15 @@ from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
 from lookalike.synthesis.latents import layer_group
 from lookalike.synthesis.recipes import PlannedImage, Recipe
-from lookalike.synthesis.rendering import render
+from lookalike.synthesis.rendering import Destination
 from lookalike.synthesis.variations import (
     check_crosses,
-    detail_of,
     generate_variations,
     pixels_of,
     plan_variations,
+    sources_of,
     variation_latents,
 )
-from lookalike.training.session import Session
-
-ARCHIVE = Path("images.zip")
-
-
-def write(
-    encoder: Encoder, sources: pd.DataFrame, generate: GenerateConfig, session: Session, root: Path
-) -> pd.DataFrame:
-    return generate_variations(
-        encoder,
-        sources,
-        generate.variations,
-        generate,
-        generator_digest="g" * 64,
-        archive=ARCHIVE,
-        root=root,
-        session=session,
-    )
 
 
 def test_plan(generate: GenerateConfig) -> None:
@@ -85,7 +67,8 @@ def test_latents_are_what_recipes_say(
         PlannedImage("z", "p", Recipe("interpolate", amount=0.4, partner=names[1]), -1, names[0]),
         PlannedImage("c", "p", Recipe("cross", "coarse", partner=names[1]), -1, names[0]),
     ]
-    base, mixed, between, crossed = variation_latents(encoder, plans, pixels)
+    (base, mixed, between, crossed), inverted = variation_latents(encoder, plans, pixels)
+    assert inverted is not None and torch.equal(inverted[1], inverted[0])
     first, second = encoder.invert(to_tensor(pixels(names)))
     fine = layer_group("fine", len(base))
     torch.testing.assert_close(base, first, rtol=0, atol=1e-4)
@@ -97,44 +80,45 @@ def test_latents_are_what_recipes_say(
     torch.testing.assert_close(crossed[: coarse.stop], second[: coarse.stop], rtol=0, atol=1e-4)
 
 
+@pytest.fixture
+def manifest(
+    encoder: Encoder, sources: pd.DataFrame, generate: GenerateConfig, to: Destination
+) -> pd.DataFrame:
+    return generate_variations(encoder, sources, generate.variations, generate, to)
+
+
 def test_any_variation_comes_back_from_its_row(
+    manifest: pd.DataFrame,
     encoder: Encoder,
     sources: pd.DataFrame,
-    generate: GenerateConfig,
-    session: Session,
-    tmp_path: Path,
+    come_back: Callable[..., None],
+    to: Destination,
 ) -> None:
-    manifest = write(encoder, sources, generate, session, tmp_path)
     assert manifest["person_id"].value_counts().to_dict() == {"0002": 5, "0007": 5, "0011": 5}
     assert set(manifest["origin"]) == {"variation"}
     assert set(manifest["source_image"]) <= set(sources["image_id"])
-    pixels = pixels_of(sources, tmp_path, 32, 16)
-    detail = detail_of(encoder, pixels, pixels_of(sources, tmp_path, 48, 24))
     assert manifest["recipe"].str.contains(":detail").sum() == 11, "all but the interpolations"
-    with zipfile.ZipFile(tmp_path / ARCHIVE) as file:
-        for row in manifest.to_dict("records"):
-            (data,) = render(
-                [PlannedImage.from_row(row)],
-                lambda plans: variation_latents(encoder, plans, pixels),
-                encoder.generator,
-                generate,
-                detail,
-            )
-            assert data == file.read(row["member"]), row["recipe"]
+    canvas, crops = (pixels_of(sources, to.root, *size) for size in ((32, 16), (48, 24)))
+    come_back(
+        manifest,
+        lambda plans: variation_latents(encoder, plans, canvas),
+        encoder.generator,
+        sources_of(crops),
+    )
 
 
 def test_two_runs_write_the_same_bytes(
+    manifest: pd.DataFrame,
     encoder: Encoder,
     sources: pd.DataFrame,
     generate: GenerateConfig,
-    session: Session,
-    tmp_path: Path,
+    to: Destination,
 ) -> None:
-    first = write(encoder, sources, generate, session, tmp_path)
-    data = (tmp_path / ARCHIVE).read_bytes()
+    data = (to.root / to.archive).read_bytes()
     shuffled = sources.iloc[::-1].reset_index(drop=True)
-    pd.testing.assert_frame_equal(first, write(encoder, shuffled, generate, session, tmp_path))
-    assert (tmp_path / ARCHIVE).read_bytes() == data
+    again = generate_variations(encoder, shuffled, generate.variations, generate, to)
+    pd.testing.assert_frame_equal(manifest, again)
+    assert (to.root / to.archive).read_bytes() == data
 
 
 @pytest.mark.parametrize(("column", "value"), [("split", "query"), ("origin", "person")])
@@ -144,9 +128,8 @@ def test_only_real_training_images_are_sources(
     encoder: Encoder,
     sources: pd.DataFrame,
     generate: GenerateConfig,
-    session: Session,
-    tmp_path: Path,
+    to: Destination,
 ) -> None:
     sources.loc[2, column] = value
     with pytest.raises(ValueError, match=f"first {sources['image_id'][2]}"):
-        write(encoder, sources, generate, session, tmp_path)
+        generate_variations(encoder, sources, generate.variations, generate, to)
