@@ -52,10 +52,11 @@ def shorten(config: Config, device: torch.device) -> Config:
     for name in KINDS:
         values["generate"][name] |= {"images_per_person": 1}
     values["generate"]["persons"] |= {"count": 4, "images_per_person": 4}
-    values["generate"]["variations"] |= {"crosses": 0.0}
-    if config.generate.variations.crosses or config.generate.variations.interpolation:
-        # A second image is inverted for every image of a batch if for any, and so in nearly all.
-        values["generate"]["variations"]["interpolation"] = 1.0
+    # A second image is inverted for every image of a batch if for any, and so in nearly all; and as
+    # for that, detail is kept.
+    variations = values["generate"]["variations"]
+    way = next((way for way in ("crosses", "interpolation") if variations[way]), None)
+    variations |= {"crosses": 0.0, "interpolation": 0.0} | ({way: 1.0} if way else {})
     if cpu:
         values["generate"]["batch_size"] = min(FEW["generate"], values["generate"]["batch_size"])
         for name in ("reid", "gan", "encoder"):

@@ -131,10 +131,13 @@ def test_every_image_passes_the_filters_that_there_are() -> None:
                 assert threshold is None or short[name]["value"] == -1e6
 
 
-def test_variations_take_as_long_as_most_of_the_real_ones() -> None:
-    """Most batches of the real run invert a second image for each; a lone one needs none."""
+@pytest.mark.parametrize("profile", ["study", "embedded"])
+def test_variations_take_as_long_as_most_of_the_real_ones(profile: str) -> None:
+    """Most real batches invert a second image for each; what keeps detail draws twice."""
     from lookalike.synthesis.variations import WITH_IMAGE, plan_variations
 
-    short = shorten(compose("study", ROOT / "profiles"), torch.device("cpu"))
-    [plan] = plan_variations({"1": ["a", "b"]}, short.generate.variations)
-    assert plan.recipe.kind in WITH_IMAGE
+    config = compose(profile, ROOT / "profiles")
+    short = shorten(config, torch.device("cpu"))
+    for plan in plan_variations({"1": ["a", "b"], "2": ["c", "d"]}, short.generate.variations):
+        assert plan.recipe.kind in WITH_IMAGE
+        assert plan.recipe.detail is config.generate.variations.detail
