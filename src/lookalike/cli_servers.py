@@ -31,7 +31,7 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     """Open MLflow's UI on this repository's runs and models."""
     from lookalike.config import load_config
     from lookalike.progress import say
-    from lookalike.store import connect, own_folder, tracking_uri
+    from lookalike.store import connect, locked, own_folder, tracking_uri
 
     on_server = tracking_uri(Path.cwd()).startswith("http")
     if not on_server:  # that server may well have our port
@@ -41,7 +41,8 @@ def ui(port: Annotated[int, _port("Where the browser finds it.")] = 5000) -> Non
     from lookalike.report.headline import view
     from lookalike.tracking import reconcile
 
-    reconcile(store, Path.cwd())  # what kill -9 left as running
+    with locked(Path.cwd()):  # a stage that starts hands over the same records
+        reconcile(store, Path.cwd())  # what kill -9 left as running
     columns = view(list(config.arms))
     store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{VIEW}", columns)
     # MLflow opens at its other face, for language models, which shows no run.

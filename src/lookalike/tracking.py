@@ -385,11 +385,12 @@ def reconcile(store: Store, root: Path) -> None:
 
 
 def _hand_over(store: Store, folder: Path) -> None:
-    """What waits of a run, unless somebody still works at it."""
+    """What waits of a run, unless somebody still works at it, here or on another host."""
     from mlflow.exceptions import MlflowException
 
     try:
-        if alive(store.client.get_run(folder.name).data.tags):
+        tags = store.client.get_run(folder.name).data.tags
+        if tags.get("lookalike.host") != socket.gethostname() or alive(tags):
             return
         Waiting(folder).hand_over(partial(write_record, store))
     except MlflowException as error:

@@ -22,7 +22,7 @@ from lookalike.registry.decisions import PROMOTED, Decision, History
 from lookalike.registry.evidence import Evidence
 from lookalike.registry.promotion import FOLDER, PICTURES, Registry
 from lookalike.reid.measurement import PER_QUERY_COLUMNS, Measurement
-from lookalike.tracking import open_run
+from lookalike.tracking import open_run, waiting_folder
 
 pytestmark = pytest.mark.pipeline
 TRAIN, QUERY = "bounding_box_train", "query"
@@ -48,7 +48,15 @@ VARIATION = row(
     member="var_1.jpg", seed=5, recipe="mix:fine:psi=0.7:with=0007_a", generator="abc",
 )  # fmt: skip
 NEW = row(
-    "new_1", "syn-1", "train", "", origin="person", archive="p.zip", member="new_1.jpg", seed=6
+    "new_1",
+    "syn-1",
+    "train",
+    "",
+    origin="person",
+    archive="p.zip",
+    member="new_1.jpg",
+    seed=6,
+    source_image="0007_a",
 )
 
 
@@ -234,7 +242,19 @@ def test_a_kept_picture_and_an_unknown_past_count(
     assert "v4" not in out, "gates keep test persons out of training"
     out, _ = said(capsys, "forget", "0007", "--dry-run")
     assert "v4: may have seen" in out and "v1: saw" in out
-    assert "rebuild train_reid@persons: 1 row" in out
+    assert "rebuild train_reid@persons: 2 rows" in out, "their image, and who is dressed in it"
+
+
+def test_what_waits_for_mlflow_is_not_forgotten(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures that wait would be in MLflow again after they were deleted there."""
+    folder = waiting_folder(registry.root) / "run"
+    folder.mkdir(parents=True)
+    assert "`lookalike ui` or a stage hand them over first" in refused(capsys, "forget", "0007")
+    assert Path("data/bounding_box_train/0007_a.jpg").is_file()
+    folder.rmdir()
+    said(capsys, "forget", "0007", "--dry-run")
 
 
 @pytest.mark.parametrize(

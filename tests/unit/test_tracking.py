@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -259,6 +260,21 @@ def test_records_of_a_run_that_is_not_here_stay(
     assert "of a run that this MLflow store does not have; they stay" in capsys.readouterr().err
     assert len(Waiting(folder)) == 1
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("host", "stays"), [("elsewhere", 1), (socket.gethostname(), 0)])
+def test_only_the_own_host_knows_that_a_run_is_dead(
+    host: str, stays: int, root: Path, config: Config
+) -> None:
+    """On a shared file system a run of another host may be at work."""
+    store = connect(config, root)
+    tags = {"lookalike.host": host, "lookalike.pid": "1", "lookalike.pid_started": "-99"}
+    run = store.client.create_run(store.experiment_id, tags=tags)
+    folder = tracking.waiting_folder(root) / run.info.run_id
+    Waiting(folder).add({"kind": "tags", "values": {"a": "b"}, "run_id": run.info.run_id})
+    reconcile(store, root)
+    assert len(Waiting(folder)) == stays
+    assert ("a" in store.client.get_run(run.info.run_id).data.tags) is not bool(stays)
 
 
 def test_three_processes_open_a_fresh_store(tmp_path: Path, config: Config) -> None:

@@ -28,6 +28,7 @@ from lookalike.programs import run_program
 from lookalike.registry.evidence import Evidence, read_persons
 from lookalike.registry.kept import KeptPicture, delete_pictures, kept_pictures
 from lookalike.registry.promotion import PICTURES, Registry
+from lookalike.tracking import waiting_folder
 
 HELD_OUT = ("val", "query", "gallery")  # splits that gates keep out of every training
 NOBODY = ("distractor", "junk")  # rows of no person
@@ -227,8 +228,14 @@ def plan_forgetting(registry: Registry, artifacts: Artifacts, person: str) -> Fo
     """Find out what forgetting a person takes; changes nothing.
 
     Raises:
-        UserError: nobody of that name, or images that do not lie loose on disk.
+        UserError: nobody of that name, images that do not lie loose on disk, or pictures that wait
+            for MLflow and would come after.
     """
+    if any(waiting_folder(registry.root).glob("*")):
+        raise UserError(
+            f"records in {waiting_folder(registry.root)} wait for MLflow, pictures among them; let "
+            "`lookalike ui` or a stage hand them over first, or delete them"
+        )
     tables = Tables.read(artifacts)
     if not tables.is_person(person):
         raise UserError(f"no person {person} in the manifest; ids are as in the files' names")

@@ -62,6 +62,7 @@ def test_clean_training_rows() -> None:
         (rows(("d1", "0000", "train")), "image d1"),
         (rows(("x", "syn-1", "train"), sha256="sha-q1"), "image q1"),
         (rows(("x", "0001", "train"), source_image="g1"), "image g1"),
+        (rows(("x", "syn-1", "train"), source_image="g1", origin="person"), "image g1"),
         (rows(("x", "0001", "train"), recipe="interpolate:0.4:with=q1"), "image q1"),
         (rows(("x", "0001", "train"), recipe="interpolate:0.4:with=q1:psi=0.8"), "image q1"),
     ],
