@@ -22,10 +22,8 @@ from lookalike.data.rendering.renderer import HEIGHT, WIDTH
 from lookalike.seeds import derive_seed
 from lookalike.training.checkpoint import fingerprint
 
-NEW_SEED, TEST_SEED = (
-    900_002,
-    900_003,
-)  # of populations; stylegan3.starting_generator has the one before
+# Of populations; stylegan3.starting_generator has the one before.
+NEW_SEED, TEST_SEED = 900_002, 900_003
 CAMERAS = 6
 FIRST_INDEX, FIRST_STEP = 10_000, 1_000  # of further images: none of the data has one so high
 
