@@ -49,14 +49,15 @@ def profile_use(
     force: Annotated[bool, typer.Option("--force", help="Drop changes of params.yaml.")] = False,
 ) -> None:
     """Write a profile to params.yaml, whole; refuses to lose changes that are in no commit."""
-    from lookalike.config import load_config
+    from lookalike.config import load_config, read_yaml
     from lookalike.errors import UserError
     from lookalike.profiles import compose, difference, use
     from lookalike.progress import say
 
     config = compose(name)
     try:
-        changes = difference(load_config(PARAMS), config)
+        load_config(PARAMS)
+        changes = difference(read_yaml(PARAMS) or {}, config)
     except UserError as error:
         say(f"now: {error}")
         changes = ["everything"]

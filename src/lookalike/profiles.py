@@ -146,9 +146,13 @@ def _tree(value: Any) -> Any:
     return value
 
 
-def difference(before: Config, after: Config) -> list[str]:
-    """What changes from one configuration to another, a line per parameter."""
-    old, new = (dict(_flat(config.model_dump(mode="json"))) for config in (before, after))
+def difference(before: Mapping[str, Any], after: Config) -> list[str]:
+    """What changes from parameters, as a file holds them, to a configuration: a line for each.
+
+    What the file leaves out is `absent`: that it would have its default is no reason not to say
+    that it will be written.
+    """
+    old, new = dict(_flat(before)), dict(_flat(after.model_dump(mode="json")))
     return [
         f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
         for key in [*old, *(key for key in new if key not in old)]
@@ -192,7 +196,7 @@ def edits(folder: Path = FOLDER) -> tuple[str, list[str]] | None:
     """The profile that `params.yaml` was made from, and what differs in it; None where nothing."""
     try:
         held = load_config(PARAMS)
-        changes = difference(compose(held.profile, folder), held)
+        changes = difference(compose(held.profile, folder).model_dump(mode="json"), held)
     except UserError:
         return None
     return (held.profile, changes) if changes else None

@@ -149,6 +149,25 @@ def test_a_profile_is_chosen_and_edits_in_no_commit_are_kept(call) -> None:
     assert load_config(path) == of("strong")
 
 
+def test_what_is_added_to_a_file_counts_as_a_change(call) -> None:
+    """A new field has a default; that it is written, and that an arm is lost, is said."""
+    call("use", "embedded")
+    path = Path("params.yaml")
+    whole = path.read_text()
+    path.write_text(re.sub(r"  (diversity_threshold|duplicate_similarity): .*\n", "", whole))
+    status, said = call("use", "embedded", "--dry-run")
+    assert status == 0 and "2 differences" in said
+    assert "filter.duplicate_similarity: absent -> 0.98" in said
+    git_commit()
+    assert "2 parameters changed" in call("use", "embedded")[1]
+    assert path.read_text() == whole
+    assert "0 differences" in call("use", "embedded", "--dry-run")[1]
+
+    path.write_text(whole.replace("arms:\n", "arms:\n  more:\n    images: [persons]\n"))
+    said = call("use", "embedded", "--dry-run")[1]
+    assert "arms.more.images: ['persons'] -> absent" in said and "1 difference " in said
+
+
 def test_profiles_are_listed_and_shown(call) -> None:
     assert call("show", "strong") == (0, render(of("strong")))
     call("use", "market1501")
