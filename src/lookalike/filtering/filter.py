@@ -94,6 +94,9 @@ class Filter:
         score_real: of the real crops that the bound is calibrated on.
         real: what these are, in words.
         origin: of the images that it judges; None: of both.
+
+    Raises:
+        TypeError: the threshold is a field that `FilterConfig` does not have (yet).
     """
 
     name: str
@@ -102,3 +105,11 @@ class Filter:
     score_real: Callable[[Material], Scores]
     real: str
     origin: Literal["person", "variation"] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            self.threshold(FilterConfig())
+        except AttributeError as error:
+            raise TypeError(
+                f"filter {self.name}: {error}; give it the field in config/filters.py"
+            ) from error

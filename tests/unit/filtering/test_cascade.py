@@ -230,6 +230,23 @@ def test_a_new_filter_is_one_object(real, config):
     assert rejected == steps["redness"]["reached"] - steps["redness"]["passed"]
 
 
+def test_a_threshold_that_is_no_parameter_is_found_at_once():
+    """By whatever imports the filter, long before the stage has generated anything."""
+    with pytest.raises(TypeError) as caught:
+        Filter("redness", lambda config: config.redness_threshold, len, len, "nothing")
+    assert str(caught.value) == (
+        "filter redness: 'FilterConfig' object has no attribute 'redness_threshold'; "
+        "give it the field in config/filters.py"
+    )
+
+
+def test_every_threshold_of_the_parameters_has_a_filter():
+    names = {f"{step.name}_threshold" for step in FILTERS} | {"diversity_threshold"}
+    fields = {name for name in FilterConfig.model_fields if name.endswith("_threshold")}
+    missing = ", ".join(sorted(fields - names))
+    assert not missing, f"{missing}: add the filter to FILTERS in filtering/cascade.py"
+
+
 def many(seed):
     """New persons of random likeness: each filter that compares images finds some to reject."""
     rng = np.random.default_rng(seed)
