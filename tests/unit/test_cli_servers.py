@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow.tracking.context.registry import _run_context_provider_registry
 
 from lookalike.cli import main
 from lookalike.config import Config
@@ -160,6 +161,8 @@ def test_a_password_for_a_server_is_written_nowhere(
     script = root / "stage.py"
     script.touch()
     monkeypatch.setattr(sys, "argv", [str(script)])  # MLflow asks git about the folder
+    for provider in _run_context_provider_registry:  # and remembers what git said of another
+        monkeypatch.setattr(provider, "_cache", {}, raising=False)
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")
     server = shown.address.replace("//", "//alice:SE@CRET/@")
