@@ -191,6 +191,17 @@ def test_an_arm_of_one_kind_or_both(tmp_path: Path, images: list[str]) -> None:
     assert config.arms["mine"].images == tuple(images)
 
 
+def test_an_arm_of_three_kinds_would_not_be_watched_whole() -> None:
+    """Whoever adds a third kind is told so; `dvc.yaml` names an arm's first and last."""
+
+    class WithMoreKinds(ArmConfig):
+        images: tuple[str, ...]
+
+    assert WithMoreKinds(images=("persons", "strangers")).images == ("persons", "strangers")
+    with pytest.raises(ValueError, match=r"two kinds at most: dvc\.yaml"):
+        WithMoreKinds(images=("persons", "strangers", "variations"))
+
+
 def test_no_file_no_yaml_no_mapping(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     assert "no parameter file" in complaint(path)

@@ -90,7 +90,7 @@ class ArmPolicy(Section):
 class ArmImages(Section):
     """Which images an arm trains on."""
 
-    # Of one kind, or of two: `dvc.yaml` watches the first and the last. [none]: real images only.
+    # Of one kind, or of two. [none]: real images only.
     images: Annotated[tuple[Literal["none"] | Kind, ...], Field(min_length=1)]
     # Data sets whose train images are the real ones: own (data/) and names of data.others.
     real: Annotated[tuple[str, ...], Field(min_length=1)] = ("own",)
@@ -109,6 +109,8 @@ class ArmImages(Section):
     def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(value) != len(set(value)) or ("none" in value and len(value) > 1):
             raise ValueError("name each kind once, or none alone")
+        if len(value) > 2:
+            raise ValueError("name two kinds at most: dvc.yaml watches the first and the last")
         return value
 
 
