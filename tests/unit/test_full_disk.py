@@ -20,6 +20,7 @@ from lookalike.files import write_text
 from lookalike.registry.decisions import PROMOTED, Decision, Entry, keep_copies, read_history
 from lookalike.registry.shadow import append
 from lookalike.reid.gallery import Gallery
+from lookalike.report.search import write_search_page
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.model_file import save_weights
 
@@ -85,12 +86,16 @@ def text(folder: Path, size: int) -> None:
     write_text(folder / "verdict.json", json.dumps(noise(size).tolist()))
 
 
+def page(folder: Path, size: int) -> None:
+    write_search_page(folder / "search.html", [], title="x" * size)
+
+
 def copies(folder: Path, size: int) -> None:
     made = Decision(PROMOTED, 1, None, 1, (), "2026-01-01T00:00:00", reason="x" * size)
     keep_copies(read_history([Entry.following("", 1, made)], ""), folder)
 
 
-WRITERS = (manifest, scores, archive, gallery, weights, resume, text)
+WRITERS = (manifest, scores, archive, gallery, weights, resume, text, page)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ import numpy as np
 from lookalike.artifacts import Artifacts
 from lookalike.data.decoding import decode
 from lookalike.data.loading import encode_jpeg
+from lookalike.files import write_text
 from lookalike.report.overview import draw_overview
 from lookalike.report.results import read_results
 from lookalike.report.sections import read_sections
@@ -113,8 +114,7 @@ def write_report(
         sections=_sections(artifacts, arms),
         parameters=escape(parameters),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _sections(artifacts: Artifacts, arms: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from lookalike.data.decoding import decode
 from lookalike.data.loading import encode_jpeg
 from lookalike.errors import UserError
+from lookalike.files import replacing
 
 PICTURE_HEIGHT = 192  # pixels at most, of what is embedded in the page
 JPEG_QUALITY = 85
@@ -68,11 +69,10 @@ def write_search_page(
         results: each query's picture and name, and its matches.
         title, about: heading, and a line below it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     sections = "\n".join(_section(*result) for result in results)
     page = PAGE.substitute(title=escape(title), about=escape(about), results=sections)
-    # File names need not be valid UTF-8.
-    path.write_text(page, encoding="utf-8", errors="backslashreplace")
+    with replacing(path) as partial:  # file names need not be valid UTF-8
+        partial.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _section(query: Path, name: str, matches: Sequence[Match]) -> str:
