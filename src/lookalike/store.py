@@ -24,11 +24,14 @@ from lookalike.workspace import workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-QUIETLY = {
+SETTINGS = {  # of MLflow, where the person has none
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # 14 s; seven are four minutes without a word
+    # Files go through the server. It would send us to its store, by a name that only it may know.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
 }
 
 
@@ -115,7 +118,7 @@ def settle(root: Path) -> str:
     Raises:
         UserError: it cannot be opened.
     """
-    for name, value in QUIETLY.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It would print each error's stack trace before it raises it.
