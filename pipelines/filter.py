@@ -14,7 +14,7 @@ from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.data.scores import write_scores
 from lookalike.device import default_device
 from lookalike.errors import UserError
-from lookalike.filtering.cascade import filter_manifest
+from lookalike.filtering.cascade import FILTERS, filter_manifest
 from lookalike.filtering.detectors import load_detector
 from lookalike.filtering.filter import Crops
 from lookalike.metrics.imagenet import ImagenetFeatures
@@ -32,7 +32,8 @@ def work(stage: Stage, kind: str) -> None:
     config, made = stage.config, ARTIFACTS.filter(kind)
     device = default_device()
     embedder = Embedder.load(BASELINE_MODEL, device=device)
-    neutral = ImagenetFeatures(device=device) if config.filter.realism_threshold else None
+    asked = any(step.neutral and step.threshold(config.filter) for step in FILTERS)
+    neutral = ImagenetFeatures(device=device) if asked else None
 
     def crops(rows: pd.DataFrame) -> Crops:
         rows = rows.reset_index(drop=True)

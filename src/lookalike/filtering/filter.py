@@ -94,6 +94,7 @@ class Filter:
         score_real: of the real crops that the bound is calibrated on.
         real: what these are, in words.
         origin: of the images that it judges; None: of both.
+        neutral: whether it looks at `Crops.neutral`, which take a network to make.
 
     Raises:
         TypeError: the threshold is a field that `FilterConfig` does not have (yet).
@@ -105,6 +106,7 @@ class Filter:
     score_real: Callable[[Material], Scores]
     real: str
     origin: Literal["person", "variation"] | None = None
+    neutral: bool = False
 
     def __post_init__(self) -> None:
         try:

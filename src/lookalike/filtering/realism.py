@@ -33,4 +33,5 @@ REALISM = Filter(
     lambda material: realism(material.generated, material.train),
     lambda material: realism(material.val, material.train),
     "real validation images",
+    neutral=True,
 )
