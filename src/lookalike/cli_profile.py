@@ -55,12 +55,13 @@ def profile_use(
     from lookalike.progress import say
 
     config = compose(name)
+    held: dict[str, object] = {}
     try:
         load_config(PARAMS)
-        changes = difference(read_yaml(PARAMS) or {}, config)
+        held = read_yaml(PARAMS) or {}
     except UserError as error:
         say(f"now: {error}")
-        changes = ["everything"]
+    changes = difference(held, config)
     if dry_run:
         for line in changes:
             say(line)

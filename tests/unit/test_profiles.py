@@ -163,6 +163,11 @@ def test_what_is_added_to_a_file_counts_as_a_change(call) -> None:
     assert path.read_text() == whole
     assert "0 differences" in call("use", "embedded", "--dry-run")[1]
 
+    path.unlink()
+    count = sum(line.strip().count(": ") for line in whole.splitlines() if line[:1] != "#")
+    said = call("use", "embedded", "--dry-run")[1]
+    assert "now: no parameter file at params.yaml" in said and f"{count} differences" in said
+
     path.write_text(whole.replace("arms:\n", "arms:\n  more:\n    images: [persons]\n"))
     said = call("use", "embedded", "--dry-run")[1]
     assert "arms.more.images: ['persons'] -> absent" in said and "1 difference " in said
