@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 
-def split_by_share(count: int, share: float, unit: int) -> tuple[int, int]:
-    """How many of `count` images are real and generated, in multiples of `unit`.
+def beside(real: int, share: float, unit: int) -> int:
+    """How many generated images stand beside `real` ones to be this share of both together.
 
-    Here and not beside the parameters, because stages depend on it.
+    In multiples of `unit`. Here and not beside the parameters, because stages depend on it.
     """
-    generated = round(share * count / unit) * unit
-    return count - generated, generated
+    return round(real * share / (1 - share) / unit) * unit

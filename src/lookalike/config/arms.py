@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from lookalike.config.base import Count, Positive, Section, Weight
 from lookalike.config.reid import ReidConfig
 from lookalike.config.synthesis import Kind
-from lookalike.shares import split_by_share
+from lookalike.names import counted
+from lookalike.shares import beside
 
 # Labels of generated images, each with its object in `reid/label_policies.py`. These give a class,
 WithClass = Literal["person", "own"]
@@ -30,8 +31,8 @@ class ArmPolicy(Section):
     # for. consistency: what the model takes another view of it for (Laine and Aila 2017).
     label: Literal[WithClass, "uniform", FromBaseline, "consistency"] = "person"
     weight: Weight = 1.0  # of a generated image's loss; a real one's is 1
-    # Of each micro-batch, what is generated, in whole images (whole persons in PK sampling); an
-    # epoch then has the baseline's number of steps. null: all in one pool.
+    # Each micro-batch of real images gets so many generated ones beside it that this share of both
+    # is generated, in whole images (whole persons in PK sampling). null: all in one pool.
     batch_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     # When they take part: from this epoch until before that one; null: always.
     epochs: tuple[Count, Positive] | None = None
@@ -65,16 +66,11 @@ class ArmPolicy(Section):
                 )
             return
         unit = reid.images_per_person or 1
-        real, generated = split_by_share(reid.micro_batch, self.batch_share, unit)
-        if min(real, generated) < 2:
+        generated = beside(reid.micro_batch, self.batch_share, unit)
+        if generated < 2:
             raise ValueError(
-                f"batch_share: {self.batch_share:g} of reid.micro_batch ({reid.micro_batch}) makes "
-                f"{real} real images and {generated} generated ones; each part needs two"
-            )
-        if (reid.loss.triplet or reid.loss.circle) and real < 2 * unit:
-            raise ValueError(
-                f"batch_share: {self.batch_share:g} leaves {real} real images in a "
-                "reid.micro_batch, and loss.triplet and loss.circle compare two persons at least"
+                f"batch_share: {self.batch_share:g} puts {counted(generated, 'generated image')} "
+                f"beside the {reid.micro_batch} real ones of reid.micro_batch; it takes two"
             )
 
     @model_validator(mode="after")

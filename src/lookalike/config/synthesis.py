@@ -102,23 +102,24 @@ class PersonsConfig(KindConfig):
 class VariationsConfig(KindConfig):
     """Variations of real train persons from their inversions."""
 
-    images_per_person: Positive = 10
+    images_per_person: Positive = 6
     # Share that shows the person as another image, of anybody, is seen: its styles of `group`.
     crosses: Fraction = 1.0
     interpolation: Fraction = 0.0  # share made by interpolating two inversions of the same person
     truncation_psi: Fraction = 0.8  # of the styles that the rest take from seeds
-    group: Group = "camera"  # the styles that come from elsewhere
-    # Keep what the generator leaves out of the source: x + G(w') - G(w).
+    group: Group = "structure"  # the styles that come from elsewhere
+    # Keep what the generator leaves out of the source: x + G(w') - G(w). With the groups structure
+    # and camera the person stays as they are, and only the place around them changes.
     detail: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.crosses + self.interpolation > 1:
             raise ValueError("crosses and interpolation are shares: together 1 at most")
-        if self.detail and self.group in ("structure", "coarse", "medium"):
+        if self.detail and self.group in ("coarse", "medium"):
             raise ValueError(
                 f"group: {self.group} moves limbs, and detail would keep them where they were; set "
-                "detail: false, or group: camera"
+                "detail: false, or group: structure"
             )
         if self.group == "appearance":
             raise ValueError("group: appearance would put somebody else's clothes on the person")

@@ -18,7 +18,7 @@ from lookalike.data.loading import Images
 from lookalike.errors import UserError
 from lookalike.reid.targets import NONE, Targets
 from lookalike.seeds import derive_seed
-from lookalike.shares import split_by_share
+from lookalike.shares import beside
 from lookalike.training.prefetch import pinned
 from lookalike.training.sampler import PKSampler, ShuffledSampler
 
@@ -66,9 +66,9 @@ class Batches:
     """The batches of a training.
 
     In one pool, images come as they come, and an epoch is a pass over all. With
-    `policy.batch_share`, a micro-batch has its real images and beside them its generated ones, and
-    where generated ones do not take part, real ones in their place. An epoch is then as many
-    batches as the real images alone would fill, so that an arm takes the baseline's steps.
+    `policy.batch_share`, the micro-batches are those of the real images alone, in the same order,
+    and while generated ones take part, so many stand beside the real ones. An arm then takes the
+    baseline's steps and sees each real image as often: all that differs is what is generated.
 
     Args:
         config: the recipe.
@@ -79,8 +79,8 @@ class Batches:
         device: to which they will go.
 
     Attributes:
-        epoch: images in an epoch.
-        size: images in a batch, over all processes.
+        epoch: images in an epoch; with a share of the batch, real ones.
+        size: images in a batch, over all processes; likewise.
 
     Raises:
         UserError: one of the two kinds of images is missing, or persons for PK sampling.
@@ -103,7 +103,7 @@ class Batches:
         everything = np.arange(len(images))
         self.window = (0, sys.maxsize)  # in batches
         if policy.batch_share is None:
-            self.mixed = [self._part(everything, config.micro_batch, seed)]
+            self.parts = [self._part(everything, config.micro_batch, seed)]
             return
         real, generated = everything[~targets.generated], everything[targets.generated]
         if not len(real) or not len(generated):
@@ -113,15 +113,14 @@ class Batches:
             )
         self.epoch = len(real)
         unit = config.images_per_person or 1
-        sizes = split_by_share(config.micro_batch, policy.batch_share, unit)
-        self.mixed = [
-            self._part(real, sizes[0], seed),
-            self._part(generated, sizes[1], derive_seed(seed, "generated")),
+        count = beside(config.micro_batch, policy.batch_share, unit)
+        self.parts = [
+            self._part(real, config.micro_batch, seed),
+            self._part(generated, count, derive_seed(seed, "generated")),
         ]
         if policy.epochs:
             first, last = (math.ceil(self.epoch * epoch / self.size) for epoch in policy.epochs)
             self.window = first, last
-            self.alone = [self._part(real, config.micro_batch, seed)]
 
     def _part(self, pool: Indices, size: int, seed: int) -> Part:
         k, labels = self.config.images_per_person, self.targets.labels[pool]
@@ -132,15 +131,12 @@ class Batches:
     def numbers(self, start: int) -> Indices:
         """The images of each micro-batch of the batch at image `start`, one micro-batch a row."""
         batch, (first, last) = start // self.size, self.window
-        mixed = min(max(batch - first, 0), last - first)  # batches of this kind before
-        inside = first <= batch < last
-        parts, place = (self.mixed, mixed) if inside else (self.alone, batch - mixed)
-        count = self.micro_batches
-        rows = [
-            part.pool[part.sampler.indices(place * count * part.size, count * part.size)]
-            for part in parts
-        ]
-        return np.concatenate([row.reshape(count, -1) for row in rows], axis=1)
+        parts = self.parts if first <= batch < last else self.parts[:1]
+        rows = []
+        for part, before in zip(parts, (batch, batch - first), strict=False):
+            count = self.micro_batches * part.size
+            rows.append(part.pool[part.sampler.indices(before * count, count)])
+        return np.concatenate([row.reshape(self.micro_batches, -1) for row in rows], axis=1)
 
     def read(self, start: int, micro_batches: Iterable[int]) -> list[MicroBatch]:
         """Some micro-batches of that batch, by their numbers."""

@@ -52,7 +52,7 @@ def train_reid(
 ) -> tuple[ReidNet, History]:
     """Train for `config.epochs` passes over the images; a killed run goes on as it was.
 
-    With `policy.batch_share` a pass is as many images, real and generated, as there are real ones.
+    With `policy.batch_share` a pass is one over the real images, whatever stands beside them.
 
     Batch statistics and metric losses see one micro-batch. The running statistics move once per
     batch, by the mean over its micro-batches; their mean over the processes is taken before each

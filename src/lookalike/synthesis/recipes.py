@@ -51,7 +51,7 @@ class Recipe:
     label: str = ""
     """The class of the latents that come from seeds; "": each seed draws its own."""
     detail: bool = False
-    """Whether what the generator leaves out of the source image is kept; see `rendering.Detail`."""
+    """Whether what the generator leaves out of the source image is kept; see `rendering.render`."""
 
     def __str__(self) -> str:
         parts: list[str] = [self.kind]
@@ -93,6 +93,11 @@ class Recipe:
         if not complete[recipe.kind]:
             raise ValueError(f"recipe {text!r} is incomplete")
         return recipe
+
+    @property
+    def around(self) -> bool:
+        """Whether what changes lies around the person: another's structure, and detail kept."""
+        return self.detail and self.group in ("structure", "camera")
 
     def apply(self, base: Tensor, partner: Tensor) -> Tensor:
         """The latent [num_ws, w_dim]; `partner` is not looked at by a base recipe."""

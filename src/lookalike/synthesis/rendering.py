@@ -21,8 +21,12 @@ from lookalike.data.loading import Images, encode_jpeg, resize_batch, to_uint8
 from lookalike.data.manifest import new_manifest
 from lookalike.progress import Progress
 from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.latents import style_mix, ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage
 from lookalike.training.session import Session
+
+DRESSED = 3  # appearances that tell where a person is
+PERSON = (0.25, 0.6)  # from surroundings to person, in shares of an image's strong spread
 
 
 class Styles(NamedTuple):
@@ -81,9 +85,11 @@ def render(
     """JPEG bytes of up to `config.batch_size` images, at the configured size of crops.
 
     Where a recipe keeps detail, the image is the real one with what the generator changes, x +
-    G(w') - G(w), so that faces, patterns and bags stay although G cannot draw them. Wang et al.
+    m (G(w') - G(w)), so that faces, patterns and bags stay although G cannot draw them. Wang et al.
     2022, "High-Fidelity GAN Inversion for Image Attribute Editing", learn how to add the difference
-    x - G(w) again; where w' leaves the pose as it was, adding it as it is does.
+    x - G(w) again; where w' leaves the pose as it was, adding it as it is does. In somebody else's
+    appearance m is 1. In somebody else's structure it is `surroundings`: the person stays as the
+    image has them, and the place around them becomes the other's.
 
     A short batch is filled up with its last image: kernels choose their order of summation by the
     shape of a batch, and a difference in the last bit can show in a JPEG.
@@ -107,8 +113,31 @@ def render(
         assert styles.inverted is not None
         assert reals is not None
         change = images - generator.synthesis(styles.inverted)
+        around = torch.tensor([plan.recipe.around for plan in batch], device=change.device)
+        if around.any():
+            outside = surroundings(generator, styles.inverted)
+            change = torch.where(around[:, None, None, None], outside * change, change)
         crops[kept] = _add(change[: len(plans)], reals(plans))[kept]
     return [encode_jpeg(crop) for crop in crops]
+
+
+def surroundings(generator: Generator, ws: Tensor) -> Tensor:
+    """What of each image is not the person: float [N, 1, h, w] in [0, 1], in the generator's size.
+
+    The person is where appearance shows: where the same structure in the appearances of `DRESSED`
+    seeds differs from their mean. An image's own strongest tenth is the measure, since a dark place
+    hides differences; the bounds were set by eye, on rendered pedestrians.
+    """
+    drawn = [
+        generator.synthesis(style_mix(ws, other.expand_as(ws), "appearance"))
+        for other in ws_from_seeds(generator, range(DRESSED), [1.0] * DRESSED)
+    ]
+    images = torch.stack(drawn)
+    spread = (images - images.mean(dim=0)).abs().mean(dim=(0, 2))  # [N, h, w]
+    strong = spread.flatten(1).quantile(0.9, dim=1).clamp(min=1e-3)[:, None, None]
+    low, high = PERSON
+    person = ((spread / strong - low) / (high - low)).clamp(0, 1)[:, None]
+    return 1 - F.max_pool2d(person, 3, stride=1, padding=1)  # a pixel more, for blurred edges
 
 
 def _add(change: Tensor, reals: Images) -> Images:

@@ -44,43 +44,39 @@ def test_a_pool_takes_images_as_they_come(eights: ReidConfig) -> None:
     assert (np.bincount(seen) == 17 * 16 // 34).all()
 
 
-@pytest.mark.parametrize(("share", "generated"), [(0.25, 2), (0.4, 3), (0.75, 6)])
-def test_each_micro_batch_has_its_share(eights: ReidConfig, share: float, generated: int) -> None:
-    mixed = batches(eights, batch_share=share)
-    real = 8 - generated
-    assert (mixed.epoch, mixed.size) == (REAL, 16)
-    steps = REAL * real  # whole passes over the real images
-    for numbers in drawn(mixed, steps):
-        assert numbers.shape == (2, 8)
-        assert ((numbers >= REAL).sum(axis=1) == generated).all()
-        assert (numbers[:, :real] < REAL).all()  # the real ones first
-    everything = np.concatenate(drawn(mixed, steps)).ravel()
-    counts = np.bincount(everything)
-    assert (counts[:REAL] == 2 * real * steps // REAL).all()
+@pytest.mark.parametrize(("share", "generated"), [(0.25, 3), (0.4, 5), (0.75, 24)])
+def test_generated_images_stand_beside_the_real_ones(
+    eights: ReidConfig, share: float, generated: int
+) -> None:
+    alone, mixed = batches(eights, made=0), batches(eights, batch_share=share)
+    assert (mixed.epoch, mixed.size) == (alone.epoch, alone.size) == (REAL, 16)
+    steps = 30
+    for numbers, real in zip(drawn(mixed, steps), drawn(alone, steps), strict=True):
+        assert numbers.shape == (2, 8 + generated)
+        np.testing.assert_array_equal(numbers[:, :8], real, "as without, and first")
+        assert (numbers[:, 8:] >= REAL).all()
+    counts = np.bincount(np.concatenate(drawn(mixed, steps)).ravel())
     assert np.ptp(counts[REAL:]) <= 1
 
 
-def test_outside_the_window_real_images_fill_the_batches(eights: ReidConfig) -> None:
+def test_generated_images_take_part_in_their_window(eights: ReidConfig) -> None:
     alone = batches(eights, made=0)
-    window = batches(eights, batch_share=0.25, epochs=[1, 3])
-    rows = [window.numbers(start) for start in range(0, 4 * REAL, window.size)]
+    always, window = (batches(eights, batch_share=0.25, epochs=epochs) for epochs in (None, [1, 3]))
     # One and a half batches an epoch: from the second one to the fifth.
-    shares = [(numbers >= REAL).sum(axis=1).tolist() for numbers in rows]
-    assert shares == [[0, 0], [0, 0], [2, 2], [2, 2], [2, 2], [0, 0]]
-    outside = [rows[n] for n in (0, 1, 5)]
-    for numbers, start in zip(outside, range(0, 3 * alone.size, alone.size), strict=True):
-        np.testing.assert_array_equal(numbers, alone.numbers(start))
-    inside = np.concatenate(rows[2:5])[:, :6].ravel()
-    assert np.ptp(np.bincount(inside)) <= 1, "a pass over the real ones"
+    for step, numbers in enumerate(drawn(window, 6)):
+        real = alone.numbers(step * alone.size)
+        if 2 <= step < 5:
+            real = np.hstack([real, always.numbers((step - 2) * always.size)[:, 8:]])
+        np.testing.assert_array_equal(numbers, real)
 
 
 @pytest.mark.parametrize("label", ["person", "own", "uniform"])
 def test_pk_draws_whole_persons_on_either_side(eights: ReidConfig, label: str) -> None:
-    pk = eights.model_copy(update={"images_per_person": 2})
-    mixed = batches(pk, batch_share=0.4, label=label)
-    assert [part.size for part in mixed.mixed] == [4, 4]  # in whole persons
+    pk = eights.model_copy(update={"images_per_person": 2, "batch_size": 8})
+    mixed = batches(pk, batch_share=0.3, label=label)
+    assert [part.size for part in mixed.parts] == [8, 4]  # in whole persons
     for numbers in drawn(mixed, 12):
-        for part in (numbers[:, :4], numbers[:, 4:]):
+        for part in (numbers[:, :8], numbers[:, 8:]):
             persons = np.array(PERSONS)[part].reshape(-1, 2)
             whole = (persons[:, 0] == persons[:, 1]).all()
             assert whole or (label == "uniform" and (part >= REAL).all())
@@ -91,12 +87,12 @@ def test_what_is_read(eights: ReidConfig) -> None:
     (second,) = mixed.read(0, [1])
     numbers = mixed.numbers(0)[1]
     assert second.images[:, 0, 0, 0].tolist() == numbers.tolist()
-    assert second.labels.tolist() == [n % 6 for n in numbers[:6]] + [-1, -1]
-    assert second.generated is not None and second.generated.tolist() == [False] * 6 + [True] * 2
-    assert second.distributions is not None and second.distributions.shape == (8, 6)
-    assert (second.apart, second.unlabelled) == (2, True)
+    assert second.labels.tolist() == [n % 6 for n in numbers[:8]] + [-1, -1, -1]
+    assert second.generated is not None and second.generated.tolist() == [False] * 8 + [True] * 3
+    assert second.distributions is not None and second.distributions.shape == (11, 6)
+    assert (second.apart, second.unlabelled) == (3, True)
     moved = second.to(torch.device("cpu"))
-    assert moved.apart == 2 and torch.equal(moved.labels, second.labels)
+    assert moved.apart == 3 and torch.equal(moved.labels, second.labels)
     plain = batches(eights).read(0, [0])[0]
     assert plain.generated is plain.distributions is None and not plain.unlabelled
 
