@@ -8,11 +8,17 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 GIB = 2**30
+_TURN = threading.Lock()
 
 
 def default_device() -> torch.device:
@@ -52,3 +58,28 @@ def finish_work(device: torch.device) -> None:
     """Wait until the device has done all that was ordered."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[int]:
+    """How many threads may share the work; meanwhile what each of them calls uses one core.
+
+    So cores wait for each other once, at the end. Threads inside a product or a comparison would
+    wait after every one of them, and spin meanwhile. What each thread computes does not depend on
+    their number. The numbers of threads are the process's, so who asks while others are at work
+    waits for them: each has all cores.
+    """
+    with _TURN:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with _blas().limit(limits=1, user_api="blas"):
+                yield threads
+        finally:
+            torch.set_num_threads(threads)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """What sets the threads of NumPy's products; finding them takes milliseconds."""
+    return ThreadpoolController()

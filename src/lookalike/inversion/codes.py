@@ -92,7 +92,15 @@ class CodeEncoder(Encoder):
 
     def refinements(self, appearances: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """See Encoder."""
+        ws = self._read(appearances, targets)
+        yield ws, self.generator.synthesis(ws)
+
+    @torch.no_grad()
+    def invert(self, images: Tensor) -> Tensor:
+        """See Encoder; nothing is drawn."""
+        return self._read(images, images)
+
+    def _read(self, appearances: Tensor, targets: Tensor) -> Tensor:
         structure = self.network.structure(grey(targets))
         appearance = self.network.appearance(appearances)
-        ws = self.w_avg + torch.cat([structure, appearance], dim=1).float()
-        yield ws, self.generator.synthesis(ws)
+        return self.w_avg + torch.cat([structure, appearance], dim=1).float()

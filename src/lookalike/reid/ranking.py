@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from lookalike.device import one_thread_each
 from lookalike.reid.counting import count_ranks
 from lookalike.reid.labels import Indices, Labels
 from lookalike.reid.similarities import Cosines, Distances, Features, Given, Similarities
@@ -38,7 +36,6 @@ BLOCK_BYTES = 768 * 1024 * 1024  # of similarities held at once by all threads
 MIN_ROWS, MAX_ROWS = 128, 512
 
 Floats = npt.NDArray[np.float64]
-_TURN = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -162,7 +159,7 @@ def rank(
             split or the cameras.
     """
     trial = Trial(query_persons, gallery_persons, query_cameras, gallery_cameras)
-    with _one_thread_each() as threads:
+    with one_thread_each() as threads:
         return _rank(trial, Cosines(query, gallery, trial, threads), part, threads)
 
 
@@ -175,7 +172,7 @@ def rank_distances(
 ) -> Ranking:
     """`rank` by given distances, float32 or float64 [Q, G]; smaller is better, equal ones tie."""
     trial = Trial(query_persons, gallery_persons, query_cameras, gallery_cameras)
-    with _one_thread_each() as threads:
+    with one_thread_each() as threads:
         return _rank(trial, Distances(distances, trial), (0, 1), threads)
 
 
@@ -299,27 +296,3 @@ def _metrics(
     first[valid] = ranks[(last - matches)[valid]]
     trapezoidal = mean((precision + before) / 2)
     return Ranking(mean(precision), trapezoidal, inp, first, query_cameras, problem)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """What sets the threads of NumPy's products; finding them takes milliseconds."""
-    return ThreadpoolController()
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[int]:
-    """How many threads may share the blocks; meanwhile what each of them calls uses one core.
-
-    So cores wait for each other once, at the end. Threads inside a product or a comparison would
-    wait after every one of them, and spin meanwhile. The numbers of threads are the process's, so
-    rankings of several threads take turns: each has all cores.
-    """
-    with _TURN:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with _blas().limit(limits=1, user_api="blas"):
-                yield threads
-        finally:
-            torch.set_num_threads(threads)

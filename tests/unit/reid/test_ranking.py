@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike.data.loading import Images
+from lookalike.device import one_thread_each
 from lookalike.errors import UserError
 from lookalike.reid import ranking, similarities
 from lookalike.reid.evaluation import Evaluation, Side, evaluate
@@ -428,7 +429,7 @@ def test_rankings_at_once_leave_the_threads_as_they_were() -> None:
     inside = []
 
     def one(_: int) -> None:
-        with ranking._one_thread_each() as threads:
+        with one_thread_each() as threads:
             inside.append(threads)
             time.sleep(0.01)
         assert_same(whole, rank(**arguments))
