@@ -47,9 +47,9 @@ def rows(
         pace, step, number = "", "", ""
         if outcome.main is not None and outcome.main[1].each:
             name, done = outcome.main
-            pace = f"{1 / done.each:.3g}"
+            pace = _three_digits(1 / done.each)
             batch = batches.get(outcome.stage.partition("@")[0])
-            step = f"{batch * done.each:.3g}" if batch else ""
+            step = _three_digits(batch * done.each) if batch else ""
             number = f"{amount[name]:,}" if name in amount else ""
         disk = outcome.real_bytes(amount) + found["resume_bytes"]
         table.append(
@@ -62,12 +62,17 @@ def rows(
                 pace,
                 step,
                 number,
-                f"{outcome.real_seconds(amount) / 3600:.3g}",
+                _three_digits(outcome.real_seconds(amount) / 3600),
                 f"{disk / 1e9:.2f}",
             )
         )
     table.append(_sums(config, counts, outcomes))
     return table
+
+
+def _three_digits(number: float) -> str:
+    """As people write it: 4,420 and 0.171, and no powers of ten."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _sums(
@@ -88,7 +93,7 @@ def _sums(
         "",
         "",
         "",
-        f"{hours:.3g}",
+        _three_digits(hours),
         f"{disk / 1e9:.0f}",
     )
 
