@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: install install-server data repro evidence test lint format ui serve summary lock
+.PHONY: install install-server install-team data repro evidence test lint format ui serve summary lock
 
 install: .venv/installed
 
@@ -30,6 +30,11 @@ endif
 # Drivers for a team's database and object store.
 install-server: install
 	$(BIN)/python -m uv pip install --python $(BIN)/python --requirement requirements-server.lock
+
+# For tests/pipeline/test_team.py, which also needs Debian's postgresql and openssh-server; moto stands
+# for the object store.
+install-team: install-server
+	$(BIN)/python -m uv pip install --python $(BIN)/python --constraint requirements-server.lock "moto[s3]==5.2.5"
 
 data: install
 	@$(BIN)/lookalike data render

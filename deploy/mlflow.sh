@@ -13,4 +13,5 @@ export MLFLOW_ARTIFACTS_DESTINATION="${MLFLOW_ARTIFACTS_DESTINATION:-s3://lookal
 export MLFLOW_AUTH_CONFIG_PATH="$folder/accounts.ini"
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 export MLFLOW_DISABLE_TELEMETRY=true
+export MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR=false
 exec mlflow server --app-name basic-auth --host "${HOST:-127.0.0.1}" --port "${PORT:-5000}" "$@"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +69,11 @@ class Repository:
 
     def run(self, *command: str, status: int = 0) -> str:
         process = self.start(*command)
-        output, _ = process.communicate()
+        try:
+            output, _ = process.communicate()
+        except BaseException:  # a test's time is up
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         assert process.returncode == status, output
         return output
 
