@@ -97,7 +97,7 @@ class Comparison:
             precision, recall = precision_and_recall(real.features, features, real.radii)
         for text in (str(doubt.message) for doubt in doubts):
             if text not in self._said:  # once, not at every measurement
-                say(f"{name}: {text}")
+                say(f"features of {name}: {text}")
                 self._said.add(text)
         return {
             "precision": precision,

@@ -169,7 +169,10 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     copies = {name: t.detach().cpu().clone().contiguous() for name, t in sorted(tensors.items())}
     try:
         with replacing(path) as partial:
+            partial.touch()
+            rights = partial.stat().st_mode  # of any new file; safetensors leaves the owner's alone
             save_file(copies, partial, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+            partial.chmod(rights)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"cannot write {path}: {error}; look at its folder, its rights and the free space"

@@ -37,6 +37,8 @@ def test_weights_round_trip_with_the_same_bytes(tmp_path: Path) -> None:
     save_weights(second, dict(reversed(tensors.items())), dict(reversed(metadata.items())))
     assert first.read_bytes() == second.read_bytes()
     assert [path.name for path in first.parent.iterdir()] == ["a.safetensors"]
+    (plain := tmp_path / "plain").touch()
+    assert first.stat().st_mode == plain.stat().st_mode, "others may read it as they may any file"
     loaded, read = load_weights(first)
     assert read == metadata
     assert loaded.keys() == tensors.keys()
