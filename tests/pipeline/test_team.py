@@ -115,6 +115,7 @@ def ann(team: Team, place: Path) -> Clone:
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
     ann.run("dvc", "remote", "add", "--default", "team", f"s3://{BUCKET}/dvc")
     ann.run("dvc", "remote", "modify", "team", "endpointurl", team.s3)
+    ann.run("dvc", "remote", "modify", "team", "verify", "true")
     ann.commit()
     ann.run("dvc", "repro")
     ann.commit()
@@ -197,6 +198,8 @@ def test_a_version_that_is_not_there_is_one_line(ben: Clone) -> None:
 def test_a_remote_over_ssh_is_pushed_to_and_pulled_from(
     team: Team, place: Path, ann: Clone
 ) -> None:
+    """And what somebody has put in the place of a file is not taken for it."""
+    model = "artifacts/train_reid/baseline/model.safetensors"
     (shared := place / "shared").mkdir()
     with ssh_server(place / "home", shared) as address:
         ann.run("dvc", "remote", "add", "ssh", f"{address}/dvc")
@@ -206,10 +209,22 @@ def test_a_remote_over_ssh_is_pushed_to_and_pulled_from(
         ann.run("git", "clone", "--quiet", f"{place}/origin.git", str(cyd.folder))
         cyd.run("git", "checkout", "--quiet", commit)
         cyd.run("dvc", "remote", "add", "ssh", f"{address}/dvc")
+        cyd.run("dvc", "remote", "modify", "ssh", "verify", "true")
+
+        honest = (ann.folder / model).read_bytes()
+        (stored,) = (path for path in (shared / "dvc").rglob("*") if same(path, honest))
+        stored.chmod(0o600)
+        stored.write_bytes(bytes(len(honest)))
+        assert "failed to pull" in cyd.run("dvc", "pull", "--remote", "ssh", model, status=1)
+        assert not (cyd.folder / model).exists()
+        stored.write_bytes(honest)
         cyd.run("dvc", "pull", "--quiet", "--remote", "ssh")
-    model = "artifacts/train_reid/baseline/model.safetensors"
     assert cyd.sha256(model) == ann.sha256(model)
     assert any((shared / "dvc").rglob("*.dir"))
+
+
+def same(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def test_twenty_decisions_from_two_clones_at_once_lose_none(
