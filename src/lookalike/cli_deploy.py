@@ -1,4 +1,4 @@
-"""Using a model: `lookalike embed`, `search` and `export`."""
+"""Using a model: `lookalike embed`, `index`, `search` and `export`."""
 
 from __future__ import annotations
 
@@ -49,9 +49,23 @@ def embed(
 
 
 @app.command()
+def index(
+    gallery: Annotated[Path, typer.Argument(help="What `lookalike embed` wrote.")],
+    output: Annotated[
+        Path, typer.Option("--output", callback=new_file, help="The index to write.")
+    ],
+) -> None:
+    """Index a gallery of millions for `lookalike search`, which then need not look at all of it."""
+    from lookalike.progress import say
+    from lookalike.reid.gallery_index import index_gallery
+
+    say(f"{output}: {counted(index_gallery(gallery, output), 'picture')} of {gallery} indexed")
+
+
+@app.command()
 def search(
     query: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
-    gallery: Annotated[Path, typer.Argument(help="A folder, or what `lookalike embed` wrote.")],
+    gallery: Annotated[Path, typer.Argument(help="A folder, or what `embed` or `index` wrote.")],
     output: Annotated[
         Path, typer.Option("--output", callback=new_file, help="The page to write.")
     ] = Path(".lookalike/search.html"),
@@ -61,11 +75,12 @@ def search(
     """Find the most similar pictures of a gallery and show them on one HTML page."""
     from lookalike.disk import pictures_in
     from lookalike.progress import say
-    from lookalike.reid.gallery import Gallery, embed_pictures
+    from lookalike.reid.gallery import embed_pictures
+    from lookalike.reid.gallery_index import load_gallery
 
     if not query.exists():
         raise UserError(f"no picture or folder at {query}")
-    saved = None if gallery.is_dir() else Gallery.load(gallery)
+    saved = None if gallery.is_dir() else load_gallery(gallery)
     for folder in (query, gallery):
         if folder.is_dir():
             pictures_folder(folder)
@@ -87,6 +102,7 @@ def search(
             [
                 Match(held.folder / held.files[i], held.files[i], float(similarity))
                 for i, similarity in zip(found, values, strict=True)
+                if i >= 0
             ],
         )
         for name, found, values in zip(asked.files, indices, similarities, strict=True)

@@ -16,6 +16,7 @@ from lookalike.config import Config
 from lookalike.data.loading import Images, encode_jpeg
 from lookalike.errors import UserError
 from lookalike.profiles import render
+from lookalike.reid import gallery_index
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.gallery import Gallery
 from lookalike.reid.model import new_reid, save_reid
@@ -79,6 +80,23 @@ def test_embed_then_search(
     assert page.count("<img") == 5 * 6
 
 
+def test_embed_index_then_search(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "embed", "people", "--output", "out/g.npz", *WEIGHTS) == 0
+    five = Gallery.load(Path("out/g.npz"))
+    more = np.random.default_rng(0).standard_normal((10_000, 256)).astype(np.float32)
+    more /= np.linalg.norm(more, axis=1, keepdims=True)
+    files = (*five.files, *(f"{n}.png" for n in range(len(more))))
+    rows = np.concatenate([five.embeddings, more])
+    Gallery(five.folder, files, rows, five.model).save(Path("out/many.npz"))
+    monkeypatch.setattr(gallery_index, "CODE", 8)  # quick
+    assert run(monkeypatch, "index", "out/many.npz", "--output", "out/many.index") == 0
+    assert "out/many.index: 10,005 pictures of out/many.npz indexed" in capsys.readouterr().err
+    assert run(monkeypatch, "search", "people/3.jpg", "out/many.index", *WEIGHTS) == 0
+    assert "3.jpg is most like 3.jpg (1.000)" in capsys.readouterr().err
+
+
 def test_only_what_a_page_shows_is_embedded(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +140,8 @@ def test_a_gpu_embeds_and_the_cpu_exports(place: Path, monkeypatch: pytest.Monke
     ("arguments", "message"),
     [
         (["search", "nowhere", "people"], "no picture or folder at nowhere"),
+        (["index", "nowhere.npz", "--output", "i"], "no gallery at nowhere.npz"),
+        (["index", "other.npz", "--output", "i"], "needs 10,000 pictures or more"),
         (["search", "people", "nowhere.npz"], "no gallery at nowhere.npz"),
         (["search", "people/broken.jpg", "people"], "broken.jpg, not a readable image"),
         (["embed", "nowhere", "--output", "g.npz"], "no folder at nowhere"),
@@ -138,7 +158,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = sorted(place.iterdir())
-    model = () if "--model" in arguments else WEIGHTS
+    model = () if "--model" in arguments or arguments[0] == "index" else WEIGHTS
     assert run(monkeypatch, *arguments, *model) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -62,27 +65,16 @@ class Gallery:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote. Of the embeddings, memory holds only what is looked at.
 
         Raises:
             UserError: missing, damaged, changed, or something else.
         """
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                about = json.loads(str(content["about"]))
-                embeddings = content["embeddings"]
-                files = tuple(str(name) for name in content["files"])
-            if about.pop("format") != FORMAT:
-                raise ValueError("another format")
+        with reading(path, "gallery", "lookalike embed"):
+            about, embeddings, files = read_parts(path)
             if about.pop("sha256") != _digest(embeddings, files):
                 raise ValueError("its digest does not fit its content")
             return cls(Path(about.pop("folder")), files, embeddings, about)
-        except FileNotFoundError as error:
-            raise UserError(f"no gallery at {path}; make one with `lookalike embed`") from error
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            kind = format_of_file(path)
-            reason = " ".join(str(error).split())[:200] if "zip" in kind else f"it is {kind}"
-            raise UserError(f"{path} is no gallery: {reason}; make it anew") from error
 
     def check_model(self, model: Mapping[str, str], path: Path) -> None:
         """Refuse to compare embeddings of different models.
@@ -186,9 +178,74 @@ def _read(folder: Path, names: Sequence[str], embedder: Embedder) -> tuple[Image
     return np.array(images, dtype=np.uint8).reshape(-1, height, width, 3), bad
 
 
-def _digest(embeddings: npt.NDArray[np.float32], files: Sequence[str]) -> str:
+def read_parts(
+    path: Path,
+) -> tuple[dict[str, str], npt.NDArray[np.float32], tuple[str, ...]]:
+    """What a gallery says about itself, its embeddings as a map of the file, and its files.
+
+    Nothing is compared with the digest, which takes a second for each gigabyte or two.
+
+    Raises:
+        ValueError, KeyError, OSError, ...: it is no gallery; see `reading`.
+    """
+    with np.load(path, allow_pickle=False) as content:
+        about = json.loads(str(content["about"]))
+        if about.pop("format") != FORMAT:
+            raise ValueError("another format")
+        files = tuple(str(name) for name in content["files"])
+    embeddings = _mapped(path, "embeddings.npy")
+    _check(embeddings, files)
+    return about, embeddings, files
+
+
+@contextmanager
+def reading(path: Path, what: str, command: str) -> Iterator[None]:
+    """Say in one line why a file is none of ours.
+
+    Args:
+        path: the file.
+        what: it should be, in a word.
+        command: that makes one.
+
+    Raises:
+        UserError: whatever goes wrong inside.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"no {what} at {path}; make one with `{command}`") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        kind = format_of_file(path)
+        reason = " ".join(str(error).split())[:200] if "zip" in kind else f"it is {kind}"
+        raise UserError(f"{path} is no {what}: {reason}; make it anew") from error
+
+
+def _mapped(path: Path, name: str) -> npt.NDArray[np.float32]:
+    """An array of an npz file as a read-only map of that file, for what is larger than memory."""
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(name)
+        with archive.open(member) as stream:
+            read = {(1, 0): np.lib.format.read_array_header_1_0}
+            read_header = read.get(np.lib.format.read_magic(stream))
+            if read_header is None or member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{name} is not as `lookalike embed` writes it")
+            shape, by_columns, dtype = read_header(stream)
+            within = stream.tell()
+    if by_columns or dtype != np.float32 or within + 4 * math.prod(shape) != member.file_size:
+        raise ValueError(f"{name} is not as `lookalike embed` writes it")
+    with path.open("rb") as file:
+        file.seek(member.header_offset + 26)  # the lengths of what precedes a member's bytes
+        start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4))) + within
+    return np.memmap(path, np.float32, "r", start, shape).view(np.ndarray)
+
+
+def _check(embeddings: npt.NDArray[np.float32], files: Sequence[str]) -> None:
     if embeddings.dtype != np.float32 or embeddings.ndim != 2 or len(embeddings) != len(files):
         raise ValueError("embeddings and files do not fit together")
-    digest = hashlib.sha256(embeddings.tobytes())
+
+
+def _digest(embeddings: npt.NDArray[np.float32], files: Sequence[str]) -> str:
+    _check(embeddings, files)
+    digest = hashlib.sha256(np.ascontiguousarray(embeddings).reshape(-1).data)
     digest.update(json.dumps([embeddings.shape, list(files)]).encode())
     return digest.hexdigest()
