@@ -140,7 +140,7 @@ def test_config_is_frozen() -> None:
         ),
         (
             {"arms__far": {"images": ["persons"], "batch_share": 1}},
-            ["arms.far.batch_share", "less than 1"],
+            ["arms.far.batch_share", "less than or equal to 0.8"],
         ),
         (
             {"arms__far": {"images": ["persons"], "label": "soft"}, "reid__images_per_person": 4},

@@ -31,9 +31,9 @@ class ArmPolicy(Section):
     # for. consistency: what the model takes another view of it for (Laine and Aila 2017).
     label: Literal[WithClass, "uniform", FromBaseline, "consistency"] = "person"
     weight: Weight = 1.0  # of a generated image's loss; a real one's is 1
-    # Each micro-batch of real images gets so many generated ones beside it that this share of both
-    # is generated, in whole images (whole persons in PK sampling). null: all in one pool.
-    batch_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    # Of what a step sees, what is generated, beside the real images of a micro-batch; rounded to
+    # whole images (whole persons in PK sampling). null: all in one pool.
+    batch_share: Annotated[float, Field(gt=0, le=0.8)] | None = None
     # When they take part: from this epoch until before that one; null: always.
     epochs: tuple[Count, Positive] | None = None
     # Normalise them by batch statistics of their own, and keep them out of the running ones
@@ -70,7 +70,7 @@ class ArmPolicy(Section):
         if generated < 2:
             raise ValueError(
                 f"batch_share: {self.batch_share:g} puts {counted(generated, 'generated image')} "
-                f"beside the {reid.micro_batch} real ones of reid.micro_batch; it takes two"
+                f"beside the {reid.micro_batch} real ones of reid.micro_batch; two are needed"
             )
 
     @model_validator(mode="after")

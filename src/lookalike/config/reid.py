@@ -68,7 +68,9 @@ class ReidConfig(Section):
     loss: ReidLossConfig = ReidLossConfig()
     epochs: Positive = 10
     batch_size: Positive = 16  # over all processes
-    micro_batch: Positive = 16  # images at once; the scope of batch statistics and metric losses
+    # Images at once, beside which stand those of an arm's batch_share: the scope of metric losses
+    # and batch statistics.
+    micro_batch: Positive = 16
     images_per_person: Positive | None = None  # in a batch, K of PK sampling; null: shuffled images
     erasing: Fraction = 0.0  # probability of random erasing (Zhong et al. 2020)
     optimizer: Literal["adam", "adamw"] = "adamw"  # adam adds the weight decay to the gradient

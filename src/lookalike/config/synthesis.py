@@ -103,7 +103,7 @@ class VariationsConfig(KindConfig):
     """Variations of real train persons from their inversions."""
 
     images_per_person: Positive = 6
-    # Share that shows the person as another image, of anybody, is seen: its styles of `group`.
+    # Share whose styles of `group` come from another image, of anybody: with detail its place.
     crosses: Fraction = 1.0
     interpolation: Fraction = 0.0  # share made by interpolating two inversions of the same person
     truncation_psi: Fraction = 0.8  # of the styles that the rest take from seeds

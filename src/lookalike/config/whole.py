@@ -32,7 +32,7 @@ class Config(Section):
         default_factory=lambda: {
             BASELINE: ArmConfig(images=("none",)),
             "persons": ArmConfig(images=("persons",), batch_share=0.5, own_statistics=True),
-            "variations": ArmConfig(images=("variations",), batch_share=0.25, own_statistics=True),
+            "variations": ArmConfig(images=("variations",), batch_share=0.5, own_statistics=True),
         }
     )
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -84,12 +84,16 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
                 of, each = shown[kind], config.generate.of(kind).images_per_person * ALMOST_ALL
                 taken = min(each, arm.max_images_per_person or each)
                 added += round(min(of, arm.max_persons or of) * taken)
-        counted = train if arm.batch_share is not None else train + added
+        counted = float(train + added)
+        if arm.batch_share is not None:
+            # Rehearsed with generated images in every step; without them a step is shorter.
+            first, last = arm.epochs or (0, config.reid.epochs)
+            counted = train * (1 - arm.batch_share * (1 - (last - first) / config.reid.epochs))
         validated = validations(config.reid.epochs) * val
         found[f"train_reid@{name}"] = {
             "decode train": train + added,
             "decode val": val,
-            "train re-ID": config.reid.epochs * counted,
+            "train re-ID": round(config.reid.epochs * counted),
             "embed": validated,
         }
         found[f"evaluate@{name}"] = {"decode": val + test, "embed": val + test}

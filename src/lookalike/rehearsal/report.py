@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lookalike.config import Config
 from lookalike.data.layouts.layout import Count
 from lookalike.rehearsal.estimate import amounts, crop_cache_bytes
@@ -72,7 +74,9 @@ def rows(
 
 def _three_digits(number: float) -> str:
     """As people write it: 4,420 and 0.171, and no powers of ten."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    if number >= 100:
+        return f"{number:,.0f}"
+    return np.format_float_positional(number, precision=3, fractional=False, trim="-")
 
 
 def _sums(

@@ -67,8 +67,8 @@ class Batches:
 
     In one pool, images come as they come, and an epoch is a pass over all. With
     `policy.batch_share`, the micro-batches are those of the real images alone, in the same order,
-    and while generated ones take part, so many stand beside the real ones. An arm then takes the
-    baseline's steps and sees each real image as often: all that differs is what is generated.
+    and while generated ones take part, enough to make up the share are added to each. An arm then
+    takes the baseline's steps and sees each real image as often.
 
     Args:
         config: the recipe.
@@ -126,7 +126,13 @@ class Batches:
         k, labels = self.config.images_per_person, self.targets.labels[pool]
         if k is None or (labels == NONE).all():
             return Part(pool, size, ShuffledSampler(len(pool), seed))
-        return Part(pool, size, PKSampler(labels, self.micro_batches * size // k, k, seed))
+        try:
+            return Part(pool, size, PKSampler(labels, self.micro_batches * size // k, k, seed))
+        except UserError as error:
+            if not self.targets.generated[pool].all():
+                raise
+            share = f"arm: batch_share: {self.policy.batch_share:g}, of generated persons"
+            raise UserError(f"{share}: {error}, or batch_share") from error
 
     def numbers(self, start: int) -> Indices:
         """The images of each micro-batch of the batch at image `start`, one micro-batch a row."""

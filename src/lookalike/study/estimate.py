@@ -33,20 +33,22 @@ def estimate_table(
     """
     done = {(result.arm, result.amount, result.seed): result for result in results}
     if results:
-        rate = sum(r.images_seen for r in results) / max(sum(r.seconds for r in results), 1e-9)
+        finished = [done[_of(t)] for t in trainings if _of(t) in done]
+        shown = sum(t.shown for t in trainings if _of(t) in done)
+        rate = shown / max(sum(result.seconds for result in finished), 1e-9)
         source = f"{counted(len(results), 'finished training')}"
     else:
         rate, source = measured_rate(trainings[0].reid), f"{STEPS - 1} steps just now"
     rows = []
     for training in trainings:
         result = done.get(_of(training))
-        images = f"{training.images:,}"
-        seconds = training.images / rate if result is None else result.seconds
+        images = f"{training.shown:,}"
+        seconds = training.shown / rate if result is None else result.seconds
         state = "to do" if result is None else "done"
         generated = f"{int(training.generated.sum()):,}"
         rows.append([training.name, generated, images, f"{seconds:.0f}", state])
     left = [training for training in trainings if _of(training) not in done]
-    hours = sum(training.images for training in left) / rate / min(workers, len(left) or 1) / 3600
+    hours = sum(training.shown for training in left) / rate / min(workers, len(left) or 1) / 3600
     table = Table(["training", "added images", "images seen", "seconds", "state"], rows)
     total = counted(len(trainings), "training")
     return table, (

@@ -154,7 +154,7 @@ def _setup(study: Study, trainings: Sequence[Training], findings: Sequence[Findi
         f"{counted(len(study.seeds), 'seed')} of this training; the generated images are those of "
         "one generator. Test persons choose nothing.\n\n"
         f"Steps: {steps}. An arm with a `batch_share` takes the baseline's and sees each real "
-        "image as often; its generated images stand beside those.\n\n"
+        "image as often as it does; its generated images stand beside those.\n\n"
         f"{counted(len(everything), 'training')} of {seconds:.0f} s on one thread; code: "
         f"{', '.join(commits)}.\n"
     )

@@ -89,9 +89,16 @@ class Training:
 
     @property
     def images(self) -> int:
-        """To be seen in training."""
+        """To be seen in training; with a `batch_share`, real ones."""
         pooled = self.policy.batch_share is None
         return self.reid.epochs * (len(self.rows) if pooled else int((~self.generated).sum()))
+
+    @property
+    def shown(self) -> int:
+        """The same with the generated ones that stand beside them: what the time goes with."""
+        share, epochs = self.policy.batch_share or 0.0, self.reid.epochs
+        first, last = self.policy.epochs or (0, epochs)
+        return round(self.images * (1 + share / (1 - share) * (last - first) / epochs))
 
 
 def plan_trainings(study: Study, config: Config, root: Path) -> list[Training]:

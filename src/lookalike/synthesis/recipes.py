@@ -5,10 +5,11 @@ needed to make its image again: `PlannedImage.from_row` and `persons.person_late
 `variations.variation_latents`, then `rendering.render`.
 
 A recipe reads `base:psi=0.8`, `mix:medium:psi=0.8:with=17`, `interpolate:0.25:psi=0.8:with=17` or
-`cross:camera:detail:with=0002_c1s1_000451_03`. `with` is the other latent: a seed, or the image_id
-of a real image. `detail` keeps what the generator leaves out of the source image. `psi` truncates
-latents that come from seeds and is left out where there is none. `class=NAME` before `with` is the
-class of a conditional generator that these are drawn from; without it each seed draws its own.
+`cross:structure:detail:around:with=0002_c1s1_000451_03`. `with` is the other latent: a seed, or the
+image_id of a real image. `detail` keeps what the generator leaves out of the source image, and with
+`around` the person too: what changes is the place. `psi` truncates latents that come from seeds and
+is left out where there is none. `class=NAME` before `with` is the class of a conditional generator
+that these are drawn from; without it each seed draws its own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from lookalike.synthesis.latents import interpolate, style_mix
 Kind = Literal["base", "mix", "interpolate", "cross"]
 PATTERN = re.compile(
     r"(?P<kind>base|mix|interpolate|cross)"
-    rf"(?::(?P<group>{'|'.join(get_args(Group))}))?(?::(?P<amount>\d[\d.e-]*))?(?P<detail>:detail)?"
+    rf"(?::(?P<group>{'|'.join(get_args(Group))}))?(?::(?P<amount>\d[\d.e-]*))?"
+    r"(?P<detail>:detail)?(?P<around>:around)?"
     r"(?::psi=(?P<psi>\d[\d.e-]*))?(?::class=(?P<label>[^:]+))?(?::with=(?P<partner>.+))?"
 )
 
@@ -52,12 +54,15 @@ class Recipe:
     """The class of the latents that come from seeds; "": each seed draws its own."""
     detail: bool = False
     """Whether what the generator leaves out of the source image is kept; see `rendering.render`."""
+    around: bool = False
+    """With detail: whether only what lies around the person changes."""
 
     def __str__(self) -> str:
         parts: list[str] = [self.kind]
         parts += [self.group] if self.group else []
         parts += [str(self.amount)] if self.amount is not None else []
         parts += ["detail"] if self.detail else []
+        parts += ["around"] if self.around else []
         parts += [f"psi={self.psi}"] if self.psi is not None else []
         # Quoted: a person may be called anything, and colons and "with=" mean something here.
         parts += [f"class={quote(self.label, safe='')}"] if self.label else []
@@ -83,6 +88,7 @@ class Recipe:
             partner=found["partner"] or "",
             label=unquote(found["label"] or ""),
             detail=bool(found["detail"]),
+            around=bool(found["around"]),
         )
         complete = {
             "base": not recipe.partner,
@@ -93,11 +99,6 @@ class Recipe:
         if not complete[recipe.kind]:
             raise ValueError(f"recipe {text!r} is incomplete")
         return recipe
-
-    @property
-    def around(self) -> bool:
-        """Whether what changes lies around the person: another's structure, and detail kept."""
-        return self.detail and self.group in ("structure", "camera")
 
     def apply(self, base: Tensor, partner: Tensor) -> Tensor:
         """The latent [num_ws, w_dim]; `partner` is not looked at by a base recipe."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator as Lazily
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,8 @@ from lookalike.synthesis.latents import style_mix, ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage
 from lookalike.training.session import Session
 
-DRESSED = 3  # appearances that tell where a person is
+AT_ONCE = 16  # batches, each by a thread of its own; they take memory
+APPEARANCES = 3  # in which a person is drawn to tell where they are
 PERSON = (0.25, 0.6)  # from surroundings to person, in shares of an image's strong spread
 
 
@@ -127,13 +129,13 @@ def render(
 def surroundings(generator: Generator, ws: Tensor) -> Tensor:
     """What of each image is not the person: float [N, 1, h, w] in [0, 1], in the generator's size.
 
-    The person is where appearance shows: where the same structure in the appearances of `DRESSED`
+    The person is where appearance shows: where the same structure in the appearances of a few
     seeds differs from their mean. An image's own strongest tenth is the measure, since a dark place
     hides differences; the bounds were set by eye, on rendered pedestrians.
     """
     drawn = [
         generator.synthesis(style_mix(ws, other.expand_as(ws), "appearance"))
-        for other in ws_from_seeds(generator, range(DRESSED), [1.0] * DRESSED)
+        for other in ws_from_seeds(generator, range(APPEARANCES), [1.0] * APPEARANCES)
     ]
     images = torch.stack(drawn)
     spread = (images - images.mean(dim=0)).abs().mean(dim=(0, 2))  # [N, h, w]
@@ -182,16 +184,15 @@ def write_images(
     target, session = to.root / to.archive, to.session
     parts = [target.with_name(f"{target.name}.part{rank}") for rank in range(session.world)]
 
-    def rendered() -> Iterator[tuple[str, bytes]]:
+    def rendered() -> Lazily[tuple[str, bytes]]:
         mine = batches[session.rank :: session.world]
         total = sum(map(len, mine))
         drawn = partial(render, latents=latents, generator=generator, config=config, reals=reals)
         with (
             Progress(f"generate {origin}s", total, visible=session.is_main) as progress,
-            one_thread_each() as threads,
-            ThreadPoolExecutor(threads if session.device.type == "cpu" else 1) as pool,
+            _each_by_a_thread(drawn, mine, session.device) as crops_of,
         ):
-            for batch, crops in zip(mine, pool.map(drawn, mine), strict=True):
+            for batch, crops in zip(mine, crops_of, strict=True):
                 for plan, data in zip(batch, crops, strict=True):
                     yield plan.member, data
                 progress.advance(len(batch))
@@ -204,7 +205,8 @@ def write_images(
                     yield plan.member, opened[number % session.world].read(plan.member)
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_archive(parts[session.rank], rendered())
+    with closing(rendered()) as members:
+        write_archive(parts[session.rank], members)
     session.wait()
     if session.is_main:
         write_archive(target, merged())
@@ -218,6 +220,23 @@ def write_images(
             for plan in plans
         ]
     return new_manifest(rows)
+
+
+@contextmanager
+def _each_by_a_thread(
+    draw: Callable[[Sequence[PlannedImage]], list[bytes]],
+    batches: Sequence[Sequence[PlannedImage]],
+    device: torch.device,
+) -> Iterator[Iterator[list[bytes]]]:
+    """What is drawn of each batch, in order; on a CPU several at once, `AT_ONCE` at most."""
+    if device.type != "cpu":
+        yield map(draw, batches)
+        return
+    with (
+        one_thread_each() as threads,
+        ThreadPoolExecutor(min(threads, AT_ONCE, len(batches) or 1)) as pool,
+    ):
+        yield pool.map(draw, batches)
 
 
 def manifest_row(

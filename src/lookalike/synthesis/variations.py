@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from lookalike.synthesis.rendering import Destination, Reals, Styles, write_imag
 ReadPixels = Callable[[Sequence[str]], Images]  # image_ids -> uint8 [N, H, W, 3]
 
 WITH_IMAGE = ("cross", "interpolate")  # recipes whose partner is a real image
+PLACE = ("structure", "camera")  # groups whose change can be kept off the person
 STEP = (0.3, 0.7)  # between two images of one person the whole middle is that person
 
 
@@ -37,8 +39,8 @@ def plan_variations(
 
     The person's real images take turns as the source. The first share, `config.crosses`, takes the
     styles of `config.group` from the inversion of somebody else's image, drawn from all of them
-    alike, so that a person is seen through the cameras and in the places, poses and lights that
-    there are; where there is nobody else, there are no crosses. The last share of
+    alike, so that a person is seen in the places that there are, and where no detail is kept in
+    their poses and lights; where there is nobody else, there are no crosses. The last share of
     `config.interpolation` lies between the inversions of two images of the person, and keeps no
     detail, since the pose changes; of a person with one image, there is none. Between them, the
     styles come from a random seed.
@@ -47,6 +49,12 @@ def plan_variations(
         images: each person's image_ids, in order.
     """
     count = config.images_per_person
+    elsewhere = partial(
+        Recipe,
+        group=config.group,
+        detail=config.detail,
+        around=config.detail and config.group in PLACE,
+    )
     everybody = [(person, name) for person, names in images.items() for name in names]
     plans = []
     for person, sources in images.items():
@@ -59,16 +67,10 @@ def plan_variations(
             draw = np.random.default_rng(seed)
             if index < crossed:
                 partner = _of_another(person, everybody, draw)
-                recipe = Recipe("cross", group=config.group, partner=partner, detail=config.detail)
+                recipe = elsewhere("cross", partner=partner)
                 plans.append(PlannedImage(name, person, recipe, source_image=source))
             elif index < count - interpolated:
-                recipe = Recipe(
-                    "mix",
-                    group=config.group,
-                    psi=config.truncation_psi,
-                    partner=str(seed),
-                    detail=config.detail,
-                )
+                recipe = elsewhere("mix", psi=config.truncation_psi, partner=str(seed))
                 plans.append(PlannedImage(name, person, recipe, seed, source))
             else:
                 partner = str(draw.choice([other for other in sources if other != source]))
@@ -89,13 +91,14 @@ def _of_another(
 
 
 def check_crosses(encoder: Encoder, config: VariationsConfig) -> None:
-    """Whether the styles that a cross takes are those that an encoder of two codes calls structure.
+    """Whether the styles that come from elsewhere are those that the encoder calls structure.
 
     Raises:
-        UserError: they are others, and crosses would mix who and how.
+        UserError: they are others, and crosses would mix who and how; or there is no such encoder,
+            and nothing tells the person from the place.
     """
     two_codes = encoder.structure_styles > 0
-    if two_codes and config.crosses and config.group in ("structure", "camera"):
+    if config.group in PLACE and (config.detail or (two_codes and config.crosses)):
         check_structure(encoder, f"generate.variations.group: {config.group}")
 
 

@@ -169,8 +169,9 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     copies = {name: t.detach().cpu().clone().contiguous() for name, t in sorted(tensors.items())}
     try:
         with replacing(path) as partial:
+            partial.unlink(missing_ok=True)  # of a run that was killed
             partial.touch()
-            rights = partial.stat().st_mode  # of any new file; safetensors leaves the owner's alone
+            rights = partial.stat().st_mode  # any new file's; safetensors lets its owner alone read
             save_file(copies, partial, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
             partial.chmod(rights)
     except (OSError, SafetensorError) as error:

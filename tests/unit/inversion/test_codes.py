@@ -64,6 +64,15 @@ def test_appearance_and_structure_come_from_their_images(
     torch.testing.assert_close(drawn, encoder.generator.synthesis(ws))
 
 
+def test_inverting_draws_nothing(
+    encoder: CodeEncoder, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = to_tensor(images)
+    [(ws, _)] = encoder.refinements(x, x)
+    monkeypatch.setattr(encoder.generator.synthesis, "forward", None)
+    assert torch.equal(encoder.invert(x), ws)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_saved_encoder_inverts_alike(
     encoder: CodeEncoder, generator: Generator, images: Images, tmp_path: Path, dtype: torch.dtype

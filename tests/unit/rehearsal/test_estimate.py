@@ -34,6 +34,16 @@ def test_the_real_run_has_the_studys_amounts(config) -> None:
     assert 5e9 < crop_cache_bytes(config, counts) < 20e9
 
 
+def test_a_step_without_generated_images_is_shorter() -> None:
+    """At a share of one half, half as long: in three quarters of the steps, 5/8 of the time."""
+    config = compose("embedded", ROOT / "profiles")
+    of = amounts(config, data_counts(config, []))
+    always, early = (of[f"train_reid@{arm}"]["train re-ID"] for arm in ("persons", "variations"))
+    assert config.arms["variations"].epochs == (0, 10) and config.reid.epochs == 40
+    assert always == of["train_reid@baseline"]["train re-ID"]
+    assert early == pytest.approx(5 / 8 * always, abs=1)
+
+
 def test_what_is_rendered_is_counted_or_reckoned() -> None:
     config = compose("embedded", ROOT / "profiles")
     assert data_counts(config, [])["train"] == (1200, 120)

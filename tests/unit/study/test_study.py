@@ -54,6 +54,16 @@ def test_trainings_are_seed_by_seed_and_keyed_by_what_they_depend_on() -> None:
 
 
 @pytest.mark.usefixtures("repository")
+def test_time_goes_with_all_that_is_shown() -> None:
+    """Real images, 21 an epoch, and the generated ones beside them while those take part."""
+    arms = "a: {images: [persons], batch_share: 0.5}\n  b: {images: [persons]}\n  "
+    arms += "c: {images: [persons], batch_share: 0.25, epochs: [1, 3]}"
+    planned = trainings(f"seeds: [1]\nreid: {{epochs: 4}}\narms:\n  {arms}\n")
+    assert [t.images for t in planned] == [84, 84, 108, 84]
+    assert [t.shown for t in planned] == [84, 168, 108, 98]
+
+
+@pytest.mark.usefixtures("repository")
 def test_a_study_goes_on_where_it_was_stopped() -> None:
     text = STUDY.replace("[1, 2]", "[1]")
     first, *_ = trainings(text)

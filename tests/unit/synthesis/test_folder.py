@@ -93,7 +93,7 @@ def test_bad_folders(
 
 def test_the_command_takes_the_pipelines_networks(
     folder: Path,
-    encoder: Encoder,
+    two_codes: Encoder,
     generator_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -105,7 +105,7 @@ def test_the_command_takes_the_pipelines_networks(
     for stage in ("train_gan", "train_encoder"):
         Path("artifacts", stage).mkdir(parents=True)
     generator_file.rename("artifacts/train_gan/generator.safetensors")
-    save_encoder(Path("artifacts/train_encoder/encoder.safetensors"), encoder, {})
+    save_encoder(Path("artifacts/train_encoder/encoder.safetensors"), two_codes, {})
     devices: list[torch.device] = []
     load = checkpoint.load_generator
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,12 @@ import torch
 
 from lookalike.config import GenerateConfig
 from lookalike.data.loading import encode_jpeg, load_images
+from lookalike.device import one_thread_each
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis import rendering
 from lookalike.synthesis.persons import (
     generate_dressed,
     generate_persons,
@@ -80,6 +82,41 @@ def test_several_processes_write_the_same_bytes(
     manifest: pd.DataFrame, generator: Generator, generate: GenerateConfig, to: Destination
 ) -> None:
     by_two(lambda to: generate_persons(generator, generate.persons, generate, to), manifest, to)
+
+
+def test_any_number_of_threads_writes_the_same_bytes(
+    manifest: pd.DataFrame, generator: Generator, generate: GenerateConfig, to: Destination
+) -> None:
+    written, before = (to.root / to.archive).read_bytes(), torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            again = generate_persons(generator, generate.persons, generate, to)
+            assert torch.get_num_threads() == threads
+            pd.testing.assert_frame_equal(manifest, again)
+            assert (to.root / to.archive).read_bytes() == written
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_full_disk_leaves_the_threads_as_they_were(
+    generator: Generator,
+    generate: GenerateConfig,
+    to: Destination,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: object, members: Iterator[object]) -> None:
+        next(members)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(rendering, "write_archive", full)
+    before = torch.get_num_threads()
+    with pytest.raises(OSError, match="no space left") as caught:
+        generate_persons(generator, generate.persons, generate, to)
+    assert caught.tb is not None, "held, and with it what the frames hold"
+    assert torch.get_num_threads() == before
+    with one_thread_each():
+        pass
 
 
 def by_two(

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lookalike.config import GenerateConfig
+from lookalike.config import GenerateConfig, Group
 from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis import rendering
@@ -46,7 +46,7 @@ def test_a_person_is_where_appearance_shows(
 
 @pytest.mark.parametrize("group", ["structure", "camera"])
 def test_the_place_changes_around_the_person(
-    group: str,
+    group: Group,
     two_codes: Encoder,
     sources: pd.DataFrame,
     generate: GenerateConfig,
@@ -55,10 +55,11 @@ def test_the_place_changes_around_the_person(
 ) -> None:
     canvas, crops = (pixels_of(sources, to.root, *size) for size in ((32, 16), (48, 24)))
     own, other = sources["image_id"].iloc[[0, 3]]
-    around, whole = (
-        PlannedImage("x", "0002", Recipe("cross", kind, partner=other, detail=True), -1, own)
-        for kind in (group, "appearance")
+    recipes = (
+        Recipe("cross", group, partner=other, detail=True, around=True),
+        Recipe("cross", "appearance", partner=other, detail=True),
     )
+    plans = [PlannedImage("x", "0002", recipe, -1, own) for recipe in recipes]
 
     def half(_: Generator, ws: Tensor) -> Tensor:
         outside = torch.ones(len(ws), 1, 32, 16)
@@ -67,7 +68,7 @@ def test_the_place_changes_around_the_person(
 
     monkeypatch.setattr(rendering, "surroundings", half)
     drawn = render(
-        [around, whole],
+        plans,
         lambda plans: variation_latents(two_codes, plans, canvas),
         two_codes.generator,
         generate,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lookalike.config import GenerateConfig
+from lookalike.config import GenerateConfig, VariationsConfig
 from lookalike.data.loading import to_tensor
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
@@ -45,7 +45,8 @@ def test_whoever_is_alone_is_crossed_with_nobody(generate: GenerateConfig) -> No
 def test_crosses_take_what_the_encoder_reads_as_structure(
     encoder: Encoder, generate: GenerateConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = generate.variations.model_copy(update={"group": "structure", "crosses": 1.0})
+    way = {"group": "structure", "crosses": 1.0, "detail": False}
+    config = generate.variations.model_copy(update=way)
     taken = len(layer_group("structure", encoder.generator.num_ws))
     for read in (0, taken):
         monkeypatch.setattr(encoder, "structure_styles", read)
@@ -54,6 +55,9 @@ def test_crosses_take_what_the_encoder_reads_as_structure(
     with pytest.raises(UserError, match=f"set encoder.structure_styles to {taken}"):
         check_crosses(encoder, config)
     check_crosses(encoder, config.model_copy(update={"crosses": 0.0}))
+    for detail in ({"detail": True}, {"detail": True, "crosses": 0.0}):
+        with pytest.raises(UserError, match=f"set encoder.structure_styles to {taken}"):
+            check_crosses(encoder, config.model_copy(update=detail))
 
 
 def test_latents_are_what_recipes_say(
@@ -103,6 +107,28 @@ def test_any_variation_comes_back_from_its_row(
         manifest,
         lambda plans: variation_latents(encoder, plans, canvas),
         encoder.generator,
+        sources_of(crops),
+    )
+
+
+@pytest.mark.parametrize("crosses", [0.0, 1.0])
+def test_a_variation_in_another_place_comes_back_from_its_row(
+    crosses: float,
+    two_codes: Encoder,
+    sources: pd.DataFrame,
+    generate: GenerateConfig,
+    come_back: Callable[..., None],
+    to: Destination,
+) -> None:
+    """The defaults: the place of another image or of a seed."""
+    config = VariationsConfig(crosses=crosses, images_per_person=2)
+    made = generate_variations(two_codes, sources, config, generate, to)
+    assert made["recipe"].str.contains(":structure:detail:around:").all()
+    canvas, crops = (pixels_of(sources, to.root, *size) for size in ((32, 16), (48, 24)))
+    come_back(
+        made,
+        lambda plans: variation_latents(two_codes, plans, canvas),
+        two_codes.generator,
         sources_of(crops),
     )
 
