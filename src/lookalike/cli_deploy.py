@@ -43,9 +43,12 @@ def embed(
     from lookalike.progress import say
 
     chosen = _choose(model, embedding=True)
-    gallery = _embed_folder(folder, chosen)
-    gallery.save(output)
-    say(f"{output}: {counted(len(gallery.files), 'picture')} embedded with {chosen.name}")
+    from lookalike.reid.embedding_parts import embed_to_file
+
+    count, bad = embed_to_file(folder, chosen.embedder, chosen.description, output)
+    if count:  # of several processes, the main one's
+        _name(bad)
+        say(f"{output}: {counted(count, 'picture')} embedded with {chosen.name}")
 
 
 @app.command()

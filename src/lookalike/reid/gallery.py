@@ -135,28 +135,49 @@ def embed_pictures(
     """Embed files of a folder by name; otherwise as `embed_folder`."""
     from lookalike.reid.embedder import SHOW_PROGRESS_FROM
 
-    good: list[str] = []
-    bad: dict[str, str] = {}
-    parts: list[npt.NDArray[np.float32]] = []
     visible = len(names) >= SHOW_PROGRESS_FROM
     with Progress(f"embed {folder}", len(names), visible=visible) as progress:
-        for start in range(0, len(names), AT_ONCE):
-            some = names[start : start + AT_ONCE]
-            images, refused = _read(folder, some, embedder)
-            parts.append(embedder.embed(images))
-            good += [name for name in some if name not in refused]
-            bad |= refused
-            progress.advance(len(some))
+        good, bad, embeddings = embed_named(folder, names, embedder, model, progress)
     if not good:
-        first = f": {next(iter(bad))}, {next(iter(bad.values()))}" if bad else ""
-        raise UserError(f"{folder} holds no readable picture; {len(bad)} left out{first}")
+        raise none_readable(folder, bad)
+    return Gallery(folder, tuple(good), embeddings, dict(model)), bad
+
+
+def embed_named(
+    folder: Path,
+    names: Sequence[str],
+    embedder: Embedder,
+    model: Mapping[str, str],
+    progress: Progress,
+) -> tuple[list[str], dict[str, str], npt.NDArray[np.float32]]:
+    """The readable ones of some pictures, why the others are not, and embeddings [N, D].
+
+    Raises:
+        UserError: embeddings that are not finite.
+    """
+    good: list[str] = []
+    bad: dict[str, str] = {}
+    parts = [np.empty((0, embedder.dim), np.float32)]
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        images, refused = _read(folder, some, embedder)
+        parts.append(embedder.embed(images))
+        good += [name for name in some if name not in refused]
+        bad |= refused
+        progress.advance(len(some))
     embeddings = np.concatenate(parts)
     if not np.isfinite(embeddings).all():
         raise UserError(
             f"{model['model']} gives embeddings with NaN or infinity: it has diverged; "
             "give --model another one"
         )
-    return Gallery(folder, tuple(good), embeddings, dict(model)), bad
+    return good, bad, embeddings
+
+
+def none_readable(folder: Path, bad: Mapping[str, str]) -> UserError:
+    """What to say of a folder without a picture that can be read."""
+    first = f": {next(iter(bad))}, {next(iter(bad.values()))}" if bad else ""
+    return UserError(f"{folder} holds no readable picture; {len(bad)} left out{first}")
 
 
 def _read(folder: Path, names: Sequence[str], embedder: Embedder) -> tuple[Images, dict[str, str]]:
