@@ -12,17 +12,18 @@ from lookalike.config import KINDS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.data.scores import write_scores
-from lookalike.device import default_device
 from lookalike.errors import UserError
-from lookalike.filtering.cascade import FILTERS, filter_manifest
+from lookalike.filtering.cascade import FILTERS, filter_manifest, help_filtering
 from lookalike.filtering.detectors import load_detector
 from lookalike.filtering.filter import Crops
+from lookalike.filtering.sharing import SharedDetector, shared
 from lookalike.metrics.imagenet import ImagenetFeatures
 from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.report.headline import filter_headline, of_part, write_headline
 from lookalike.report.verdicts import kept_and_rejected
+from lookalike.training.session import Session
 from pipelines.added import note_baseline
 from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage, choice, run
 
@@ -30,20 +31,27 @@ from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage, choice, run
 def work(stage: Stage, kind: str) -> None:
     """Score every generated image, keep or reject it, and say how many and why."""
     config, made = stage.config, ARTIFACTS.filter(kind)
-    device = default_device()
-    embedder = Embedder.load(BASELINE_MODEL, device=device)
+    session = Session(config.seed)
+    embedder = Embedder.load(BASELINE_MODEL, device=session.device)
     asked = any(step.neutral and step.threshold(config.filter) for step in FILTERS)
-    neutral = ImagenetFeatures(device=device) if asked else None
+    neutral = ImagenetFeatures(device=session.device) if asked else None
 
     def crops(rows: pd.DataFrame) -> Crops:
         rows = rows.reset_index(drop=True)
         images = load_images(rows, stage.root, config.generate.height, config.generate.width)
-        return Crops(rows, images, embedder.embed(images), neutral(images) if neutral else None)
+        embeddings = shared(embedder.embed, images, session)
+        return Crops(
+            rows, images, embeddings, shared(neutral, images, session) if neutral else None
+        )
 
     generated = crops(read_manifest(ARTIFACTS.generate(kind).manifest))
     manifest = read_manifest(MANIFEST)
     real = crops(manifest[manifest["split"].isin(["train", "val"])])
-    detector = load_detector(config.filter.detector, stage.root, device)
+    loaded = load_detector(config.filter.detector, stage.root, session.device)
+    detector = SharedDetector(loaded, session)
+    if not session.is_main:
+        help_filtering(generated, real, detector, config.filter)
+        return
     result = filter_manifest(generated, real, detector, config.filter)
 
     write_manifest(result.kept, made.manifest)

@@ -124,6 +124,18 @@ def filter_manifest(
     )
 
 
+def help_filtering(generated: Crops, real: Crops, detector: Detector, config: FilterConfig) -> None:
+    """Ask the detector for what `filter_manifest` asks it for, in the same order, and no more.
+
+    For the other processes where the main one filters with a detector that they share.
+    """
+    if config.detector_threshold is not None:
+        train = real.where((real.rows["split"] == "train").to_numpy())
+        material = Material(generated, np.ones(len(generated.rows), bool), train, train, detector)
+        DETECTOR.score_real(material)
+        DETECTOR.score(material)
+
+
 def summarise(
     persons: pd.Series,
     reason: npt.NDArray[np.object_],
