@@ -32,9 +32,9 @@ CONFIG = ReidConfig(
     pooling="gem",
     ibn=True,
     loss=ReidLossConfig(label_smoothing=0.1, triplet=0.3, centre=5e-4, circle=0.1),
-    epochs=5,
-    batch_size=16,
-    micro_batch=8,
+    epochs=3,
+    batch_size=8,
+    micro_batch=4,
     images_per_person=2,
     erasing=0.5,
     optimizer="adamw",
@@ -44,7 +44,7 @@ CONFIG = ReidConfig(
     checkpoint_images=8,
     precision="fp32",
 )
-# Half of the batches: variations of four persons, as classes of their own.
+# As many variations of the four persons beside them, as classes of their own.
 POLICY = ArmPolicy(label="own", weight=0.5, batch_share=0.5, own_statistics=True)
 
 
