@@ -18,7 +18,9 @@ from lookalike.profiles import render
 from lookalike.reid.model import new_reid, save_reid
 
 PICTURES = 2 * 1024 + 300  # three parts
-TWO = ("accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--no_python")
+# A free port: tests run at once.
+PORT = ("--main_process_port", "0")
+TWO = ("accelerate", "launch", "--multi_gpu", "--num_processes", "2", *PORT, "--no_python")
 
 
 @pytest.fixture

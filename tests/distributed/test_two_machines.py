@@ -103,7 +103,7 @@ def repo(tmp_path: Path) -> Repository:
 def test_a_stage_runs_under_dvc_as_the_page_says(repo: Repository, on_machine: Start) -> None:
     """DVC on the first machine; the second joins with the stage's command."""
     model, stage = "artifacts/train_reid/baseline/model.safetensors", "train_reid@baseline"
-    together = "accelerate launch --multi_gpu --num_processes 2"
+    together = "accelerate launch --multi_gpu --num_processes 2 --main_process_port 0"
     repo.environment |= {"LAUNCH": together, "GLOO_SOCKET_IFNAME": "lo"}
     repo.run("dvc", "repro", "--quiet", stage)
     expected = repo.sha256(model)
