@@ -16,7 +16,7 @@ from lookalike.errors import UserError
 from lookalike.filtering.cascade import FILTERS, filter_manifest, help_filtering
 from lookalike.filtering.detectors import load_detector
 from lookalike.filtering.filter import Crops
-from lookalike.filtering.sharing import SharedDetector, shared
+from lookalike.filtering.sharing import UNIT, SharedDetector
 from lookalike.metrics.imagenet import ImagenetFeatures
 from lookalike.names import counted
 from lookalike.progress import say
@@ -24,6 +24,7 @@ from lookalike.reid.embedder import Embedder
 from lookalike.report.headline import filter_headline, of_part, write_headline
 from lookalike.report.verdicts import kept_and_rejected
 from lookalike.training.session import Session
+from lookalike.training.sharing import shared
 from pipelines.added import note_baseline
 from pipelines.stage import BASELINE_MODEL, MANIFEST, Stage, choice, run
 
@@ -39,10 +40,9 @@ def work(stage: Stage, kind: str) -> None:
     def crops(rows: pd.DataFrame) -> Crops:
         rows = rows.reset_index(drop=True)
         images = load_images(rows, stage.root, config.generate.height, config.generate.width)
-        embeddings = shared(embedder.embed, images, session)
-        return Crops(
-            rows, images, embeddings, shared(neutral, images, session) if neutral else None
-        )
+        embeddings = shared(embedder.embed, images, session, UNIT)
+        looks = shared(neutral, images, session, UNIT) if neutral else None
+        return Crops(rows, images, embeddings, looks)
 
     generated = crops(read_manifest(ARTIFACTS.generate(kind).manifest))
     manifest = read_manifest(MANIFEST)

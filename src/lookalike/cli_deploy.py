@@ -43,7 +43,7 @@ def embed(
     from lookalike.progress import say
 
     chosen = _choose(model, embedding=True)
-    from lookalike.reid.embedding_parts import embed_to_file
+    from lookalike.reid.embedding_parts import embed_to_file  # after what may be refused at once
 
     count, bad = embed_to_file(folder, chosen.embedder, chosen.description, output)
     if count:  # of several processes, the main one's

@@ -16,6 +16,7 @@ LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
 Weights = list[dict[str, Tensor]]
 Launch = Callable[..., Weights]
 Start = Callable[..., subprocess.CompletedProcess[str]]
+Compared = Callable[[str, str, Callable[[Path], None]], tuple[dict[str, bytes], str]]
 
 
 @pytest.fixture
@@ -38,6 +39,30 @@ def start() -> Start:
         )
 
     return started
+
+
+@pytest.fixture
+def by_one_and_by_two(start: Start, tmp_path: Path) -> Compared:
+    """Whether two processes write a stage's bytes as one does, and what the two said.
+
+    Not those of `run.json`, which names a run.
+    """
+
+    def compared(
+        stage: str, arm: str, project: Callable[[Path], None]
+    ) -> tuple[dict[str, bytes], str]:
+        written = []
+        for processes in (1, 2):
+            folder = tmp_path / f"{processes}"
+            project(folder)
+            done = start("-m", f"pipelines.{stage}", arm, processes=processes, cwd=folder)
+            assert done.returncode == 0, done.stderr[-3000:]
+            outputs = sorted((folder / "artifacts" / stage / arm).iterdir())
+            written.append({p.name: p.read_bytes() for p in outputs if p.name != "run.json"})
+        assert written[0] == written[1]
+        return written[0], done.stderr
+
+    return compared
 
 
 @pytest.fixture

@@ -62,15 +62,7 @@ def project(folder: Path) -> None:
 
 
 @pytest.mark.distributed
-def test_a_stage_under_a_launcher_writes_the_same_bytes(tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
-    written = []
-    for processes in (1, 2):
-        folder = tmp_path / f"{processes}"
-        project(folder)
-        done = start("-m", "pipelines.evaluate", "baseline", processes=processes, cwd=folder)
-        assert done.returncode == 0, done.stderr[-3000:]
-        outputs = sorted((folder / "artifacts/evaluate/baseline").iterdir())
-        written.append({p.name: p.read_bytes() for p in outputs if p.name != "run.json"})
-    assert written[0].keys() >= {"metrics.json", "per_query.parquet", "cmc.csv"}
-    assert b"mAP_reranked" in written[0]["metrics.json"]
-    assert written[0] == written[1]
+def test_a_stage_under_a_launcher_writes_the_same_bytes(by_one_and_by_two) -> None:  # type: ignore[no-untyped-def]
+    written, _ = by_one_and_by_two("evaluate", "baseline", project)
+    assert written.keys() >= {"metrics.json", "per_query.parquet", "cmc.csv"}
+    assert b"mAP_reranked" in written["metrics.json"]

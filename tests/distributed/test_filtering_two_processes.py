@@ -59,18 +59,9 @@ def project(folder: Path) -> None:
 
 
 @pytest.mark.distributed
-def test_the_stage_under_a_launcher_writes_the_same_bytes(tmp_path: Path, start) -> None:  # type: ignore[no-untyped-def]
-    written = []
-    for processes in (1, 2):
-        folder = tmp_path / f"{processes}"
-        project(folder)
-        done = start("-m", "pipelines.filter", "persons", processes=processes, cwd=folder)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stderr.count("filter@persons: kept") == 1, done.stderr
-        # Each process has looked at its share: 75 are 64 and 11.
-        shares = ["75/75"] if processes == 1 else ["64/64", "11/11"]
-        assert all(f"{share}" in done.stderr for share in shares), done.stderr
-        outputs = sorted((folder / "artifacts/filter/persons").iterdir())
-        written.append({p.name: p.read_bytes() for p in outputs if p.name != "run.json"})
-    assert written[0].keys() >= {"manifest.parquet", "scores.parquet", "summary.json"}
-    assert written[0] == written[1]
+def test_the_stage_under_a_launcher_writes_the_same_bytes(by_one_and_by_two) -> None:  # type: ignore[no-untyped-def]
+    written, said = by_one_and_by_two("filter", "persons", project)
+    assert written.keys() >= {"manifest.parquet", "scores.parquet", "summary.json"}
+    assert said.count("filter@persons: kept") == 1, said
+    # Each process has looked at its share: 75 are 64 and 11.
+    assert "64/64" in said and "11/11" in said, said

@@ -126,13 +126,7 @@ class Batches:
         k, labels = self.config.images_per_person, self.targets.labels[pool]
         if k is None or (labels == NONE).all():
             return Part(pool, size, ShuffledSampler(len(pool), seed))
-        try:
-            return Part(pool, size, PKSampler(labels, self.micro_batches * size // k, k, seed))
-        except UserError as error:
-            if not self.targets.generated[pool].all():
-                raise
-            share = f"arm: batch_share: {self.policy.batch_share:g}, of generated persons"
-            raise UserError(f"{share}: {error}, or batch_share") from error
+        return Part(pool, size, PKSampler(labels, self.micro_batches * size // k, k, seed))
 
     def numbers(self, start: int) -> Indices:
         """The images of each micro-batch of the batch at image `start`, one micro-batch a row."""

@@ -20,6 +20,7 @@ from lookalike.reid.ranking import Ranking, TopMatches, join, rank, rank_distanc
 from lookalike.reid.reranking import rerank
 from lookalike.reid.trial import Trial
 from lookalike.training.session import Session
+from lookalike.training.sharing import shared
 
 Rows = tuple[pd.DataFrame, pd.DataFrame]  # manifest rows of queries and gallery
 
@@ -126,8 +127,12 @@ def evaluate(
         UserError: features are not finite, or no query has a match; says why.
     """
     index, count = (session.rank, session.world) if session else (0, 1)
-    query_features = _embed(embedder, query.images, index, count)
-    gallery_features = _embed(embedder, gallery.images, index, count)
+    query_features, gallery_features = (
+        shared(embedder.embed, side.images, session, embedder.batch_size)
+        if session
+        else embedder.embed(side.images)
+        for side in (query, gallery)
+    )
     labels = (
         query.rows["person_id"].to_numpy(),
         gallery.rows["person_id"].to_numpy(),
@@ -157,13 +162,3 @@ def rank_reranked(
     distances = np.full((len(query), len(gallery)), 2, dtype=np.float32)
     distances[:, kept] = rerank(query, gallery[kept])
     return rank_distances(distances, *labels)
-
-
-def _embed(embedder: Embedder, images: Images, index: int, count: int) -> npt.NDArray[np.float32]:
-    """All embeddings, each process making a share of the batches that one process would make."""
-    if count == 1:
-        return embedder.embed(images)
-    batches = -(-len(images) // embedder.batch_size)
-    edges = [embedder.batch_size * (batches * i // count) for i in range(count)] + [len(images)]
-    share = embedder.embed(images[edges[index] : edges[index + 1]])
-    return np.concatenate(gather_object([share]))

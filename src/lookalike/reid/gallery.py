@@ -246,11 +246,10 @@ def _mapped(path: Path, name: str) -> npt.NDArray[np.float32]:
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo(name)
         with archive.open(member) as stream:
-            read = {(1, 0): np.lib.format.read_array_header_1_0}
-            read_header = read.get(np.lib.format.read_magic(stream))
-            if read_header is None or member.compress_type != zipfile.ZIP_STORED:
+            stored = member.compress_type == zipfile.ZIP_STORED
+            if np.lib.format.read_magic(stream) != (1, 0) or not stored:
                 raise ValueError(f"{name} is not as `lookalike embed` writes it")
-            shape, by_columns, dtype = read_header(stream)
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
             within = stream.tell()
     if by_columns or dtype != np.float32 or within + 4 * math.prod(shape) != member.file_size:
         raise ValueError(f"{name} is not as `lookalike embed` writes it")

@@ -33,9 +33,8 @@ def estimate_table(
     """
     done = {(result.arm, result.amount, result.seed): result for result in results}
     if results:
-        finished = [done[_of(t)] for t in trainings if _of(t) in done]
-        shown = sum(t.shown for t in trainings if _of(t) in done)
-        rate = shown / max(sum(result.seconds for result in finished), 1e-9)
+        shown = sum(training.shown for training in trainings if _of(training) in done)
+        rate = shown / max(sum(result.seconds for result in results), 1e-9)
         source = f"{counted(len(results), 'finished training')}"
     else:
         rate, source = measured_rate(trainings[0].reid), f"{STEPS - 1} steps just now"

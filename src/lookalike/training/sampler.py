@@ -58,7 +58,7 @@ class PKSampler:
         if len(names) < persons:
             raise UserError(
                 f"a batch of {persons} persons x {images} images needs as many persons to choose "
-                f"from, and there are {len(names)}; lower reid.batch_size"
+                f"from, and there are {len(names)}; lower reid.batch_size, or the arm's batch_share"
             )
         self.members = np.split(order, starts[1:])  # the images of each person
         self.persons, self.images, self.seed = persons, images, seed

@@ -111,12 +111,16 @@ def test_a_full_disk_leaves_the_threads_as_they_were(
 
     monkeypatch.setattr(rendering, "write_archive", full)
     before = torch.get_num_threads()
-    with pytest.raises(OSError, match="no space left") as caught:
-        generate_persons(generator, generate.persons, generate, to)
-    assert caught.tb is not None, "held, and with it what the frames hold"
-    assert torch.get_num_threads() == before
-    with one_thread_each():
-        pass
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(OSError, match="no space left") as caught:
+            generate_persons(generator, generate.persons, generate, to)
+        assert caught.tb is not None, "held, and with it what the frames hold"
+        assert torch.get_num_threads() == 3
+        with one_thread_each() as threads:
+            assert threads == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def by_two(
