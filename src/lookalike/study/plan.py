@@ -1,8 +1,9 @@
 """What is studied, as `evidence/study.yaml` says: arms at amounts of images, and seeds.
 
-An arm is written as in `params.yaml`, with two additions. One of its limits may be a list: the
-*amounts* at which the arm is measured. And an arm may be an *oracle*: rendered images stand in for
-the generated ones, so that what perfect images would bring is known, too.
+An arm is written as in `params.yaml`, with three additions. One of its limits may be a list: the
+*amounts* at which the arm is measured. An arm may be an *oracle*: rendered images stand in for
+the generated ones, so that what perfect images would bring is known, too. And it may take what the
+filters have rejected beside what they kept, so that what they bring is known.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class StudyArm(Section):
     model_config = ConfigDict(extra="allow")
 
     oracle: bool = False  # rendered images in place of the generated ones
+    filtered: bool = True  # without those that the filters rejected
     max_persons: Positive | Amounts | None = None
     max_images_per_person: Positive | Amounts | None = None
 
@@ -45,6 +47,8 @@ class StudyArm(Section):
     def _one_list(self) -> Self:
         if isinstance(self.max_persons, tuple) and isinstance(self.max_images_per_person, tuple):
             raise ValueError(f"{' and '.join(LIMITS)} are both lists; one amount varies at a time")
+        if self.oracle and not self.filtered:
+            raise ValueError("oracle images meet no filter; leave out filtered")
         return self
 
     def expanded(self) -> list[tuple[int | None, dict[str, Any]]]:
@@ -93,12 +97,14 @@ class Setting:
         amount: the limit that the file has a list of; None where it has none.
         config: the arm with that limit.
         oracle: whether its images are rendered.
+        filtered: whether what the filters rejected is left out.
     """
 
     arm: str
     amount: int | None
     config: ArmConfig
     oracle: bool = False
+    filtered: bool = True
 
     @property
     def name(self) -> str:
@@ -134,7 +140,8 @@ def load_study(path: Path, config: Config) -> Study:
     for name, arm in file.arms.items():
         where = f"{path}: arms.{name}"
         for amount, keys in arm.expanded():
-            setting = Setting(name, amount, checked(ArmConfig, keys, where), arm.oracle)
+            limited = checked(ArmConfig, keys, where)
+            setting = Setting(name, amount, limited, arm.oracle, arm.filtered)
             _check(setting, reid, config, where)
             if setting.name in {other.name for other in settings}:
                 raise UserError(f"{where}: two arms are called {setting.name}; rename one")

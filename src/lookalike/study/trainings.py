@@ -181,7 +181,8 @@ def _added(
         if setting.oracle:
             kept = _oracle(kind, setting.arm, study.settings, manifest, config, root)
         else:
-            kept = read_manifest(root / ARTIFACTS.filter(kind).manifest)
+            stage = ARTIFACTS.filter if setting.filtered else ARTIFACTS.generate
+            kept = read_manifest(root / stage(kind).manifest)
         chosen = select(kept, setting.config)
         if chosen.empty:
             raise UserError(

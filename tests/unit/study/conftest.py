@@ -19,7 +19,7 @@ generate: {persons: {count: 3, images_per_person: 2}, variations: {images_per_pe
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Read only: the data, the manifest, and 3 persons with 2 images each that a filter kept."""
+    """Read only: the data, the manifest, and 4 persons with 2 images, of whom a filter kept 3."""
     from lookalike.config import load_config
     from lookalike.data.manifest import write_manifest
     from lookalike.data.population import render_population
@@ -36,8 +36,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest, problems = prepare_manifest(root / "data", root, config.data, config.seed)
     assert problems.empty
     write_manifest(manifest, root / MANIFEST)
-    made = new_persons(3, 2, root, Path("made"))
-    write_manifest(made, root / "artifacts" / "filter" / "persons" / "manifest.parquet")
+    for stage, count in {"generate": 4, "filter": 3}.items():
+        made = new_persons(count, 2, root, Path("made"))
+        write_manifest(made, root / "artifacts" / stage / "persons" / "manifest.parquet")
     return root
 
 

@@ -61,6 +61,7 @@ def test_a_list_of_limits_is_a_setting_each(tmp_path: Path) -> None:
             "arms: {a: {images: [persons], max_persons: [1], max_images_per_person: [1]}}",
             "arms.a: max_persons and max_images_per_person are both lists",
         ),
+        ("arms: {a: {images: [persons], oracle: true, filtered: false}}", "meet no filter"),
         ("seeds: [1, 1]\narms: {a: {images: [persons]}}", "seeds: name each seed once"),
         ("seeds: []\narms: {a: {images: [persons]}}", "seeds: "),
         ("reid: {epoch: 1}\narms: {a: {images: [persons]}}", "reid: epoch: Extra inputs"),

@@ -54,6 +54,13 @@ def test_trainings_are_seed_by_seed_and_keyed_by_what_they_depend_on() -> None:
 
 
 @pytest.mark.usefixtures("repository")
+def test_an_unfiltered_arm_has_what_was_rejected_too() -> None:
+    arm = "images: [persons], max_images_per_person: 2"
+    text = f"seeds: [1]\narms: {{with: {{{arm}}}, without: {{{arm}, filtered: false}}}}"
+    assert [int(t.generated.sum()) for t in trainings(text)] == [0, 6, 8]
+
+
+@pytest.mark.usefixtures("repository")
 def test_time_goes_with_all_that_is_shown() -> None:
     """Real images, 21 an epoch, and the generated ones beside them while those take part."""
     arms = "a: {images: [persons], batch_share: 0.5}\n  b: {images: [persons]}\n  "
