@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
+from torch import Tensor
 
 from lookalike.artifacts import ARTIFACTS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.files import sha256_file
 from lookalike.inversion.checkpoint import save_encoder
-from lookalike.inversion.encoder import reconstruct
-from lookalike.inversion.losses import perceptual_loss
+from lookalike.inversion.encoder import draw_all, invert_all
+from lookalike.inversion.fitting import fit_all, save_latents
+from lookalike.inversion.losses import InversionLoss, perceptual_loss
 from lookalike.inversion.trainer import train_encoder
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
@@ -55,18 +59,30 @@ def work(stage: Stage) -> None:
         content(BASELINE_MODEL),
         started,
     )
+    perceptual = perceptual_loss(backbone, weights)
+    identity = IdentityFeatures(embedder.model)
     encoder = train_encoder(
         encoder_config,
         images,
         rows["person_id"].tolist(),
         generator,
         start=start,
-        perceptual=perceptual_loss(backbone, weights),
-        identity=IdentityFeatures(embedder.model),
+        perceptual=perceptual,
+        identity=identity,
         session=session,
         resume=resume,
         tracker=stage.tracker,
     )
+    unseen = manifest[manifest["split"] == "val"].reset_index(drop=True)
+    everybody, who = load_images(unseen, stage.root, *canvas), unseen["person_id"].tolist()
+    latents = {"unseen_": invert_all(encoder, everybody)}
+    fitted: dict[str, Tensor] = {}
+    if steps := encoder_config.latent_steps:
+        loss = InversionLoss(encoder_config, encoder.w_avg, perceptual, identity)
+        fit = partial(fit_all, generator, loss, steps=steps, session=session)
+        ws = fit(images, invert_all(encoder, images))
+        fitted = dict(zip(rows["image_id"], ws, strict=True))
+        latents["unseen_fitted_"] = fit(everybody, latents["unseen_"]).to(session.device)
     if not session.is_main:
         return
     made = ARTIFACTS.train_encoder
@@ -75,21 +91,21 @@ def work(stage: Stage) -> None:
         encoder,
         {"perceptual_backbone": backbone, "images_seen": encoder_config.total_images},
     )
+    save_latents(made.latents, generator, fitted)
     write_manifest(rows, made.trained_on)
-    unseen = manifest[manifest["split"] == "val"].reset_index(drop=True)
-    shown = unseen.iloc[spread(len(unseen), SHOWN)]
-    reals = load_images(shown, stage.root, *canvas)
-    drawn = reconstruct(encoder, reals)
+    for prefix, ws in latents.items():
+        found = likeness(generator, ws, embedder.embed, everybody, who)
+        stage.tracker.metrics({f"{prefix}{name}": value for name, value in found.items()})
+        said = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+        say(prefix.replace("_", " ") + said)
+    shown = spread(len(unseen), SHOWN)
+    reals, drawn = everybody[shown], draw_all(generator, ws[shown])
     none = np.empty((len(reals), 0, *reals.shape[1:]), np.uint8)
     sources_and_variations(reals, none, made.reconstructions, reconstructions=drawn, scale=2)
     stage.tracker.artifact(made.reconstructions)
     similarity = (embedder.embed(reals) * embedder.embed(drawn)).sum(1).mean()
     error = np.square((reals.astype(float) - drawn) / 127.5).mean()
     stage.tracker.metrics({"unseen_identity_similarity": float(similarity), "unseen_l2": error})
-    everybody = load_images(unseen, stage.root, *canvas)
-    found = likeness(encoder, embedder.embed, everybody, unseen["person_id"].tolist())
-    stage.tracker.metrics({f"unseen_{name}": value for name, value in found.items()})
-    say(", ".join(f"{name} {value:.3f}" for name, value in found.items()))
     resume.discard()
 
 

@@ -33,7 +33,7 @@ def small_parameters() -> dict:
         "start": "none", "channel_base": 256, "channel_max": 16,
         "discriminator_channel_base": 256, "discriminator_channel_max": 16,
     }  # fmt: skip
-    params["encoder"] |= {"total_images": 32}
+    params["encoder"] |= {"total_images": 32, "latent_steps": 2}
     params["generate"]["persons"] |= {"count": 3, "images_per_person": 4}
     params["generate"]["variations"] |= {"images_per_person": 1}
     for name in ("detector", "ssim", "identity", "novelty", "realism"):

@@ -68,6 +68,7 @@ class TrainedEncoder(Made):
     """Of `train_encoder`."""
 
     encoder = File("encoder.safetensors")
+    latents = File("latents.safetensors")  # of the train images, where they are optimised
     trained_on = File("trained_on.parquet")
     reconstructions = File("reconstructions.png")
 

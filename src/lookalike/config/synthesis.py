@@ -47,6 +47,9 @@ class EncoderConfig(Section):
     ] = "efficientnet-lite0"
     identity: Weight = 0.1
     latent_norm: Weight = 0.005  # keeps latents near w_avg, where the generator is good
+    # Steps of optimisation at most, from where the encoder puts it, of each train image's latent;
+    # dressed persons and variations start from what comes out. 0: what the encoder says.
+    latent_steps: Count = 0
     checkpoint_images: Positive = 160
     precision: Precision = "fp32"
 

@@ -70,15 +70,34 @@ class Encoder(ABC):
         return ws
 
 
-@torch.no_grad()
-def reconstruct(encoder: Encoder, images: Images, batch_size: int = 16) -> Images:
-    """Invert and draw again: uint8 [N, H, W, 3] at the generator's size, for figures."""
+def invert_all(encoder: Encoder, images: Images, batch_size: int = 16) -> Tensor:
+    """Latents [N, num_ws, w_dim] of images uint8 [N, H, W, 3] at the generator's size."""
     device = encoder.w_avg.device
-    drawn = np.empty_like(images)
-    with Progress("reconstruct", len(images), visible=len(images) >= SHOW_PROGRESS_FROM) as bar:
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
-            ws = encoder.invert(to_tensor(images[part], device))
-            drawn[part] = to_uint8(encoder.generator.synthesis(ws))
-            bar.advance(len(ws))
-    return drawn
+    starts = range(0, len(images), batch_size)
+    parts = [to_tensor(images[start : start + batch_size], device) for start in starts]
+    return torch.cat([encoder.invert(part) for part in parts])
+
+
+@torch.no_grad()
+def draw_all(
+    generator: Generator, ws: Tensor, called: str = "reconstruct", batch_size: int = 16
+) -> Images:
+    """Images of latents [N, num_ws, w_dim]: uint8 [N, H, W, 3] at the generator's size.
+
+    Args:
+        generator: that draws.
+        ws: on its device.
+        called: for the progress.
+        batch_size: images at once.
+    """
+    drawn = []
+    with Progress(called, len(ws), visible=len(ws) >= SHOW_PROGRESS_FROM) as bar:
+        for start in range(0, len(ws), batch_size):
+            drawn.append(to_uint8(generator.synthesis(ws[start : start + batch_size])))
+            bar.advance(len(drawn[-1]))
+    return np.concatenate(drawn)
+
+
+def reconstruct(encoder: Encoder, images: Images) -> Images:
+    """Invert and draw again: uint8 [N, H, W, 3] at the generator's size, for figures."""
+    return draw_all(encoder.generator, invert_all(encoder, images))

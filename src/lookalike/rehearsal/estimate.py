@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from lookalike.config import KINDS, Config
 from lookalike.data.layouts.layout import SPLITS, Count, Found, count
 from lookalike.data.layouts.sources import SOURCES
+from lookalike.rehearsal.shortened import FIT_STEPS
 from lookalike.rehearsal.watch import Work
 from lookalike.reid.trainer import validations
 
@@ -49,6 +50,8 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
     gan = config.gan
     measured = 1 + -(-gan.total_images // gan.snapshot_images)
     samples = measured * (train if gan.distance_samples == "full" else gan.distance_samples)
+    longer = config.encoder.latent_steps / FIT_STEPS  # than in the rehearsal
+    looks = 2 if longer else 1  # at the encoder's latents and at optimised ones
     found: dict[str, Amounts] = {
         "prepare": {"read images": sum(c.images for c in counts.values())},
         "validate": {},
@@ -62,9 +65,10 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
         "train_encoder": {
             "decode": train + val,
             "train encoder": config.encoder.total_images,
-            "reconstruct": val,
-            "cross": val,
-            "embed": 3 * val,
+            "fit latents": (train + val) * longer,
+            "reconstruct": val * looks,
+            "cross": val * looks,
+            "embed": 3 * val * looks,
         },
     }
     for kind, number in made.items():

@@ -22,6 +22,7 @@ SAMPLED: tuple[Source, ...] = ("rendered", "market1501", "dukemtmc")  # no lists
 STEPS = {"cpu": 2, "cuda": 8}  # of the generator's and the encoder's training
 REID_STEPS = 3
 FEW = {"gan": 4, "encoder": 2, "generate": 4}  # images at once where there is no GPU
+FIT_STEPS = 2  # of latents
 SAMPLES = {"cpu": 8, "cuda": 16}  # of each Frechet distance
 
 
@@ -47,6 +48,7 @@ def shorten(config: Config, device: torch.device) -> Config:
             "total_images": STEPS[kind] * batch,
             "checkpoint_images": 10**9,
         }
+    values["encoder"]["latent_steps"] = min(FIT_STEPS, config.encoder.latent_steps)
     values["encoder"]["start"] = "none"  # a start of the same shape changes nothing here
     values["gan"] |= {"snapshot_images": 10**9, "distance_samples": SAMPLES[kind]}
     for name in KINDS:

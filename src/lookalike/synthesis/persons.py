@@ -12,11 +12,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from lookalike.config import GenerateConfig, PersonsConfig
 from lookalike.errors import UserError
 from lookalike.inversion.checkpoint import load_encoder
 from lookalike.inversion.encoder import Encoder
+from lookalike.inversion.fitting import load_latents
 from lookalike.seeds import derive_seed
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
@@ -148,6 +150,7 @@ def generate_dressed(
     config: PersonsConfig,
     generate: GenerateConfig,
     to: Destination,
+    fitted: Mapping[str, Tensor] | None = None,
 ) -> pd.DataFrame:
     """Write all images of the dressed persons; see `variations.write_from_images`.
 
@@ -166,6 +169,7 @@ def generate_dressed(
         generate,
         origin="person",
         to=to,
+        fitted=fitted,
     )
 
 
@@ -173,13 +177,19 @@ def _as_ordered(order: Order) -> pd.DataFrame:
     config = order.config
     if not config.persons.dressed:
         return generate_persons(order.generator, config.persons, config, order.to)
-    encoder = load_encoder(order.artifacts.train_encoder.encoder, order.generator)
-    return generate_dressed(encoder, train_rows(order), config.persons, config, order.to)
+    made = order.artifacts.train_encoder
+    encoder = load_encoder(made.encoder, order.generator)
+    fitted = load_latents(made.latents, order.generator)
+    return generate_dressed(encoder, train_rows(order), config.persons, config, order.to, fitted)
 
 
 PERSONS = ImageKind(
     generate=_as_ordered,
-    reads=lambda artifacts: [artifacts.validate.manifest, artifacts.train_encoder.encoder],
+    reads=lambda artifacts: [
+        artifacts.validate.manifest,
+        artifacts.train_encoder.encoder,
+        artifacts.train_encoder.latents,
+    ],
     card="new persons{taught}: train images of {data} dressed anew, or drawn from seeds alone",
     new_classes=True,
 )

@@ -19,6 +19,7 @@ from lookalike.data.manifest import read_manifest
 from lookalike.errors import UserError
 from lookalike.inversion.checkpoint import load_encoder
 from lookalike.inversion.encoder import Encoder
+from lookalike.inversion.fitting import load_latents
 from lookalike.seeds import derive_seed
 from lookalike.synthesis.kind import ImageKind, Order
 from lookalike.synthesis.latents import layer_group, ws_from_seeds
@@ -133,7 +134,10 @@ def pixels_of(sources: pd.DataFrame, root: Path, height: int, width: int) -> Rea
 
 
 def variation_latents(
-    encoder: Encoder, plans: Sequence[PlannedImage], pixels: ReadPixels
+    encoder: Encoder,
+    plans: Sequence[PlannedImage],
+    pixels: ReadPixels,
+    fitted: Mapping[str, Tensor] | None = None,
 ) -> Styles:
     """Styles of planned images and of their source images, from the real images that they name.
 
@@ -141,9 +145,12 @@ def variation_latents(
         encoder: of the generator that draws.
         plans: what to draw.
         pixels: reads at the generator's size.
+        fitted: image_id -> latent [num_ws, w_dim] of every image; without any, the encoder says.
     """
 
     def inverted(names: list[str]) -> Tensor:
+        if fitted:
+            return torch.stack([fitted[name] for name in names])
         return encoder.invert(to_tensor(pixels(names), encoder.w_avg.device))
 
     base = inverted([plan.source_image for plan in plans])
@@ -176,12 +183,15 @@ def generate_variations(
     config: VariationsConfig,
     generate: GenerateConfig,
     to: Destination,
+    fitted: Mapping[str, Tensor] | None = None,
 ) -> pd.DataFrame:
     """Write variations of every person in `sources`; see `rendering.write_images`.
 
     Args:
         encoder: bound to the generator that draws.
         sources: manifest rows of real images of the training split.
+        config, generate, to: what is drawn, in which size, and where to.
+        fitted: as of `variation_latents`.
 
     Returns:
         The manifest: person_id and source_image of the real image, split train, origin variation.
@@ -198,6 +208,7 @@ def generate_variations(
         generate,
         origin="variation",
         to=to,
+        fitted=fitted,
     )
 
 
@@ -209,6 +220,7 @@ def write_from_images(
     *,
     origin: Literal["person", "variation"],
     to: Destination,
+    fitted: Mapping[str, Tensor] | None = None,
 ) -> pd.DataFrame:
     """Write what is drawn from real images; see `rendering.write_images`.
 
@@ -216,6 +228,8 @@ def write_from_images(
         encoder: bound to the generator that draws.
         sources: manifest rows of real images of the training split.
         plan: from each person's image_ids, in order, to what is drawn.
+        generate, origin, to: as of `rendering.write_images`.
+        fitted: as of `variation_latents`.
 
     Raises:
         ValueError: a source is of another split, or generated.
@@ -235,7 +249,7 @@ def write_from_images(
     }
     return write_images(
         plan(persons),
-        lambda plans: variation_latents(encoder, plans, canvas),
+        lambda plans: variation_latents(encoder, plans, canvas, fitted),
         encoder.generator,
         generate,
         origin=origin,
@@ -251,13 +265,19 @@ def train_rows(order: Order) -> pd.DataFrame:
 
 
 def _as_ordered(order: Order) -> pd.DataFrame:
-    encoder = load_encoder(order.artifacts.train_encoder.encoder, order.generator)
-    config = order.config
-    return generate_variations(encoder, train_rows(order), config.variations, config, order.to)
+    made, config = order.artifacts.train_encoder, order.config
+    encoder = load_encoder(made.encoder, order.generator)
+    fitted = load_latents(made.latents, order.generator)
+    sources = train_rows(order)
+    return generate_variations(encoder, sources, config.variations, config, order.to, fitted)
 
 
 VARIATIONS = ImageKind(
     generate=_as_ordered,
-    reads=lambda artifacts: [artifacts.validate.manifest, artifacts.train_encoder.encoder],
+    reads=lambda artifacts: [
+        artifacts.validate.manifest,
+        artifacts.train_encoder.encoder,
+        artifacts.train_encoder.latents,
+    ],
     card="generated variations of the train images of {data}{taught}",
 )

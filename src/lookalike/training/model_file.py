@@ -25,11 +25,12 @@ from lookalike.files import replacing
 
 Network = TypeVar("Network", bound=nn.Module)
 Settings = TypeVar("Settings")
-Kind = Literal["reid", "stylegan3", "encoder"]
+Kind = Literal["reid", "stylegan3", "encoder", "latents"]
 NAMES: dict[object, str] = {
     "reid": "a re-ID model",
     "stylegan3": "a StyleGAN3",
     "encoder": "an encoder",
+    "latents": "latents of images",
 }
 METADATA_KEY = "lookalike"
 VERSION = 2  # of the metadata; a new one needs a step like `_of_version_1`

@@ -82,7 +82,7 @@ def test_inversion_does_not_depend_on_the_batch(encoder: Encoder, images: Images
 
 
 def test_reconstruct(encoder: Encoder, images: Images) -> None:
-    drawn = reconstruct(encoder, images, batch_size=3)
+    drawn = reconstruct(encoder, images)
     assert drawn.shape == images.shape
     assert drawn.dtype == images.dtype
 

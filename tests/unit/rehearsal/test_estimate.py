@@ -54,3 +54,15 @@ def test_what_is_rendered_is_counted_or_reckoned() -> None:
 def test_time_grows_with_what_is_counted_and_the_rest_stays() -> None:
     work = {"embed": Work(10, 2.0, 0.1), "another": Work(5, 3.0, 0.5)}
     assert seconds(work, outside=7.0, amount={"embed": 1000}) == pytest.approx(7 + 100 + 3)
+
+
+def test_latents_take_as_many_steps_as_they_will() -> None:
+    """Rehearsed with two steps each; and what they draw is looked at beside the encoder's."""
+    config = compose("embedded", ROOT / "profiles")
+    plain = amounts(config, data_counts(config, []))["train_encoder"]
+    encoder = config.encoder.model_copy(update={"latent_steps": 100})
+    longer = config.model_copy(update={"encoder": encoder})
+    of = amounts(longer, data_counts(config, []))["train_encoder"]
+    assert plain["fit latents"] == 0
+    assert of["fit latents"] == 50 * plain["decode"]
+    assert of["embed"] == 2 * plain["embed"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lookalike.inversion.encoder import Encoder
+from lookalike.inversion.encoder import Encoder, invert_all
 from lookalike.rehearsal.watch import Watch
 from lookalike.synthesis.likeness import crosses, likeness, rank1
 
@@ -28,11 +28,12 @@ def test_all_three_are_measured(encoder: Encoder) -> None:
 
     watch = Watch()
     with watch.watching():
-        found = likeness(encoder, embed, images, persons)
+        ws = invert_all(encoder, images)
+        found = likeness(encoder.generator, ws, embed, images, persons)
     assert set(found) == {"real_rank1", "reconstruction_rank1", "cross_rank1"}
     assert found["real_rank1"] == rank1(embed(images), embed(images), persons)
     assert all(0 <= value <= 1 for value in found.values())
-    assert crosses(encoder, images, persons).shape == images.shape
+    assert crosses(ws, persons).shape == ws.shape
     # What takes longer with more validation images is counted, for a rehearsal to reckon with.
     assert {name: done.count for name, done in watch.work().items()} == {
         "reconstruct": 6,

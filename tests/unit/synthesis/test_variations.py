@@ -84,6 +84,23 @@ def test_latents_are_what_recipes_say(
     torch.testing.assert_close(crossed[: coarse.stop], second[: coarse.stop], rtol=0, atol=1e-4)
 
 
+def test_fitted_latents_take_the_encoder_s_place(
+    encoder: Encoder, sources: pd.DataFrame, tmp_path: Path
+) -> None:
+    names = list(sources["image_id"][:2])
+    shape = (encoder.generator.num_ws, encoder.generator.config.w_dim)
+    fitted = dict(zip(names, torch.rand(2, *shape), strict=True))
+    plans = [
+        PlannedImage("x", "p", Recipe("base"), source_image=names[0]),
+        PlannedImage("z", "p", Recipe("interpolate", amount=1.0, partner=names[1]), -1, names[0]),
+    ]
+    pixels = pixels_of(sources, tmp_path, 32, 16)
+    (base, between), inverted = variation_latents(encoder, plans, pixels, fitted)
+    assert torch.equal(base, fitted[names[0]])
+    torch.testing.assert_close(between, fitted[names[1]])
+    assert inverted is not None and torch.equal(inverted, fitted[names[0]].expand(2, *shape))
+
+
 @pytest.fixture
 def manifest(
     encoder: Encoder, sources: pd.DataFrame, generate: GenerateConfig, to: Destination
