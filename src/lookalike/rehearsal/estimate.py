@@ -65,7 +65,7 @@ def amounts(config: Config, counts: Mapping[str, Count]) -> dict[str, Amounts]:
         "train_encoder": {
             "decode": train + val,
             "train encoder": config.encoder.total_images,
-            "fit latents": (train + val) * longer,
+            "fit latents": round((train + val) * longer),
             "reconstruct": val * looks,
             "cross": val * looks,
             "embed": 3 * val * looks,
