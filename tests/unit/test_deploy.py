@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from pathlib import Path
 
+import mlflow.cli
 import pytest
 import yaml
+from mlflow import environment_variables
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SCRIPTS = sorted(DEPLOY.glob("*.sh"))
@@ -65,3 +68,23 @@ def test_compose_mounts_what_is_there_and_holds_no_password() -> None:
     build = services["mlflow"]["build"]
     assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
     assert "/deploy/team.env" in (DEPLOY.parent / ".gitignore").read_text().splitlines()
+
+
+def test_the_store_makes_the_bucket_that_mlflow_writes_to() -> None:
+    store = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["store"]
+    (bucket,) = re.findall(r"s3://(\w+)/", (DEPLOY / "mlflow.sh").read_text())
+    assert f"-bucket={bucket}" in store["command"]
+
+
+def test_mlflow_knows_every_variable_that_is_set_for_it() -> None:
+    """By its command line or by itself: a misspelt one would be ignored."""
+    known = {option.envvar for option in mlflow.cli.server.params}
+    known |= {
+        value.name
+        for value in vars(environment_variables).values()
+        if isinstance(value, environment_variables._EnvironmentVariable)
+    }
+    texts = [path.read_text() for path in DEPLOY.iterdir() if path.is_file()]
+    texts.append((DEPLOY.parent / "docs" / "team.md").read_text())
+    named = set(re.findall(r"MLFLOW_\w*[A-Z]", "\n".join(texts)))
+    assert len(named) > 10 and named <= known, named - known
