@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from lookalike.data.archives import write_archive
 from lookalike.data.manifest import new_manifest, write_manifest
@@ -21,8 +22,11 @@ from lookalike.registry.decisions import PROMOTED, Decision, Entry, keep_copies,
 from lookalike.registry.shadow import append
 from lookalike.reid.gallery import Gallery
 from lookalike.report.search import write_search_page
+from lookalike.report.style import finish
+from lookalike.report.video import write_video
 from lookalike.training.checkpoint import ResumeState
 from lookalike.training.model_file import save_weights
+from lookalike.waiting import Waiting
 
 SIZE = 256 * 1024
 
@@ -90,12 +94,27 @@ def page(folder: Path, size: int) -> None:
     write_search_page(folder / "search.html", [], title="x" * size)
 
 
+def figure(folder: Path, size: int) -> None:
+    side = max(16, int((size / 3) ** 0.5))
+    drawn = Figure((side / 100, side / 100), dpi=100)
+    drawn.figimage(noise(3 * side * side).reshape(side, side, 3))
+    finish(drawn, [], folder / "figure.png")
+
+
+def video(folder: Path, size: int) -> None:
+    frame = noise(3 * 64 * 64).reshape(64, 64, 3)
+    frames = (np.roll(frame, 7 * n, axis=0) ^ np.uint8(n % 251) for n in range(size // 1024))
+    write_video(frames, folder / "video.mp4")
+
+
 def copies(folder: Path, size: int) -> None:
     made = Decision(PROMOTED, 1, None, 1, (), "2026-01-01T00:00:00", reason="x" * size)
     keep_copies(read_history([Entry.following("", 1, made)], ""), folder)
 
 
-WRITERS = (manifest, scores, archive, gallery, weights, resume, text, page)
+WRITERS = (
+    manifest, scores, archive, gallery, weights, resume, text, page, figure, video,
+)  # fmt: skip
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -127,3 +146,17 @@ def test_no_half_copy_of_a_decision(disk: Path) -> None:
 def test_a_shadows_record_says_so(disk: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         append(disk / "shadow.jsonl", "x" * 2 * SIZE)
+
+
+def test_what_waits_for_mlflow_already_is_whole(disk: Path, tmp_path: Path) -> None:
+    waiting, picture = Waiting(disk / "run"), tmp_path / "sample.png"
+    picture.write_bytes(noise(2 * SIZE).tobytes())
+    waiting.add({"kind": "tags", "values": {"a": "1"}})
+    with pytest.raises(OSError, match="No space left"):
+        waiting.add({"kind": "artifact", "path": str(picture), "folder": ""})
+    picture.write_bytes(b"small")
+    waiting.add({"kind": "artifact", "path": str(picture), "folder": ""})
+    seen = []
+    waiting.hand_over(lambda record: seen.append((record["kind"], record.get("path"))))
+    assert [kind for kind, _ in seen] == ["tags", "artifact"]
+    assert contents(disk) == {}

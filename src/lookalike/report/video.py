@@ -27,13 +27,15 @@ def write_video(frames: Iterable[npt.NDArray[np.uint8]], path: Path, *, scale: i
 
     Raises:
         ValueError: other suffix, no frames, or an enlarged side that is odd.
-        UserError: this OpenCV has no such encoder.
+        UserError: this OpenCV has no such encoder, or the disk is full.
     """
     if path.suffix != ".mp4":
         raise ValueError(f"{path.name}: videos are .mp4")
     writer: cv2.VideoWriter | None = None
+    count = 0
     with replacing(path) as partial:
         for frame in frames:
+            count += 1
             pixels = frame.repeat(scale, axis=0).repeat(scale, axis=1)
             if writer is None:
                 writer = _open(partial, *pixels.shape[:2])
@@ -41,6 +43,9 @@ def write_video(frames: Iterable[npt.NDArray[np.uint8]], path: Path, *, scale: i
         if writer is None:
             raise ValueError(f"{path.name}: no frames")
         writer.release()
+        if cv2.VideoCapture(str(partial)).get(cv2.CAP_PROP_FRAME_COUNT) != count:
+            # OpenCV says nothing of what it could not write.
+            raise UserError(f"cannot write {path}; look at its folder, its rights and free space")
 
 
 def _open(path: Path, height: int, width: int) -> cv2.VideoWriter:

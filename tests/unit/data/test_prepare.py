@@ -1,4 +1,5 @@
 import io
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -86,6 +87,22 @@ def test_a_truncated_image_is_named_and_has_no_row(
         manifest, problems = prepare(repository, data_config)
         assert [problem[:2] for problem in problems] == [(f"data/query/{image.name}", "unreadable")]
         assert f"data/query/{image.name}" not in set(manifest["member"])
+
+
+def test_a_hostile_image_does_not_hold_the_stage(repository: Path, data_config: DataConfig) -> None:
+    """A JPEG whose last scan comes 154,000 times: minutes for a decoder that takes it."""
+    stream = io.BytesIO()
+    Image.new("RGB", (3000, 3000)).save(stream, "JPEG", progressive=True)
+    whole = stream.getvalue()
+    last = whole[whole.rfind(b"\xff\xda") : -2]
+    image = first(repository, "query")
+    image.write_bytes(whole[:-2] + last * 154_000 + whole[-2:])
+    start = time.perf_counter()
+    manifest, problems = prepare(repository, data_config)
+    assert time.perf_counter() - start < 10
+    assert [problem[:2] for problem in problems] == [(f"data/query/{image.name}", "unreadable")]
+    assert "more than 100 scans" in problems[0][2]
+    assert f"data/query/{image.name}" not in set(manifest["member"])
 
 
 def test_a_foreign_name_is_named(repository: Path, data_config: DataConfig) -> None:
