@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import struct
+import subprocess
 import time
 import warnings
 import zlib
@@ -158,10 +159,22 @@ def test_an_image_that_the_manifest_does_not_name_is_refused(
     assert len(load_images(some, tmp_path, 8, 4)) == count
 
 
+@pytest.mark.parametrize("why", ["in the way", "read-only"])
 def test_without_a_place_for_the_cache_crops_are_kept_in_memory(
-    large: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    large: pd.DataFrame,
+    why: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
-    (tmp_path / ".lookalike").write_text("in the way")
+    if why == "in the way":
+        (tmp_path / ".lookalike").write_text(why)
+    else:
+        (tmp_path / ".lookalike").mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(tmp_path / ".lookalike")]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("no right to mount a file system here")
+        request.addfinalizer(lambda: subprocess.run(["umount", mount[-1]], check=True))
     images = load_images(large, tmp_path, 8, 4)
     assert images[:, 0, 0, 0].tolist() == [i % 256 for i in range(CACHED_FROM)]
     assert "kept in memory" in capsys.readouterr().err
