@@ -13,10 +13,10 @@ from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.data.scores import write_scores
 from lookalike.errors import UserError
-from lookalike.filtering.cascade import FILTERS, filter_manifest, help_filtering
+from lookalike.filtering.cascade import FILTERS, filter_manifest
 from lookalike.filtering.detectors import load_detector
 from lookalike.filtering.filter import Crops
-from lookalike.filtering.sharing import UNIT, SharedDetector
+from lookalike.filtering.sharing import UNIT
 from lookalike.metrics.imagenet import ImagenetFeatures
 from lookalike.names import counted
 from lookalike.progress import say
@@ -47,12 +47,10 @@ def work(stage: Stage, kind: str) -> None:
     generated = crops(read_manifest(ARTIFACTS.generate(kind).manifest))
     manifest = read_manifest(MANIFEST)
     real = crops(manifest[manifest["split"].isin(["train", "val"])])
-    loaded = load_detector(config.filter.detector, stage.root, session.device)
-    detector = SharedDetector(loaded, session)
+    detector = load_detector(config.filter.detector, stage.root, session.device)
+    result = filter_manifest(generated, real, detector, config.filter, session=session)
     if not session.is_main:
-        help_filtering(generated, real, detector, config.filter)
         return
-    result = filter_manifest(generated, real, detector, config.filter)
 
     write_manifest(result.kept, made.manifest)
     note_baseline(made, BASELINE_MODEL)

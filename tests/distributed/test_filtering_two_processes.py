@@ -1,10 +1,12 @@
-"""Two gloo processes share the features and scores of the stage that filters."""
+"""Two gloo processes share the work of the stage that filters."""
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -16,14 +18,18 @@ from lookalike.files import sha256_file
 from lookalike.reid.model import new_reid, save_reid
 
 GENERATED, TRAIN, VAL = 75, 66, 9  # two shares each, but none of them even
+PER_PERSON = 3
+ALIKE = 10  # persons whose images show the same, more or less
 
 
 def project(folder: Path) -> None:
-    """What the stage filter@persons reads, with every filter on that looks at a network's work."""
+    """What the stage filter@persons reads: every filter is on, and there are near-copies."""
     params = Config().model_dump(mode="json")
     params["generate"] |= {"height": 32, "width": 16}
     for name in ("detector", "realism", "novelty", "identity", "ssim"):
         params["filter"][f"{name}_threshold"] = {"value": -100.0}
+    # What one process has found decides what the next step of all of them looks at.
+    params["filter"] |= {"detector_threshold": {"rejection_rate": 0.3}, "duplicate_similarity": 0.9}
     (folder / "data").mkdir(parents=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     rng = np.random.default_rng(0)
@@ -32,11 +38,13 @@ def project(folder: Path) -> None:
         made = []
         for number in range(count):
             path = folder / "data" / f"{origin}-{split}-{number:03d}.png"
-            Image.fromarray(rng.integers(0, 256, (32, 16, 3), dtype=np.uint8)).save(path)
+            if number % PER_PERSON == 0 or number // PER_PERSON >= ALIKE:
+                pixels = rng.integers(0, 256, (32, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels ^ (number % 2)).save(path)  # grey levels one up or down
             made.append(
                 {
                     "image_id": path.stem,
-                    "person_id": f"{origin}-{split}-{number // 3}",
+                    "person_id": f"{origin}-{split}-{number // PER_PERSON}",
                     "camera_id": 1,
                     "split": split,
                     "origin": origin,
@@ -63,5 +71,10 @@ def test_the_stage_under_a_launcher_writes_the_same_bytes(by_one_and_by_two) -> 
     written, said = by_one_and_by_two("filter", "persons", project)
     assert written.keys() >= {"manifest.parquet", "scores.parquet", "summary.json"}
     assert said.count("filter@persons: kept") == 1, said
-    # Each process has looked at its share: 75 are 64 and 11.
-    assert "64/64" in said and "11/11" in said, said
+    scores = pd.read_parquet(BytesIO(written["scores.parquet"]))
+    assert set(scores["reason"]) == {"", "detector", "duplicate"}
+    # Each process has looked at its share: 75 images are 64 and 11, 25 persons are 12 and 13.
+    for bar in ("features", "detector: hog"):
+        assert f"{bar}: 64/64" in said and f"{bar}: 11/11" in said, said
+    assert "ssim: 36/36" in said and "ssim: 39/39" in said, said
+    assert "near-copies: 12/12" in said and "near-copies: 13/13" in said, said

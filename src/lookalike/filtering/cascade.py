@@ -28,6 +28,7 @@ from lookalike.filtering.identity import IDENTITY
 from lookalike.filtering.novelty import NOVELTY
 from lookalike.filtering.realism import REALISM
 from lookalike.filtering.ssim import SSIM
+from lookalike.training.session import Session
 
 FILTERS: tuple[Filter, ...] = (DETECTOR, REALISM, NOVELTY, IDENTITY, SSIM)
 DIVERSITY = "diversity"
@@ -58,6 +59,7 @@ def filter_manifest(
     detector: Detector,
     config: FilterConfig,
     filters: tuple[Filter, ...] = FILTERS,
+    session: Session | None = None,
 ) -> Filtered:
     """Judge generated crops by bounds that are given or calibrated on real ones.
 
@@ -67,6 +69,8 @@ def filter_manifest(
     Args:
         generated: rows of origin person or variation.
         real: the real rows of the splits train and val, at the same size.
+        session: its processes share the work, and all get the whole result, which is the one that
+            a single process gets. None works alone.
 
     Raises:
         UserError: train or val rows are lacking, or a variation's person has no real image.
@@ -98,7 +102,7 @@ def filter_manifest(
         judged = origins == step.origin if step.origin else everybody
         if threshold is None or (step.origin and not judged.any()):
             continue
-        material = Material(generated, reason == "", train, val, detector)
+        material = Material(generated, reason == "", train, val, detector, session)
         least = bound(step.name, threshold, partial(step.score_real, material), step.real)
         try:
             scores[step.name] = np.where(judged, step.score(material), np.nan)
@@ -110,7 +114,7 @@ def filter_manifest(
     if threshold is not None:
         real_ones = "real validation images to those before"
         least = bound(DIVERSITY, threshold, partial(diversity_of_real, val), real_ones)
-    copies = near_copies(generated, reason == "", config.duplicate_similarity, least)
+    copies = near_copies(generated, reason == "", config.duplicate_similarity, least, session)
     if threshold is not None:
         scores[DIVERSITY] = copies.diversity
     reason[copies.views], reason[copies.pixels] = DIVERSITY, DUPLICATE
@@ -122,18 +126,6 @@ def filter_manifest(
         summarise(generated.rows["person_id"], reason, bounds, config.duplicate_similarity),
         pd.concat([*curves, NO_CURVE], ignore_index=True)[list(NO_CURVE)],
     )
-
-
-def help_filtering(generated: Crops, real: Crops, detector: Detector, config: FilterConfig) -> None:
-    """Ask the detector for what `filter_manifest` asks it for, in the same order, and no more.
-
-    For the other processes where the main one filters with a detector that they share.
-    """
-    if config.detector_threshold is not None:
-        train = real.where((real.rows["split"] == "train").to_numpy())
-        material = Material(generated, np.ones(len(generated.rows), bool), train, train, detector)
-        DETECTOR.score_real(material)
-        DETECTOR.score(material)
 
 
 def summarise(

@@ -12,8 +12,10 @@ import numpy as np
 
 from lookalike.filtering.calibration import Scores
 from lookalike.filtering.filter import Crops, Mask
+from lookalike.filtering.sharing import Groups, Rows, shared_by_person
 from lookalike.filtering.ssim import luma, pairwise_ssim
 from lookalike.progress import track
+from lookalike.training.session import Session
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,11 @@ class Copies:
 
 
 def near_copies(
-    crops: Crops, candidates: Mask, similarity: float, least: float = -np.inf
+    crops: Crops,
+    candidates: Mask,
+    similarity: float,
+    least: float = -np.inf,
+    session: Session | None = None,
 ) -> Copies:
     """Take each person's candidates by `image_id` and keep what is no copy of one that is kept.
 
@@ -42,23 +48,38 @@ def near_copies(
         candidates: that may be kept.
         similarity: SSIM above which an image is a copy.
         least: diversity below which it is one.
+        session: its processes share the persons.
     """
-    count = len(crops.rows)
-    pixels, views, diversity = np.zeros(count, bool), np.zeros(count, bool), np.full(count, np.nan)
-    for rows in track(crops.by_person(), "near-copies"):
-        rows = rows[candidates[rows]]
-        if len(rows) < 2:
-            continue
-        likeness = pairwise_ssim(luma(crops.images[rows]))
-        distances = _distances(crops, rows)
-        kept = [0]
-        for position, row in enumerate(rows[1:], 1):
-            diversity[row] = distances[position, kept].min()
-            pixels[row] = likeness[position, kept].max() > similarity
-            views[row] = not pixels[row] and diversity[row] < least
-            if not pixels[row] and not views[row]:
-                kept.append(position)
-    return Copies(pixels, views, diversity)
+
+    def search(groups: Groups) -> Scores:
+        found = [np.empty((0, 3))]
+        for rows in track(groups, "near-copies"):
+            verdicts = np.tile([0, 0, np.nan], (len(rows), 1))
+            left = candidates[rows]
+            verdicts[left] = _of_person(crops, rows[left], similarity, least)
+            found.append(verdicts)
+        return np.concatenate(found)
+
+    pixels, views, diversity = shared_by_person(search, crops, session).T
+    return Copies(pixels == 1, views == 1, diversity)
+
+
+def _of_person(crops: Crops, rows: Rows, similarity: float, least: float) -> Scores:
+    """Whether each is a copy by its pixels, by its view, and its diversity: float64 [N, 3]."""
+    found = np.tile([0, 0, np.nan], (len(rows), 1))
+    if len(rows) < 2:
+        return found
+    likeness = pairwise_ssim(luma(crops.images[rows]))
+    distances = _distances(crops, rows)
+    kept = [0]
+    for position in range(1, len(rows)):
+        diversity = distances[position, kept].min()
+        pixels = likeness[position, kept].max() > similarity
+        view = not pixels and diversity < least
+        found[position] = pixels, view, diversity
+        if not pixels and not view:
+            kept.append(position)
+    return found
 
 
 def diversity_of_real(crops: Crops) -> Scores:
@@ -73,7 +94,7 @@ def diversity_of_real(crops: Crops) -> Scores:
     return np.concatenate(scores)
 
 
-def _distances(crops: Crops, rows: np.ndarray) -> Scores:
+def _distances(crops: Crops, rows: Rows) -> Scores:
     vectors = crops.embeddings[rows].astype(np.float64)
     distances: Scores = 1 - vectors @ vectors.T
     return distances

@@ -19,9 +19,11 @@ from PIL import Image
 from lookalike.data.loading import Images, resize
 from lookalike.filtering.calibration import Scores
 from lookalike.filtering.darknet import load_darknet
-from lookalike.filtering.filter import Detector, Filter
+from lookalike.filtering.filter import Detector, Filter, Material
+from lookalike.filtering.sharing import UNIT
 from lookalike.progress import Progress
 from lookalike.reid.model import exact_float32
+from lookalike.training.sharing import shared
 from lookalike.weights import find, of_detector
 
 Crop = npt.NDArray[np.uint8]
@@ -128,11 +130,15 @@ def _in_planes(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
+def _shared(material: Material, images: Images) -> Scores:
+    return shared(material.detector.score, images, material.session, UNIT)
+
+
 DETECTOR = Filter(
     "detector",
     lambda config: config.detector_threshold,
-    lambda material: material.detector.score(material.generated.images),
-    lambda material: material.detector.score(material.train.images),
+    lambda material: _shared(material, material.generated.images),
+    lambda material: _shared(material, material.train.images),
     "real train images",
 )
 

@@ -17,6 +17,7 @@ import pandas as pd
 from lookalike.config import FilterConfig, Threshold
 from lookalike.data.loading import Images
 from lookalike.filtering.calibration import Scores
+from lookalike.training.session import Session
 
 Mask = npt.NDArray[np.bool_]
 
@@ -74,6 +75,8 @@ class Material:
         left: those of them that the filters before have left.
         train, val: real crops of these splits; neither is empty.
         detector: which is chosen.
+        session: the processes that filter; all are given the same. A filter whose scores take long
+            shares them out (`training.sharing`); others are worked out by each process.
     """
 
     generated: Crops
@@ -81,6 +84,7 @@ class Material:
     train: Crops
     val: Crops
     detector: Detector
+    session: Session | None = None
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from lookalike.filtering.calibration import Scores
 from lookalike.filtering.filter import Crops, Filter
-from lookalike.metrics.manifold import NEIGHBOUR, nearest
+from lookalike.metrics.manifold import BLOCK, NEIGHBOUR, nearest
+from lookalike.training.session import Session
+from lookalike.training.sharing import shared
 
 
-def realism(crops: Crops, real: Crops) -> Scores:
+def realism(crops: Crops, real: Crops, session: Session | None = None) -> Scores:
     """Minus the distance of each crop to its third nearest real one: float64 [N], 0 at most.
 
-    The third, as for precision (Kynkäänniemi et al. 2019): one odd real image is no measure.
+    The third, as for precision (Kynkäänniemi et al. 2019): one odd real image is no measure. The
+    processes of `session` share the crops.
 
     Raises:
         ValueError: fewer than 3 real crops, or features that are not finite.
     """
     assert crops.neutral is not None and real.neutral is not None
-    scores: Scores = -(nearest(crops.neutral, real.neutral, NEIGHBOUR) ** 0.5)
+    among = real.neutral
+    squares = shared(lambda mine: nearest(mine, among, NEIGHBOUR), crops.neutral, session, BLOCK)
+    scores: Scores = -(squares**0.5)
     return scores
 
 
@@ -30,8 +35,8 @@ def realism(crops: Crops, real: Crops) -> Scores:
 REALISM = Filter(
     "realism",
     lambda config: config.realism_threshold,
-    lambda material: realism(material.generated, material.train),
-    lambda material: realism(material.val, material.train),
+    lambda material: realism(material.generated, material.train, material.session),
+    lambda material: realism(material.val, material.train, material.session),
     "real validation images",
     neutral=True,
 )

@@ -16,7 +16,9 @@ import numpy.typing as npt
 from lookalike.data.loading import Images
 from lookalike.filtering.calibration import Scores
 from lookalike.filtering.filter import Crops, Filter, Mask, Material
+from lookalike.filtering.sharing import Groups, shared_by_person
 from lookalike.progress import Progress
+from lookalike.training.session import Session
 
 Floats = npt.NDArray[np.float64]
 WINDOW = 7
@@ -34,30 +36,38 @@ def luma(images: Images) -> Floats:
     return np.asarray(images @ np.array([0.299, 0.587, 0.114]))
 
 
-def ssim_to(images: Images, references: Sequence[int]) -> Floats:
-    """SSIM of each image to the image at position `references[i]`: float64 [N].
+def ssim_to(
+    images: Images, references: Sequence[int], rows: npt.NDArray[np.intp] | None = None
+) -> Floats:
+    """SSIM of each image i to the image at position `references[i]`: float64 [N].
 
     A reference's own sums are taken once for many images. Each of these is compared by itself, so
     that all that is needed stays in the processor's cache, and memory does not grow with N.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        references: positions [N].
+        rows: positions [M] of those to score, in this order; None: all.
     """
+    rows = np.arange(len(images)) if rows is None else rows
     compared: dict[int, list[int]] = {}
-    for position, reference in enumerate(references):
-        compared.setdefault(reference, []).append(position)
+    for position, row in enumerate(rows):
+        compared.setdefault(references[row], []).append(position)
     jobs = [
         (reference, positions[start : start + AT_ONCE])
         for reference, positions in compared.items()
         for start in range(0, len(positions), AT_ONCE)
     ]
-    scores = np.empty(len(images), dtype=np.float64)
+    scores = np.empty(len(rows), dtype=np.float64)
 
     def score(job: tuple[int, list[int]]) -> int:
         reference, positions = job
         compare = _Comparison(luma(images[reference]))
         for position in positions:
-            scores[position] = compare(luma(images[position]))
+            scores[position] = compare(luma(images[rows[position]]))
         return len(positions)
 
-    with ThreadPoolExecutor() as pool, Progress("ssim", len(images)) as progress:
+    with ThreadPoolExecutor() as pool, Progress("ssim", len(rows)) as progress:
         for count in pool.map(score, jobs):
             progress.advance(count)
     return scores
@@ -113,15 +123,24 @@ def pairwise_ssim(grey: Floats, stride: int = 4) -> Floats:
 
 def _score(material: Material) -> Scores:
     first = _first_images(material.generated, material.left)
-    return ssim_to(material.generated.images, first.tolist())
+    return _to_first(material.generated, first, material.session)
 
 
 def _score_real(material: Material) -> Scores:
     train = material.train
     first = _first_images(train, np.ones(len(train.rows), dtype=bool))
     later = first != np.arange(len(first))  # a first image's likeness to itself says nothing
-    scores: Scores = ssim_to(train.images, first.tolist())[later]
+    scores: Scores = _to_first(train, first, material.session)[later]
     return scores
+
+
+def _to_first(crops: Crops, first: npt.NDArray[np.intp], session: Session | None) -> Scores:
+    references = first.tolist()
+
+    def score(groups: Groups) -> Scores:
+        return ssim_to(crops.images, references, np.concatenate(groups))
+
+    return shared_by_person(score, crops, session)
 
 
 def _first_images(crops: Crops, eligible: Mask) -> npt.NDArray[np.intp]:

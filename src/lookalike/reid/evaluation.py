@@ -129,8 +129,6 @@ def evaluate(
     index, count = (session.rank, session.world) if session else (0, 1)
     query_features, gallery_features = (
         shared(embedder.embed, side.images, session, embedder.batch_size)
-        if session
-        else embedder.embed(side.images)
         for side in (query, gallery)
     )
     labels = (

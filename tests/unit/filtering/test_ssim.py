@@ -37,6 +37,13 @@ def test_scores_are_scikit_images_in_batches_of_any_length(images, monkeypatch):
     assert ssim_to(images[:0], []).shape == (0,)
 
 
+def test_some_of_the_images_in_any_order(images):
+    references = [2, 0, 2, 2, 1]
+    every = ssim_to(images, references)
+    assert ssim_to(images, references, np.array([4, 1])).tolist() == every[[4, 1]].tolist()
+    assert ssim_to(images, references, np.array([], np.intp)).shape == (0,)
+
+
 def test_memory_does_not_grow_with_the_number_of_images():
     crops = np.random.default_rng(0).integers(0, 256, (1000, 64, 32, 3), dtype=np.uint8)
     tracemalloc.start()

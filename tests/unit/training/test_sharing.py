@@ -14,6 +14,7 @@ def test_one_process_makes_all_at_once() -> None:
         seen.append(mine)
         return np.zeros(len(mine))
 
-    assert len(shared(make, images, Session(seed=1), unit=8)) == 100
-    assert len(seen) == 1
-    assert seen[0] is images
+    for session in (None, Session(seed=1)):
+        assert len(shared(make, images, session, unit=8)) == 100
+    assert len(seen) == 2
+    assert all(mine is images for mine in seen)
