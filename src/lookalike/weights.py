@@ -130,6 +130,14 @@ FILES = {
             imported_from="stylegan3-t-ffhqu-256x256.pkl",
         ),
         WeightsFile(
+            "stylegan3-r-ffhqu-256",
+            "stylegan3-r-ffhqu-256x256.safetensors",
+            "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/research/models/stylegan3",
+            None,
+            NVIDIA_LICENCE,
+            imported_from="stylegan3-r-ffhqu-256x256.pkl",
+        ),
+        WeightsFile(
             "resnet50-imagenet",
             "resnet50-0676ba61.pth",
             "https://download.pytorch.org/models/resnet50-0676ba61.pth",

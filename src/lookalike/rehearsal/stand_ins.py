@@ -16,7 +16,20 @@ from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan
 from lookalike.stylegan3.gan import build_gan
 from lookalike.weights import FILES, required_for, status
 
-FFHQ = {"config": "t", "height": 256, "width": 256, "channel_base": 16384, "channel_max": 512}
+# The published generators by their names: their configuration, and what they have in common.
+FFHQ = {"stylegan3-t-ffhqu-256": "t", "stylegan3-r-ffhqu-256": "r"}
+SQUARE = {
+    "height": 256,
+    "width": 256,
+    "channel_base": 16384,
+    "channel_max": 512,
+    "discriminator_channel_base": 16384,
+    "discriminator_channel_max": 512,
+    "z_dim": 512,
+    "w_dim": 512,
+    "num_layers": 14,
+    "margin": 10,
+}
 
 
 def bring_weights(config: Config, root: Path, folder: Path) -> list[str]:
@@ -57,20 +70,13 @@ def write_stand_in(name: str, config: Config, folder: Path) -> None:
     else:
         path = folder / (FILES[name].file_name if name in FILES else name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_gan(config.gan, path, published=name in FILES)
+        _write_gan(config.gan, path, published=FFHQ.get(name))
 
 
-def _write_gan(config: GanConfig, path: Path, *, published: bool) -> None:
-    square = FFHQ | {
-        "discriminator_channel_base": FFHQ["channel_base"],
-        "z_dim": 512,
-        "w_dim": 512,
-        "num_layers": 14,
-        "margin": 10,
-    }
-    plain = config.model_copy(
-        update={"condition": "none", "discriminator": "stylegan"} | (square if published else {})
-    )
+def _write_gan(config: GanConfig, path: Path, *, published: str | None) -> None:
+    """A pair of networks of the profile, or the published pair of a configuration, T or R."""
+    square = SQUARE | {"config": published} if published else {}
+    plain = config.model_copy(update={"condition": "none", "discriminator": "stylegan"} | square)
     gan = build_gan(plain, seed=0)
     widths = DiscriminatorConfig(plain.discriminator_channel_base, plain.discriminator_channel_max)
     save_gan(path, gan.average, gan.discriminator, widths, {"start": "random weights"})

@@ -97,9 +97,16 @@ def transfer(
     part of a checkpoint: they are those of the new canvas.
 
     Raises:
-        UserError: not one weight fits.
+        UserError: not one weight fits, or the source is of the other configuration, T or R: of its
+            layers none would fit.
     """
     content = read_checkpoint(path)
+    there, here = ("r" if c.radial else "t" for c in (content.config, generator.config))
+    if there != here:
+        raise UserError(
+            f"{path} is of config {there}, and gan.config is {here}: name one of config {here} as "
+            f"gan.start (`lookalike weights` lists some), or set gan.config: {there}"
+        )
     old, new = content.classes, generator.classes
     fit = _Fit(
         maps=(

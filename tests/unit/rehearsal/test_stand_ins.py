@@ -12,6 +12,7 @@ from lookalike.filtering.detectors import load_detector
 from lookalike.profiles import compose
 from lookalike.rehearsal.stand_ins import bring_weights, write_stand_in
 from lookalike.reid.model import load_imagenet, new_reid, read_state
+from lookalike.stylegan3.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,6 +52,17 @@ def test_what_is_there_is_linked_and_the_rest_stands_in(
     assert (tmp_path / "made" / own.name).resolve() == own
     assert own.read_bytes() == b"of the user"
     assert torch.load(tmp_path / "made" / "resnet50-0676ba61.pth", weights_only=True)
+
+
+@pytest.mark.parametrize("kind", ["t", "r"])
+def test_a_published_generator_stands_in_at_its_own_size(kind: str, tmp_path: Path) -> None:
+    """Whatever the canvas and the widths of the parameters are."""
+    name = f"stylegan3-{kind}-ffhqu-256"
+    write_stand_in(name, Config.model_validate({"gan": {"start": name}}), tmp_path)
+    config = read_checkpoint(tmp_path / weights.FILES[name].file_name).config
+    doubled = 2 if kind == "r" else 1
+    assert (config.height, config.width, config.radial) == (256, 256, kind == "r")
+    assert (config.channel_base, config.channel_max) == (16384 * doubled, 512 * doubled)
 
 
 def test_every_file_of_every_profile_can_stand_in() -> None:
