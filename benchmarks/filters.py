@@ -33,9 +33,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from lookalike.data.loading import Images
 from lookalike.data.population import render_crops
 from lookalike.filtering.darknet import load_darknet
-from lookalike.filtering.detectors import HogDetector, YoloDetector
+from lookalike.filtering.detectors.hog import HogDetector
+from lookalike.filtering.detectors.yolov4_tiny import YoloDetector
 from lookalike.filtering.ssim import WINDOW, luma, ssim_to
-from lookalike.filtering.yolov4_tiny import write_untrained
+from lookalike.filtering.untrained_yolo import write_untrained
 
 HEIGHT, WIDTH = 128, 64  # as generated images are stored
 PER_PERSON = 8

@@ -16,9 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from lookalike.config import EncoderConfig, ReidConfig
 from lookalike.data.loading import Images
 from lookalike.data.population import render_crops
-from lookalike.filtering.detectors import HogDetector, YoloDetector
+from lookalike.filtering.detectors.hog import HogDetector
+from lookalike.filtering.detectors.yolov4_tiny import YoloDetector
 from lookalike.filtering.ssim import ssim_to
-from lookalike.filtering.yolov4_tiny import write_untrained
+from lookalike.filtering.untrained_yolo import write_untrained
 from lookalike.inversion.checkpoint import new_encoder
 from lookalike.profiles import compose
 from lookalike.reid.embedder import Embedder

@@ -1,12 +1,14 @@
 """Stage code: which files of code each stage runs, with their digests.
 
 A stage depends on its own list, so an edit runs the stages again that it can concern, and no other:
-a new caption trains nothing. The lists follow the imports; nothing has to be declared.
+a new caption trains nothing. The lists follow the imports; nothing has to be declared. Of a package
+whose modules are found by their names (`lookalike/parts.py`) they hold every module.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
@@ -37,6 +39,7 @@ SHAPE_NO_OUTPUT = {
     "src/lookalike/workspace.py": "finds the repository of an experiment's copy",
     "src/lookalike/weights.py": "finds files, whose digests are dependencies",
 }
+PACKAGE = re.compile(r"lookalike(\.\w+)+")
 
 
 def stages(root: Path) -> list[str]:
@@ -80,7 +83,10 @@ def _module(name: str, root: Path) -> Iterator[Path]:
 
 
 def _imported(node: ast.AST, file: Path, root: Path) -> Iterator[Path]:
-    """What is imported, wherever but for type checkers, and scripts beside `file` that it names."""
+    """What is imported, wherever but for type checkers, or named as a text.
+
+    Named are scripts beside `file`, and packages whose modules are found by their names.
+    """
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     if isinstance(node, ast.Import):
@@ -94,6 +100,9 @@ def _imported(node: ast.AST, file: Path, root: Path) -> Iterator[Path]:
         script = file.parent / str(node.value)
         if script.is_file():
             yield script
+    elif isinstance(node, ast.Constant) and PACKAGE.fullmatch(str(node.value)):
+        modules = (root / "src").joinpath(*str(node.value).split(".")).glob("*.py")
+        yield from (module for module in sorted(modules) if module.name != "__init__.py")
     for child in ast.iter_child_nodes(node):
         yield from _imported(child, file, root)
 

@@ -14,7 +14,7 @@ from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.data.scores import write_scores
 from lookalike.errors import UserError
 from lookalike.filtering.cascade import FILTERS, filter_manifest
-from lookalike.filtering.detectors import load_detector
+from lookalike.filtering.detector import load_detector
 from lookalike.filtering.filter import Crops
 from lookalike.filtering.sharing import UNIT
 from lookalike.metrics.imagenet import ImagenetFeatures

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from lookalike.artifacts import ARTIFACTS
-from lookalike.config import Kind
+from lookalike.config import KINDS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.files import sha256_file
@@ -17,8 +16,7 @@ from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.report.figures import contact_sheet, sources_and_variations
 from lookalike.stylegan3.checkpoint import load_generator
-from lookalike.synthesis.kind import Order
-from lookalike.synthesis.kinds import IMAGE_KINDS
+from lookalike.synthesis.kind import Order, image_kind
 from lookalike.synthesis.rendering import Destination
 from lookalike.training.session import Session
 from pipelines.stage import GENERATOR, MANIFEST, Stage, choice, run
@@ -26,13 +24,13 @@ from pipelines.stage import GENERATOR, MANIFEST, Stage, choice, run
 SHOWN_PERSONS, SHOWN_IMAGES = 12, 10  # at most
 
 
-def work(stage: Stage, kind: Kind) -> None:
+def work(stage: Stage, kind: str) -> None:
     """Generate into one archive, with a manifest from which every image can be made again."""
     config, made = stage.config.generate, ARTIFACTS.generate(kind)
     session = Session(stage.config.seed)
     to = Destination(made.archive, stage.root, session, sha256_file(GENERATOR))
     order = Order(load_generator(GENERATOR, session.device), config, ARTIFACTS, to)
-    manifest = IMAGE_KINDS[kind].generate(order)
+    manifest = image_kind(kind).generate(order)
     if not session.is_main:
         return
     write_manifest(manifest, made.manifest)
@@ -63,6 +61,6 @@ def work(stage: Stage, kind: Kind) -> None:
 
 
 if __name__ == "__main__":
-    kind = cast("Kind", choice(list(IMAGE_KINDS)))
-    inputs = [GENERATOR, *IMAGE_KINDS[kind].reads(ARTIFACTS)]
+    kind = choice(list(KINDS))
+    inputs = [GENERATOR, *image_kind(kind).reads(ARTIFACTS)]
     run(f"generate@{kind}", partial(work, kind=kind), inputs)

@@ -40,6 +40,7 @@ class WeightsFile:
         shipped: part of this package; `file_name` is then relative to the package.
         imported_from: the published file, where `file_name` is what `lookalike weights import`
             makes of it; `address` and `licence` are the published file's.
+        detector: whose it is, by the name in `filter.detector`; "" for nobody's.
     """
 
     name: str
@@ -49,6 +50,7 @@ class WeightsFile:
     licence: str
     shipped: bool = False
     imported_from: str = ""
+    detector: str = ""
 
     def place(self, root: Path) -> Path:
         """Where the file belongs; `root` is the repository root."""
@@ -171,6 +173,7 @@ FILES = {
             "https://github.com/AlexeyAB/darknet/blob/master/cfg/yolov4-tiny.cfg",
             "f858e3724962eedf3ac44e3b6cb3f0c3d9ed067c306bb831f539c578b924c90e",
             "public domain (Darknet's YOLO LICENSE)",
+            detector="yolov4-tiny",
         ),
         WeightsFile(
             "yolov4-tiny-weights",
@@ -178,6 +181,7 @@ FILES = {
             "https://github.com/AlexeyAB/darknet/releases/tag/yolov4",
             "cf9fbfd0f6d4869b35762f56100f50ed05268084078805f0e7989efe5bb8ca87",
             "public domain (Darknet's YOLO LICENSE)",
+            detector="yolov4-tiny",
         ),
     )
 }
@@ -274,5 +278,5 @@ def required_for(config: Config) -> list[str]:
 
 
 def of_detector(detector: str) -> list[str]:
-    """The files of a detector of `filter.detector`; their names begin with its."""
-    return [name for name in FILES if name.startswith(f"{detector}-")]
+    """The files of a detector of `filter.detector`."""
+    return [name for name, file in FILES.items() if file.detector == detector]

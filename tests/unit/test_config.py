@@ -67,7 +67,15 @@ def test_config_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"gan__hieght": 64}, ["gan.hieght", "not permitted"]),
+        ({"gan__hieght": 64}, ["gan.hieght: no such parameter; did you mean height?"]),
+        (
+            {"filter__detector_threshold": {"least": 0.5}},
+            ["filter.detector_threshold.least: ", "; there is value, rejection_rate"],
+        ),
+        (
+            {"arms__far": {"images": ["none"], "wieght": 1}, "arms__label": {"lable": "own"}},
+            ["arms.far.wieght: ", "did you mean weight?", "arms.label.lable: ", "label?"],
+        ),
         ({"reid__epochs": "many"}, ["reid.epochs", "valid integer"]),
         ({"reid__dropout": 1.5}, ["reid.dropout", "less than or equal to 1"]),
         ({"reid__loss__triplet": "hard"}, ["reid.loss.triplet", "'soft'"]),
@@ -112,6 +120,12 @@ def test_config_is_frozen() -> None:
         ),
         ({"arms__far": {"images": "persons"}}, ["arms.far.images", "a list: write [persons]"]),
         ({"arms__far": {"images": []}}, ["arms.far.images", "at least 1"]),
+        (
+            {"arms__far": {"images": ["person"]}},
+            ["arms.far.images.0: must be one of none, persons, variations"],
+        ),
+        ({"filter__detector": "hgo"}, ["filter.detector: must be one of hog, yolov4-tiny"]),
+        ({"filter__detector": "yolov4_tiny"}, ["filter.detector: must be one of"]),
         ({"arms__far": {"images": ["none", "persons"]}}, ["arms.far.images", "or none alone"]),
         ({"arms__far": {"images": ["persons"] * 2}}, ["arms.far.images", "each kind once"]),
         (

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,28 +19,14 @@ import torch
 import yaml
 from pipelines import code
 
-from lookalike.artifacts import Artifacts
-from lookalike.config import (
-    KINDS,
-    ArmPolicy,
-    Config,
-    FilterConfig,
-    GenerateConfig,
-    ReidLossConfig,
-)
+from lookalike.config import ArmPolicy, Config, FilterConfig, ReidLossConfig
 from lookalike.data.loading import Images
 from lookalike.data.manifest import new_manifest
 from lookalike.filtering.cascade import FILTERS, filter_manifest
-from lookalike.filtering.detectors import DETECTORS, load_detector
+from lookalike.filtering.detector import load_detector
 from lookalike.filtering.filter import Crops
 from lookalike.reid.label_policies import LABELS
 from lookalike.reid.targets import NONE, Targets
-from lookalike.stylegan3.design import GeneratorConfig
-from lookalike.stylegan3.generator import Generator
-from lookalike.synthesis.kind import Order
-from lookalike.synthesis.kinds import IMAGE_KINDS
-from lookalike.synthesis.rendering import Destination
-from lookalike.training.session import Session
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/extend.md").read_text(encoding="utf-8")
@@ -61,6 +52,65 @@ def yaml_of(title: str) -> Any:
     found = re.search(r"```yaml\n(.*?)```", section(title), re.DOTALL)
     assert found is not None, title
     return yaml.safe_load(found[1])
+
+
+def counted(what: str) -> int:
+    """How many files the page says that it takes to add this."""
+    found = re.search(rf"^\| a {what} \| (\d)", PAGE, re.MULTILINE)
+    assert found is not None, what
+    return int(found[1])
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project's code, to add something to."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    for name in ("src", "pipelines"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    return tmp_path
+
+
+def touched(copy: Path) -> set[str]:
+    """The files of a copy that are not as they were."""
+    files = [copy / "dvc.yaml", *(copy / "src").rglob("*.py"), *(copy / "pipelines").rglob("*.py")]
+    names = [file.relative_to(copy) for file in files]
+    return {
+        str(name)
+        for name in names
+        if not (ROOT / name).is_file() or (ROOT / name).read_bytes() != (copy / name).read_bytes()
+    }
+
+
+def insert(file: Path, before: str, text: str) -> None:
+    """Put lines before the one line that begins so."""
+    head, line, tail = file.read_text().partition(f"\n{before}")
+    assert line and f"\n{before}" not in tail
+    file.write_text(f"{head}\n{text}{line[1:]}{tail}")
+
+
+def python(copy: Path, script: str) -> list[str]:
+    """What a script says that the code of a copy runs, in lines."""
+    start = """
+from pathlib import Path
+from lookalike.config import KINDS, parse_config
+from lookalike.errors import UserError
+try:
+    pass
+{}
+except UserError as error:
+    print(error)
+"""
+    indented = textwrap.indent(textwrap.dedent(script), "    ")
+    run = subprocess.run(
+        [sys.executable, "-c", start.format(indented)],
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
 
 
 def crops(images: Images, split: str) -> Crops:
@@ -110,15 +160,29 @@ def test_a_filter() -> None:
     assert added not in FILTERS
 
 
-def test_a_detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(DETECTORS) == set(get_args(FilterConfig.model_fields["detector"].annotation))
-    monkeypatch.setitem(DETECTORS, "edges", DETECTORS["hog"])  # taken out again afterwards
-    run("detector")
-    flat = np.zeros((1, 32, 16, 3), np.uint8)
-    striped = flat.copy()
-    striped[:, :, ::2] = 255
-    low, high = load_detector("edges", ROOT).score(np.concatenate([flat, striped]))
-    assert low < high
+def test_a_detector(copy: Path) -> None:
+    new = "src/lookalike/filtering/detectors/edges.py"
+    (copy / new).write_text(example("detector"))
+    said = python(
+        copy,
+        """
+        import numpy as np
+        from lookalike.filtering.detector import load_detector
+        config = parse_config({"filter": {"detector": "edges"}}, Path("params.yaml"))
+        striped = np.zeros((2, 32, 16, 3), np.uint8)
+        striped[1, :, ::2] = 255
+        low, high = load_detector(config.filter.detector, Path()).score(striped)
+        print(low < high)
+        parse_config({"filter": {"detector": "edgy"}}, Path("params.yaml"))
+        """,
+    )
+    assert said == [
+        "True",
+        "params.yaml: filter.detector: must be one of edges, hog, yolov4-tiny",
+    ]
+    assert touched(copy) == {new} and counted("detector") == 1
+    users = {stage for stage, files in code.files_by_stage(copy).items() if new in files}
+    assert users == {"filter"}
 
 
 def test_a_loss() -> None:
@@ -138,23 +202,56 @@ def test_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows is not None and rows.tolist() == [[0.75, 0.25]]
 
 
-def test_a_kind(tmp_path: Path) -> None:
-    kind = run("kind")["STRANGERS"]
-    torch.manual_seed(0)
-    config = GenerateConfig(height=32, width=16, batch_size=50)
-    design = GeneratorConfig(
-        32, 16, z_dim=8, w_dim=8, channel_base=64, channel_max=8, num_layers=4, margin=2
+def test_a_kind(copy: Path) -> None:
+    new, sections = (
+        "src/lookalike/synthesis/kinds/strangers.py",
+        "src/lookalike/config/synthesis.py",
     )
-    to = Destination(Path("images.zip"), tmp_path, Session(1), "digest")
-    order = Order(Generator(design).eval(), config, Artifacts(), to)
-    manifest = kind.generate(order)
-    assert (len(manifest), manifest["person_id"].nunique()) == (100, 100)
-    assert set(manifest["origin"]) == {"person"} and (tmp_path / "images.zip").is_file()
-    assert kind.reads(Artifacts()) == []
-    assert set(IMAGE_KINDS) == set(KINDS) <= set(GenerateConfig.model_fields)
-    assert set(yaml_of("A kind of generated images")) == {"strangers"}
-    kinds = yaml.safe_load((ROOT / "dvc.yaml").read_text())["vars"][0]["kinds"]
-    assert list(kinds) == list(KINDS)
+    (copy / new).write_text(example("kind"))
+    insert(copy / sections, "class GenerateConfig", example("section") + "\n\n")
+    field = "strangers: StrangersConfig = StrangersConfig()"
+    assert f"`{field}`" in PAGE
+    insert(copy / sections, "    def of(self", f"    {field}\n\n")
+    ((name, line),) = yaml_of("A kind of generated images").items()
+    insert(copy / "dvc.yaml", "      persons:", f"      {name}: {json.dumps(line)}\n")
+    said = python(
+        copy,
+        """
+        import torch
+        from lookalike.artifacts import ARTIFACTS
+        from lookalike.stylegan3.design import GeneratorConfig
+        from lookalike.stylegan3.generator import Generator
+        from lookalike.synthesis.kind import Order, image_kind
+        from lookalike.synthesis.rendering import Destination
+        from lookalike.training.session import Session
+        arms = {"baseline": {"images": ["none"]}, "a": {"images": ["strangers"]}}
+        size = {"height": 32, "width": 16, "batch_size": 50}
+        config = parse_config({"arms": arms, "generate": size}, Path("params.yaml"))
+        torch.manual_seed(0)
+        design = GeneratorConfig(
+            32, 16, z_dim=8, w_dim=8, channel_base=64, channel_max=8, num_layers=4, margin=2
+        )
+        to = Destination(Path("images.zip"), Path(), Session(1), "digest")
+        order = Order(Generator(design).eval(), config.generate, ARTIFACTS, to)
+        kind = image_kind("strangers")
+        manifest = kind.generate(order)
+        print(len(manifest), manifest["person_id"].nunique(), *set(manifest["origin"]))
+        print(Path("images.zip").is_file(), kind.reads(ARTIFACTS))
+        print(*KINDS)
+        parse_config({"generate": {"strangers": {"cuont": 5}}}, Path("params.yaml"))
+        """,
+    )
+    assert said == [
+        "100 100 person",
+        "True []",
+        "persons variations strangers",
+        "params.yaml: generate.strangers.cuont: no such parameter; did you mean count?",
+    ]
+    assert touched(copy) == {new, sections, "dvc.yaml"} and counted("kind of generated images") == 3
+    kinds = yaml.safe_load((copy / "dvc.yaml").read_text())["vars"][0]["kinds"]
+    assert set(kinds) == {"persons", "variations", "strangers"}
+    users = {stage for stage, files in code.files_by_stage(copy).items() if new in files}
+    assert users == {"generate", "register"}
 
 
 def test_a_layout(tmp_path: Path) -> None:
@@ -188,7 +285,8 @@ def test_every_file_that_is_to_be_changed_is_there() -> None:
         "filtering/brightness.py",
         "data/layouts/underscored.py",
         "pipelines/count.py",
-        "synthesis/strangers.py",
+        "filtering/detectors/edges.py",
+        "synthesis/kinds/strangers.py",
         "pipelines/NAME.py",
     }
     for name in set(re.findall(r"`((?:[\w/]+/)?\w+\.(?:py|yaml))`", PAGE)):

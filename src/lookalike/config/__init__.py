@@ -19,7 +19,6 @@ from lookalike.config.synthesis import (
     EncoderConfig,
     GenerateConfig,
     Group,
-    Kind,
     PersonsConfig,
     VariationsConfig,
 )
@@ -43,7 +42,6 @@ __all__ = [
     "GatesConfig",
     "GenerateConfig",
     "Group",
-    "Kind",
     "PersonsConfig",
     "RegistryConfig",
     "ReidConfig",

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from lookalike.config.base import Count, Positive, Section, Weight
+from lookalike.config.base import Count, Positive, Section, Weight, one_of
 from lookalike.config.reid import ReidConfig
-from lookalike.config.synthesis import Kind
+from lookalike.config.synthesis import KINDS
 from lookalike.names import counted
 from lookalike.shares import beside
 
@@ -87,7 +87,7 @@ class ArmImages(Section):
     """Which images an arm trains on."""
 
     # Of one kind, or of two. [none]: real images only.
-    images: Annotated[tuple[Literal["none"] | Kind, ...], Field(min_length=1)]
+    images: Annotated[tuple[Annotated[str, one_of(("none", *KINDS))], ...], Field(min_length=1)]
     # Data sets whose train images are the real ones: own (data/) and names of data.others.
     real: Annotated[tuple[str, ...], Field(min_length=1)] = ("own",)
     max_persons: Positive | None = None  # of each kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
@@ -36,6 +37,17 @@ Precision = Annotated[
     Literal["fp32", "bf16", "fp16"],
     BeforeValidator(lambda value: "fp32" if value is False or value == "no" else value),
 ]
+
+
+def one_of(names: Sequence[str]) -> AfterValidator:
+    """A text that must be one of these, where they are known when this is imported."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return name
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):

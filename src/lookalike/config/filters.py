@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from lookalike.config.base import Fraction, Section
+from lookalike.config.base import Fraction, Section, one_of
+from lookalike.parts import parts
 
 
 class Threshold(Section):
@@ -25,7 +26,8 @@ class Threshold(Section):
 class FilterConfig(Section):
     """The cascade. A filter whose threshold is null is not used."""
 
-    detector: Literal["hog", "yolov4-tiny"] = "hog"
+    # A module of filtering/detectors/.
+    detector: Annotated[str, one_of(parts("lookalike.filtering.detectors"))] = "hog"
     detector_threshold: Threshold | None = Threshold(rejection_rate=0.0645)
     # Against the person's first kept image (the study).
     ssim_threshold: Threshold | None = Threshold(rejection_rate=0.02)

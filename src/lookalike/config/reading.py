@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -61,15 +63,36 @@ def checked(kind: type[S], values: object, source: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(map(_problem, error.errors()))
+        problems = "; ".join(_problem(kind, found) for found in error.errors())
         raise UserError(f"{source}: {problems}") from error
 
 
-def _problem(found: ErrorDetails) -> str:
+def _problem(kind: type[Section], found: ErrorDetails) -> str:
     """What is wrong where: of a key, or of a whole file or set of options without one."""
     place = ".".join(str(part) for part in found["loc"])
     if found["type"] in ("model_type", "model_attributes_type"):
         reason = "must be keys with their values"
+    elif found["type"] == "extra_forbidden":
+        names = _beside(kind, found["loc"])
+        near = get_close_matches(str(found["loc"][-1]), names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names)}"
+        reason = f"no such parameter; {hint}"
     else:
         reason = found["msg"].removeprefix("Value error, ")
     return f"{place}: {reason}" if place else reason
+
+
+def _beside(kind: Any, place: tuple[int | str, ...]) -> list[str]:
+    """Names of the parameters of the section that a place is in."""
+    *sections, _ = place
+    for name in sections:
+        fields = _fields(kind)
+        kind = fields[str(name)].annotation if fields else get_args(kind)[-1]
+    return list(_fields(kind))
+
+
+def _fields(kind: Any) -> dict[str, FieldInfo]:
+    """Those of a section, or of one that may be left out; of a dictionary of sections none."""
+    kinds = [] if get_origin(kind) is dict else [kind, *get_args(kind)]
+    section = next((k for k in kinds if isinstance(k, type) and issubclass(k, Section)), None)
+    return section.model_fields if section else {}

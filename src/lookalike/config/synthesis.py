@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -20,8 +20,6 @@ from lookalike.config.base import (
 )
 
 Group = Literal["coarse", "medium", "fine", "structure", "camera", "appearance"]
-Kind = Literal["persons", "variations"]  # of generated images
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class EncoderConfig(Section):
@@ -130,7 +128,7 @@ class VariationsConfig(KindConfig):
 
 
 class GenerateConfig(Section):
-    """What is generated, and the size of the stored crops."""
+    """The size of the stored crops, and a section for each kind of generated images."""
 
     height: SideLength = 128
     width: SideLength = 64
@@ -138,7 +136,14 @@ class GenerateConfig(Section):
     persons: PersonsConfig = PersonsConfig()
     variations: VariationsConfig = VariationsConfig()
 
-    def of(self, kind: Kind) -> KindConfig:
+    def of(self, kind: str) -> KindConfig:
         """The section of a kind, which is called like it."""
         section: KindConfig = getattr(self, kind)
         return section
+
+
+KINDS = tuple(
+    name
+    for name, field in GenerateConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, KindConfig)
+)

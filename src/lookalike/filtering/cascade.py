@@ -22,7 +22,7 @@ from lookalike.config import FilterConfig, Threshold
 from lookalike.errors import UserError
 from lookalike.filtering.calibration import Bound, Scores, calibrate, rejection_curve
 from lookalike.filtering.copies import diversity_of_real, near_copies
-from lookalike.filtering.detectors import DETECTOR
+from lookalike.filtering.detector import DETECTOR
 from lookalike.filtering.filter import Crops, Detector, Filter, Material
 from lookalike.filtering.identity import IDENTITY
 from lookalike.filtering.novelty import NOVELTY

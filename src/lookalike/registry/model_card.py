@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lookalike.config import RESNET50, ArmConfig, Config, DataConfig, Kind
+from lookalike.config import RESNET50, ArmConfig, Config, DataConfig
 from lookalike.registry.evidence import Evidence
 from lookalike.reid.label_policies import LABELS
-from lookalike.synthesis.kinds import IMAGE_KINDS
+from lookalike.synthesis.kind import image_kind
 
 METRICS = ("rank_1", "rank_5", "rank_10", "mAP", "mAP_trapezoidal", "mINP")
 
@@ -73,7 +73,7 @@ def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[s
         return [f"Trained on the real train images of {real}; no generated ones."]
     own = _data_set("own", config.data)
     generated = ", and ".join(
-        IMAGE_KINDS[kind].card.format(data=own, taught=_taught_as(kind, arm))
+        image_kind(kind).card.format(data=own, taught=_taught_as(kind, arm))
         for kind in arm.images
         if kind != "none"
     )
@@ -93,9 +93,9 @@ def _training_data(arm: ArmConfig, evidence: Evidence, config: Config) -> list[s
     ]
 
 
-def _taught_as(kind: Kind, arm: ArmConfig) -> str:
+def _taught_as(kind: str, arm: ArmConfig) -> str:
     """What the generated images of a kind were labelled as."""
-    if IMAGE_KINDS[kind].new_classes and arm.labelled:
+    if image_kind(kind).new_classes and arm.labelled:
         return ", each a class of its own"
     return f", {LABELS[arm.label].card}"
 

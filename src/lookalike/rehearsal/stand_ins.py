@@ -10,7 +10,7 @@ import torchvision
 
 from lookalike.config import Config, GanConfig
 from lookalike.errors import UserError
-from lookalike.filtering.yolov4_tiny import write_untrained
+from lookalike.filtering.untrained_yolo import write_untrained
 from lookalike.metrics.features import inception_network
 from lookalike.stylegan3.checkpoint import DiscriminatorConfig, save_gan
 from lookalike.stylegan3.gan import build_gan

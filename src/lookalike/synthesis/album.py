@@ -27,8 +27,8 @@ from lookalike.report.figures import Band, draw_sheet
 from lookalike.report.video import write_video
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.kinds.persons import person_latents
 from lookalike.synthesis.latents import labels_of
-from lookalike.synthesis.persons import person_latents
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.training.model_file import load_model
 

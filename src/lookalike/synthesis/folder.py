@@ -23,17 +23,17 @@ from lookalike.inversion.encoder import Encoder
 from lookalike.names import counted
 from lookalike.progress import Progress, say
 from lookalike.stylegan3.checkpoint import load_generator
-from lookalike.synthesis.latents import labels_of
-from lookalike.synthesis.persons import person_latents
-from lookalike.synthesis.recipes import PlannedImage, Recipe
-from lookalike.synthesis.rendering import manifest_row, render
-from lookalike.synthesis.variations import (
+from lookalike.synthesis.kinds.persons import person_latents
+from lookalike.synthesis.kinds.variations import (
     check_crosses,
     pixels_of,
     plan_variations,
     sources_of,
     variation_latents,
 )
+from lookalike.synthesis.latents import labels_of
+from lookalike.synthesis.recipes import PlannedImage, Recipe
+from lookalike.synthesis.rendering import manifest_row, render
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lookalike.artifacts import Artifacts
 from lookalike.config import GenerateConfig
+from lookalike.parts import part
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.rendering import Destination
 
@@ -33,7 +34,9 @@ class Order:
 
 @dataclass(frozen=True)
 class ImageKind:
-    """A kind of generated images, of the name of its section in `GenerateConfig`.
+    """A kind of generated images: `KIND` of the module in `kinds/` that is called like its section.
+
+    The section is a field of `GenerateConfig`.
 
     Attributes:
         generate: writes the archive, on every process, and returns the manifest.
@@ -47,3 +50,9 @@ class ImageKind:
     reads: Callable[[Artifacts], list[Path]]
     card: str
     new_classes: bool = False
+
+
+def image_kind(name: str) -> ImageKind:
+    """The kind that `generate` has a section for."""
+    kind: ImageKind = part("lookalike.synthesis.kinds", name).KIND
+    return kind

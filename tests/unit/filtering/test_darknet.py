@@ -11,7 +11,7 @@ import torch
 
 from lookalike.errors import UserError
 from lookalike.filtering.darknet import Block, load_darknet, read_cfg
-from lookalike.filtering.yolov4_tiny import write_untrained
+from lookalike.filtering.untrained_yolo import write_untrained
 
 SHOWN_BY_OPENCV = 0.2  # smaller confidences are 0 there
 

@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 
-from lookalike.filtering.detectors import YoloDetector
+from lookalike.filtering.detectors.yolov4_tiny import YoloDetector
 from lookalike.filtering.sharing import UNIT, Groups, shared_by_person
 from lookalike.metrics.imagenet import ImagenetFeatures
 from lookalike.reid.embedder import Embedder

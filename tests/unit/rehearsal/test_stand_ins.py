@@ -8,7 +8,7 @@ import torch
 from lookalike import weights
 from lookalike.config import Config
 from lookalike.errors import UserError
-from lookalike.filtering.detectors import load_detector
+from lookalike.filtering.detector import load_detector
 from lookalike.profiles import compose
 from lookalike.rehearsal.stand_ins import bring_weights, write_stand_in
 from lookalike.reid.model import load_imagenet, new_reid, read_state

@@ -53,7 +53,7 @@ def test_a_list_of_limits_is_a_setting_each(tmp_path: Path) -> None:
     [
         ("arms: {}", "arms: Dictionary should have at least 1 item"),
         ("arms: {a: {}}", "arms.a: images: Field required"),
-        ("arms: {a: {images: [persons], labels: own}}", "arms.a: labels: Extra inputs"),
+        ("arms: {a: {images: [persons], labels: own}}", "labels: no such parameter; did you mean"),
         ("arms: {a: {images: [none]}}", "arms.a: images: .none. is the baseline"),
         ("arms: {baseline: {images: [persons]}}", "baseline is always measured; leave it out"),
         ("arms: {a: {images: [persons], max_persons: []}}", "arms.a.max_persons"),
@@ -64,13 +64,16 @@ def test_a_list_of_limits_is_a_setting_each(tmp_path: Path) -> None:
         ("arms: {a: {images: [persons], oracle: true, filtered: false}}", "meet no filter"),
         ("seeds: [1, 1]\narms: {a: {images: [persons]}}", "seeds: name each seed once"),
         ("seeds: []\narms: {a: {images: [persons]}}", "seeds: "),
-        ("reid: {epoch: 1}\narms: {a: {images: [persons]}}", "reid: epoch: Extra inputs"),
+        (
+            "reid: {epoch: 1}\narms: {a: {images: [persons]}}",
+            "reid: epoch: no such parameter",
+        ),
         ("arms: {a: {images: [persons], real: [duke]}}", "arms.a: real: no data set duke"),
         (
             "reid: {epochs: 2}\narms: {a: {images: [persons], batch_share: 0.5, epochs: [0, 3]}}",
             "arms.a: epochs ends at 3, and reid.epochs is 2",
         ),
-        ("colour: red", "colour: Extra inputs"),
+        ("colour: red", "colour: no such parameter; there is seeds, "),
         ("- 1", "must be keys with their values"),
         ("a: [", "is not YAML"),
     ],

@@ -21,8 +21,8 @@ from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.album import Album, Picture, draw
 from lookalike.synthesis.explore import draw_mixes, draw_seeds
 from lookalike.synthesis.folder import Canvas, generate_from_seeds
+from lookalike.synthesis.kinds.persons import generate_persons, person_latents, plan_persons
 from lookalike.synthesis.latents import ws_from_seeds, z_from_seed
-from lookalike.synthesis.persons import generate_persons, person_latents, plan_persons
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import Destination, render
 from lookalike.training.model_file import load_model

@@ -13,10 +13,10 @@ from lookalike.config import GenerateConfig, Group
 from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis import rendering
+from lookalike.synthesis.kinds.variations import pixels_of, sources_of, variation_latents
 from lookalike.synthesis.latents import layer_group
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import render, surroundings
-from lookalike.synthesis.variations import pixels_of, sources_of, variation_latents
 
 BODY = (slice(8, 24), slice(5, 11))  # of a canvas of 32x16
 

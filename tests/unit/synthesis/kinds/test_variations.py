@@ -11,10 +11,7 @@ from lookalike.config import GenerateConfig, VariationsConfig
 from lookalike.data.loading import to_tensor
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
-from lookalike.synthesis.latents import layer_group
-from lookalike.synthesis.recipes import PlannedImage, Recipe
-from lookalike.synthesis.rendering import Destination
-from lookalike.synthesis.variations import (
+from lookalike.synthesis.kinds.variations import (
     check_crosses,
     generate_variations,
     pixels_of,
@@ -22,6 +19,9 @@ from lookalike.synthesis.variations import (
     sources_of,
     variation_latents,
 )
+from lookalike.synthesis.latents import layer_group
+from lookalike.synthesis.recipes import PlannedImage, Recipe
+from lookalike.synthesis.rendering import Destination
 
 
 def test_plan(generate: GenerateConfig) -> None:

@@ -272,7 +272,7 @@ def _as_ordered(order: Order) -> pd.DataFrame:
     return generate_variations(encoder, sources, config.variations, config, order.to, fitted)
 
 
-VARIATIONS = ImageKind(
+KIND = ImageKind(
     generate=_as_ordered,
     reads=lambda artifacts: [
         artifacts.validate.manifest,

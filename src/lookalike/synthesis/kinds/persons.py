@@ -23,10 +23,10 @@ from lookalike.seeds import derive_seed
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.kind import ImageKind, Order
+from lookalike.synthesis.kinds.variations import check_structure, train_rows, write_from_images
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import Destination, Styles, write_images
-from lookalike.synthesis.variations import check_structure, train_rows, write_from_images
 
 # How far an interpolated image moves towards another latent: enough to see, too little to become
 # somebody else.
@@ -183,7 +183,7 @@ def _as_ordered(order: Order) -> pd.DataFrame:
     return generate_dressed(encoder, train_rows(order), config.persons, config, order.to, fitted)
 
 
-PERSONS = ImageKind(
+KIND = ImageKind(
     generate=_as_ordered,
     reads=lambda artifacts: [
         artifacts.validate.manifest,

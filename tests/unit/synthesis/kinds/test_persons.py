@@ -17,16 +17,16 @@ from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis import rendering
-from lookalike.synthesis.persons import (
+from lookalike.synthesis.kinds.persons import (
     generate_dressed,
     generate_persons,
     person_latents,
     plan_dressed,
     plan_persons,
 )
+from lookalike.synthesis.kinds.variations import pixels_of, sources_of, variation_latents
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import Destination, Latents, Styles, _add, render
-from lookalike.synthesis.variations import pixels_of, sources_of, variation_latents
 
 
 @pytest.fixture

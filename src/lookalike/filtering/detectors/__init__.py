@@ -1,0 +1,1 @@
+"""Detectors, a module each, by the names that `filter.detector` gives them."""
