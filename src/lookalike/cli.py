@@ -42,6 +42,24 @@ app.add_typer(cli_servers.app)
 app.add_typer(cli_study.app)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        import lookalike
+
+        typer.echo(lookalike.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show it and exit."),
+    ] = False,
+) -> None:
+    """See the module."""
+
+
 def main() -> None:
     """Entry point: errors that users can mend are one line."""
     try:

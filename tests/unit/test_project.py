@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
+from typer.testing import CliRunner
 
 import lookalike
+from lookalike.cli import app
 
 ROOT = Path(__file__).parents[2]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def test_all_say_the_same_version() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    """What is installed, the command, and the newest release of the changelog."""
     released = re.findall(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert declared == lookalike.__version__ == released[0]
+    said = CliRunner().invoke(app, ["--version"]).stdout.strip()
+    assert DECLARED == lookalike.__version__ == said == released[0]
+
+
+def test_a_tag_says_the_version_of_its_commit() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("a source archive has no tags")
+    found = subprocess.run(
+        ["git", "tag", "--points-at", "HEAD", "v[0-9]*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(found.stdout.split()) <= {f"v{DECLARED}"}
 
 
 def test_the_hosted_runner_and_the_hook_run_our_own_commands() -> None:
