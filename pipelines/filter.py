@@ -21,8 +21,8 @@ from lookalike.metrics.imagenet import ImagenetFeatures
 from lookalike.names import counted
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
+from lookalike.report.filter_sheet import kept_and_rejected
 from lookalike.report.headline import filter_headline, of_part, write_headline
-from lookalike.report.verdicts import kept_and_rejected
 from lookalike.training.session import Session
 from lookalike.training.sharing import shared
 from pipelines.added import note_baseline

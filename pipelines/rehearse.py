@@ -14,7 +14,7 @@ from lookalike.device import default_device, peak_memory, peak_of_process
 from lookalike.failures import last_words
 from lookalike.names import PARAMS
 from lookalike.rehearsal.stages import RESULTS, STAND_INS, result_file
-from lookalike.rehearsal.watch import Watch
+from lookalike.rehearsal.watch import Stopwatch
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
 from lookalike.weights import accept
@@ -52,7 +52,7 @@ def main() -> None:
     file, _, part = name.partition("@")
     accept(json.loads(STAND_INS.read_text()))
     device = default_device()
-    watch = Watch()
+    watch = Stopwatch()
     try:
         config = load_config(PARAMS)
         work = importlib.import_module(f"pipelines.{file}").work

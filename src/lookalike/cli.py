@@ -215,11 +215,11 @@ def doctor() -> None:
     from rich.console import Console
 
     from lookalike.doctor import examine, section_of
-    from lookalike.report.findings import print_findings
+    from lookalike.report.checks import print_checks
 
     files = [PARAMS, *sorted(Path("profiles").glob("*.yaml"))]
     rows = examine(Path(), [path for path in files if path.is_file()])
-    print_findings(rows, Console())
+    print_checks(rows, Console())
     needed = ("machine", section_of(PARAMS))  # the other profiles may lack what they like
     raise typer.Exit(int(any(r.state == "missing" and r.section in needed for r in rows)))
 

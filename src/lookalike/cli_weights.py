@@ -24,12 +24,12 @@ def weights_list() -> None:
     """Where each file is published, its digest, its licence, its place."""
     from rich.console import Console
 
-    from lookalike.report.findings import Finding, print_findings
+    from lookalike.report.checks import Check, print_checks
     from lookalike.weights import FILES, home, status
 
     section = f"weights in {home(Path())}"
-    found = (Finding(section, e.file.name, e.state, e.advice) for e in status(FILES, Path()))
-    print_findings(found, Console())
+    found = (Check(section, e.file.name, e.state, e.advice) for e in status(FILES, Path()))
+    print_checks(found, Console())
 
 
 @app.command("import")

@@ -21,7 +21,7 @@ from lookalike.data.layouts.sources import SOURCES
 from lookalike.errors import UserError
 from lookalike.profiles import read
 from lookalike.programs import braces
-from lookalike.report.findings import Finding
+from lookalike.report.checks import Check
 from lookalike.weights import required_for, status
 
 # Worth knowing, but it stops nothing: note. What stops that profile: missing.
@@ -29,7 +29,7 @@ State = Literal["ok", "note", "missing"]
 FREE_GB = 10  # the embedded profile's data, artifacts and DVC cache, with room to spare
 
 
-def examine(root: Path, files: Sequence[Path]) -> list[Finding]:
+def examine(root: Path, files: Sequence[Path]) -> list[Check]:
     """Findings about the machine and about each profile.
 
     Args:
@@ -45,9 +45,9 @@ def examine(root: Path, files: Sequence[Path]) -> list[Finding]:
         try:
             config = read(path)
         except UserError as error:
-            rows.append(Finding(section, "parameters", "missing", str(error)))
+            rows.append(Check(section, "parameters", "missing", str(error)))
             continue
-        rows.append(Finding(config.profile, "parameters", "ok", str(path)))
+        rows.append(Check(config.profile, "parameters", "ok", str(path)))
         rows += _data(config, root) + _weights(config, root)
     return rows
 
@@ -60,9 +60,9 @@ def section_of(path: Path) -> str:
         return path.stem
 
 
-def _machine(root: Path) -> list[Finding]:
-    def row(subject: str, good: bool, detail: str, otherwise: State = "missing") -> Finding:
-        return Finding("machine", subject, "ok" if good else otherwise, detail)
+def _machine(root: Path) -> list[Check]:
+    def row(subject: str, good: bool, detail: str, otherwise: State = "missing") -> Check:
+        return Check("machine", subject, "ok" if good else otherwise, detail)
 
     devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     listed = ", ".join(f"{d.name} ({d.total_memory / 2**30:.0f} GiB)" for d in devices)
@@ -80,40 +80,40 @@ def _machine(root: Path) -> list[Finding]:
     ]
 
 
-def _compiler() -> Finding:
+def _compiler() -> Check:
     """Triton compiles the launcher of its kernels on the machine that runs them."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     found = next(filter(None, (shutil.which(name) for name in names if name)), None)
     lacking = "none on the PATH: StyleGAN3's fused kernels cannot run; install gcc"
-    return Finding("machine", "C compiler", "ok" if found else "note", found or lacking)
+    return Check("machine", "C compiler", "ok" if found else "note", found or lacking)
 
 
-def _git(root: Path) -> Finding:
+def _git(root: Path) -> Check:
     if not shutil.which("git"):
-        return Finding("machine", "git", "missing", "not on the PATH; DVC and provenance need it")
+        return Check("machine", "git", "missing", "not on the PATH; DVC and provenance need it")
     answer = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True
     )
     if answer.returncode:
-        return Finding("machine", "git", "missing", f"{root} has no commit; clone the repository")
-    return Finding("machine", "git", "ok", f"at {answer.stdout.strip()}")
+        return Check("machine", "git", "missing", f"{root} has no commit; clone the repository")
+    return Check("machine", "git", "ok", f"at {answer.stdout.strip()}")
 
 
-def _dvc(root: Path) -> Finding:
+def _dvc(root: Path) -> Check:
     try:
         version = importlib.metadata.version("dvc")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("machine", "dvc", "missing", "not installed; run `make install`")
+        return Check("machine", "dvc", "missing", "not installed; run `make install`")
     if not (root / ".dvc").is_dir():
-        return Finding(
+        return Check(
             "machine", "dvc", "missing", f"{version}, but {root} has no .dvc; run `dvc init`"
         )
     if advice := braces(root):
-        return Finding("machine", "dvc", "note", f"{version}; {advice}")
-    return Finding("machine", "dvc", "ok", version)
+        return Check("machine", "dvc", "note", f"{version}; {advice}")
+    return Check("machine", "dvc", "ok", version)
 
 
-def _data(config: Config, root: Path) -> list[Finding]:
+def _data(config: Config, root: Path) -> list[Check]:
     rows, folder = [], root / "data"
     for subject, place, layout in [
         ("data", folder, config.data.source),
@@ -124,16 +124,16 @@ def _data(config: Config, root: Path) -> list[Finding]:
         if not absent:
             other = _not_as_published(place, layout) if config.data.as_published else ""
             rows.append(
-                Finding(config.profile, subject, "missing" if other else "ok", other or str(place))
+                Check(config.profile, subject, "missing" if other else "ok", other or str(place))
             )
         elif layout == "rendered" and place == folder:
             rows.append(
-                Finding(config.profile, subject, "note", f"{lacks}; `make repro` renders them")
+                Check(config.profile, subject, "note", f"{lacks}; `make repro` renders them")
             )
         else:
             named = "" if place == folder else f" --name {place.name}"
             advice = f"run `lookalike data import PATH --as {layout}{named}`"
-            rows.append(Finding(config.profile, subject, "missing", f"{lacks}; {advice}"))
+            rows.append(Check(config.profile, subject, "missing", f"{lacks}; {advice}"))
     return rows
 
 
@@ -149,13 +149,13 @@ def _not_as_published(place: Path, source: Source) -> str:
     return ""
 
 
-def _weights(config: Config, root: Path) -> list[Finding]:
+def _weights(config: Config, root: Path) -> list[Check]:
     try:
         found = status(required_for(config), root)
     except UserError as error:
-        return [Finding(config.profile, "weights", "missing", str(error))]
+        return [Check(config.profile, "weights", "missing", str(error))]
     states: dict[str, State] = {"verified": "ok", "unverified": "note"}
     return [
-        Finding(config.profile, entry.file.name, states.get(entry.state, "missing"), entry.advice)
+        Check(config.profile, entry.file.name, states.get(entry.state, "missing"), entry.advice)
         for entry in found
     ]

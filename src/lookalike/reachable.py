@@ -28,7 +28,7 @@ PATIENCE = 10.0  # seconds for a server to answer, or for another program to let
 PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433}
 VARIABLE = "MLFLOW_TRACKING_URI"
 ELSEWHERE = f"start it, correct {VARIABLE}, or unset it to use the store in mlruns/"
-KINDS = f"give {VARIABLE} an http(s):// server or a database (sqlite, postgresql, mysql, mssql)"
+ADVICE = f"give {VARIABLE} an http(s):// server or a database (sqlite, postgresql, mysql, mssql)"
 
 
 def check(uri: str) -> None:
@@ -43,7 +43,7 @@ def check(uri: str) -> None:
     elif scheme.partition("+")[0] in ("sqlite", *PORTS):
         _check_database(uri)
     elif scheme != "databricks":
-        raise UserError(f"MLflow has no store at {hidden(uri)}; {KINDS}")
+        raise UserError(f"MLflow has no store at {hidden(uri)}; {ADVICE}")
 
 
 def _await_server(uri: str) -> None:
@@ -83,7 +83,7 @@ def _check_database(uri: str) -> None:
         url = make_url(uri)
         url.get_dialect().import_dbapi()
     except (ArgumentError, NoSuchModuleError, ValueError):
-        raise UserError(f"{hidden(uri)} is no address of a database; {KINDS}") from None
+        raise UserError(f"{hidden(uri)} is no address of a database; {ADVICE}") from None
     except ModuleNotFoundError as error:
         other = ", and write mysql+pymysql://" if error.name == "MySQLdb" else ""
         raise UserError(

@@ -9,7 +9,7 @@ is a DVC parameter of that stage, so a change re-runs what it concerns and no mo
 from lookalike.config.arms import ARM_NAME, ArmConfig, ArmPolicy
 from lookalike.config.base import Section
 from lookalike.config.data import DATA_SET_NAME, DataConfig, RenderedConfig, Source
-from lookalike.config.filters import FilterConfig, Threshold
+from lookalike.config.filtering import FilterConfig, Threshold
 from lookalike.config.gan import AdaConfig, GanConfig, Transform
 from lookalike.config.judging import EvaluateConfig, GatesConfig, RegistryConfig
 from lookalike.config.reading import checked, load_config, parse_config, read_yaml

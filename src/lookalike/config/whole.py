@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from lookalike.config.arms import ARM_NAME, ArmConfig
 from lookalike.config.base import Count, Name, Section
 from lookalike.config.data import DataConfig
-from lookalike.config.filters import FilterConfig
+from lookalike.config.filtering import FilterConfig
 from lookalike.config.gan import GanConfig
 from lookalike.config.judging import EvaluateConfig, GatesConfig, RegistryConfig
 from lookalike.config.reid import ReidConfig

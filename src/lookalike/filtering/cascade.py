@@ -37,7 +37,7 @@ DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True)
-class Filtered:
+class CascadeResult:
     """What `filter_manifest` found.
 
     Attributes:
@@ -60,7 +60,7 @@ def filter_manifest(
     config: FilterConfig,
     filters: tuple[Filter, ...] = FILTERS,
     session: Session | None = None,
-) -> Filtered:
+) -> CascadeResult:
     """Judge generated crops by bounds that are given or calibrated on real ones.
 
     What each filter compares says its own file. Of what they leave, near-copies of what is kept are
@@ -120,7 +120,7 @@ def filter_manifest(
     reason[copies.views], reason[copies.pixels] = DIVERSITY, DUPLICATE
 
     names = generated.rows["image_id"].to_numpy()
-    return Filtered(
+    return CascadeResult(
         generated.rows[reason == ""].reset_index(drop=True),
         pd.DataFrame({"image_id": names, "reason": reason} | scores),
         summarise(generated.rows["person_id"], reason, bounds, config.duplicate_similarity),

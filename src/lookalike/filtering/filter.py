@@ -117,5 +117,5 @@ class Filter:
             self.threshold(FilterConfig())
         except AttributeError as error:
             raise TypeError(
-                f"filter {self.name}: {error}; give it the field in config/filters.py"
+                f"filter {self.name}: {error}; give it the field in config/filtering.py"
             ) from error

@@ -69,7 +69,7 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Work:
+class Handled:
     """How far a request came: whether the model saw it, and how many pictures it holds."""
 
     accepted: bool = False
@@ -116,7 +116,7 @@ class Guard:
             status = message.get("status", status)
             await send(message)
 
-        work = Work()
+        work = Handled()
         self.telemetry.working += 1
         try:
             await self.guarded(scope, receive, noting, work)
@@ -126,7 +126,7 @@ class Guard:
             by = "model" if work.accepted else "guard"
             self.telemetry.answered(status, by, seconds, work.pictures)
 
-    async def guarded(self, scope: Message, receive: Receive, send: Send, work: Work) -> None:
+    async def guarded(self, scope: Message, receive: Receive, send: Send, work: Handled) -> None:
         """Read a body, and let the application see it if it may."""
         try:
             if scope["path"] not in PATHS:

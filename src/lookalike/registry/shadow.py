@@ -36,7 +36,7 @@ MAX_RECORD = 16 * 1024 * 1024  # bytes of the record, before it becomes NAME.1
 NICE = 10  # the champion goes first
 
 
-class Comparison:
+class Agreement:
     """The latest embeddings of both models, and how alike the two see them."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Shadow:
 
     def __init__(self, champion: str, candidate: str, record: Path):
         self.names, self.record = {"champion": champion, "candidate": candidate}, record
-        self.comparison = Comparison()
+        self.agreement = Agreement()
         self.compared = self.same = self.answered = self.failed = self.skipped = 0
         self.correlation = self.seconds = float("nan")
         self.left: queue.Queue[tuple[bytes, bytes, float]] = queue.Queue(WAITING)
@@ -161,7 +161,7 @@ class Shadow:
                 )
 
     def _compare(self, here: Floats, there: Floats) -> dict[str, object]:
-        compared, same, correlation = self.comparison.add(here, there)
+        compared, same, correlation = self.agreement.add(here, there)
         self.compared += compared
         self.same += same
         known: dict[str, object] = {

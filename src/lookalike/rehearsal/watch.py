@@ -28,7 +28,7 @@ class Work:
     each: float
 
 
-class Watch:
+class Stopwatch:
     """Notes when bars advance.
 
     Args:

@@ -37,7 +37,7 @@ from lookalike.synthesis.rendering import manifest_row, render
 
 
 @dataclass(frozen=True)
-class Canvas:
+class CropSize:
     """Crops of a generator's own size."""
 
     height: int
@@ -148,7 +148,7 @@ def generate_from_seeds(
     recipe = Recipe("base", psi=psi, label=name)
     names = {seed: f"seed{seed:06d}" for seed in seeds}
     plans = [PlannedImage(text, text, recipe, seed) for seed, text in names.items()]
-    canvas = Canvas(generator.config.height, generator.config.width)
+    canvas = CropSize(generator.config.height, generator.config.width)
 
     output.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -24,9 +24,9 @@ from lookalike.inversion.checkpoint import load_encoder
 from lookalike.inversion.encoder import reconstruct
 from lookalike.progress import say
 from lookalike.report.figures import BLUE, Band, Cell, draw_sheet
+from lookalike.report.filter_sheet import kept_and_rejected
 from lookalike.report.results import read_results
 from lookalike.report.tables import NONE, Table
-from lookalike.report.verdicts import kept_and_rejected
 from lookalike.spread import spread
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.synthesis.recipes import Recipe

@@ -25,7 +25,7 @@ from torch import Tensor
 from lookalike.config import Group
 from lookalike.synthesis.latents import interpolate, style_mix
 
-Kind = Literal["base", "mix", "interpolate", "cross"]
+RecipeKind = Literal["base", "mix", "interpolate", "cross"]
 PATTERN = re.compile(
     r"(?P<kind>base|mix|interpolate|cross)"
     rf"(?::(?P<group>{'|'.join(get_args(Group))}))?(?::(?P<amount>\d[\d.e-]*))?"
@@ -41,7 +41,7 @@ class Recipe:
     A cross is a mix with the inversion of a real image, where `mix` takes a seed's styles.
     """
 
-    kind: Kind
+    kind: RecipeKind
     group: Group | None = None
     """Mix and cross: which styles come from the partner."""
     amount: float | None = None
@@ -81,7 +81,7 @@ class Recipe:
             raise ValueError(f"{text!r} is not a recipe such as mix:medium:psi=0.8:with=17")
         found = match.groupdict()
         recipe = cls(
-            kind=cast("Kind", found["kind"]),
+            kind=cast("RecipeKind", found["kind"]),
             group=cast("Group | None", found["group"]),
             amount=float(found["amount"]) if found["amount"] else None,
             psi=float(found["psi"]) if found["psi"] else None,

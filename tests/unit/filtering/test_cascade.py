@@ -236,7 +236,7 @@ def test_a_threshold_that_is_no_parameter_is_found_at_once():
         Filter("redness", lambda config: config.redness_threshold, len, len, "nothing")
     assert str(caught.value) == (
         "filter redness: 'FilterConfig' object has no attribute 'redness_threshold'; "
-        "give it the field in config/filters.py"
+        "give it the field in config/filtering.py"
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lookalike.registry import shadow
-from lookalike.registry.shadow import LEAST, RECENT, WAITING, Comparison, Shadow, append
+from lookalike.registry.shadow import LEAST, RECENT, WAITING, Agreement, Shadow, append
 
 # Stands for the candidate: a line for a line, in the order in which it is told to.
 PLAY = """
@@ -69,18 +69,18 @@ def recorded(beside: Shadow, count: int) -> list[dict[str, Any]]:
 def test_a_turned_space_is_the_same_and_a_random_one_is_not() -> None:
     known, new = units(200, 8, 0), units(50, 8, 1)
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(8, 8)))[0]
-    turned = Comparison()
+    turned = Agreement()
     assert turned.add(known, known @ turn)[:2] == (0, 0)
     compared, same, correlation = turned.add(new, new @ turn)
     assert (compared, same) == (50, 50) and correlation == pytest.approx(1.0)
-    other = Comparison()
+    other = Agreement()
     other.add(known, units(200, 16, 3))
     compared, same, correlation = other.add(new, units(50, 16, 4))
     assert compared == 50 and same < 10 and abs(correlation) < 0.1
 
 
 def test_only_the_latest_are_kept_and_few_say_nothing() -> None:
-    comparison = Comparison()
+    comparison = Agreement()
     few = units(LEAST - 1, 4, 0)
     comparison.add(few, few)
     assert comparison.add(few[:1], few[:1])[0] == 0

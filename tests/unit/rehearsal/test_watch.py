@@ -5,12 +5,12 @@ from itertools import count
 import pytest
 
 from lookalike.progress import Progress, watchers
-from lookalike.rehearsal.watch import Watch
+from lookalike.rehearsal.watch import Stopwatch
 
 
 def test_the_pace_is_that_after_the_first_advance() -> None:
     times = iter([0.0, 10.0, 12.0, 14.0, 99.0])  # began, three advances, ended
-    watch = Watch(lambda: next(times))
+    watch = Stopwatch(lambda: next(times))
     with watch.watching(), Progress("train", 12, visible=False) as bar:
         for _ in range(3):
             bar.advance(4)
@@ -21,7 +21,7 @@ def test_the_pace_is_that_after_the_first_advance() -> None:
 
 def test_bars_of_one_name_count_together_and_a_single_advance_counts_whole() -> None:
     clock = count()
-    watch = Watch(lambda: float(next(clock)))
+    watch = Stopwatch(lambda: float(next(clock)))
     with watch.watching():
         for _ in range(2):
             with Progress("embed", 8, visible=False) as bar:
@@ -35,7 +35,7 @@ def test_bars_of_one_name_count_together_and_a_single_advance_counts_whole() -> 
 
 def test_a_resumed_bar_counts_what_it_did_itself() -> None:
     clock = count()
-    watch = Watch(lambda: float(next(clock)))
+    watch = Stopwatch(lambda: float(next(clock)))
     with watch.watching(), Progress("train", 12, start=4, visible=False) as bar:
         bar.advance(4)
         bar.advance(4)
@@ -46,7 +46,7 @@ def test_a_resumed_bar_counts_what_it_did_itself() -> None:
 def test_a_bar_within_another_counts_for_itself_alone() -> None:
     """Validation within training was reckoned twice: in the pace of both."""
     clock = iter([0.0, 10.0, 11.0, 14.0, 15.0, 16.0, 17.0, 18.0, 20.0, 30.0, 31.0])
-    watch = Watch(lambda: next(clock))
+    watch = Stopwatch(lambda: next(clock))
     with watch.watching(), Progress("train", 8, visible=False) as train:
         train.advance(4)  # at 10
         with Progress("embed", 3, visible=False) as embed:  # from 11

@@ -20,7 +20,7 @@ from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.album import Album, Picture, draw
 from lookalike.synthesis.explore import draw_mixes, draw_seeds
-from lookalike.synthesis.folder import Canvas, generate_from_seeds
+from lookalike.synthesis.folder import CropSize, generate_from_seeds
 from lookalike.synthesis.kinds.persons import generate_persons, person_latents, plan_persons
 from lookalike.synthesis.latents import ws_from_seeds, z_from_seed
 from lookalike.synthesis.recipes import PlannedImage, Recipe
@@ -115,7 +115,7 @@ def test_new_images_of_an_exported_generator(
         plan = PlannedImage.from_row(row)
         assert plan.recipe == Recipe("base", psi=0.7, label=name)
         (data,) = render(
-            [plan], lambda some: person_latents(generator, some), generator, Canvas(32, 16)
+            [plan], lambda some: person_latents(generator, some), generator, CropSize(32, 16)
         )
         assert data == (output / plan.member).read_bytes()
 

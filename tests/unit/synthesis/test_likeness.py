@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lookalike.inversion.encoder import Encoder, invert_all
-from lookalike.rehearsal.watch import Watch
+from lookalike.rehearsal.watch import Stopwatch
 from lookalike.synthesis.likeness import crosses, likeness, rank1
 
 
@@ -26,7 +26,7 @@ def test_all_three_are_measured(encoder: Encoder) -> None:
         means = some.mean(axis=(1, 2)).astype(np.float32) - 127
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
-    watch = Watch()
+    watch = Stopwatch()
     with watch.watching():
         ws = invert_all(encoder, images)
         found = likeness(encoder.generator, ws, embed, images, persons)

@@ -1,4 +1,4 @@
-"""Findings as lists: what was looked at, its state, and below it what to do."""
+"""Checks as lists: what was looked at, its state, and below it what to do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ INDENT = 4  # of details on lines of their own; the longest address fits beside 
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What was found of one subject; findings of one section follow each other."""
+class Check:
+    """What was found of one subject; those of one section follow each other."""
 
     section: str
     subject: str
@@ -23,17 +23,17 @@ class Finding:
     detail: str
 
 
-def print_findings(findings: Iterable[Finding], console: Console) -> None:
+def print_checks(checks: Iterable[Check], console: Console) -> None:
     """A line each; details that do not fit stand below, wrapped between words, and only once."""
     section, told = "", dict[tuple[str, str], str]()
-    for finding in findings:
-        if finding.section != section:
-            section = finding.section
+    for check in checks:
+        if check.section != section:
+            section = check.section
             console.print(Text(section, "bold"))
-        head = Text("  ").append(f"{finding.state:8}", COLOURS.get(finding.state, "red"))
-        head.append(f" {finding.subject}")
-        key = (finding.subject, finding.detail)
-        detail = f"as of {told[key]}" if key in told else finding.detail
+        head = Text("  ").append(f"{check.state:8}", COLOURS.get(check.state, "red"))
+        head.append(f" {check.subject}")
+        key = (check.subject, check.detail)
+        detail = f"as of {told[key]}" if key in told else check.detail
         told.setdefault(key, section)
         line = head.copy().append(f"  {detail}")
         if line.cell_len <= console.width:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lookalike.report.figures import GREEN, RED
-from lookalike.report.verdicts import kept_and_rejected
+from lookalike.report.filter_sheet import kept_and_rejected
 
 from .sheets import contains, count, crops, frame_area, pixels
 
