@@ -96,8 +96,8 @@ class Repository:
         }
 
 
-def make_repository(folder: Path) -> Repository:
-    """Everything rendered and committed; nothing has run yet."""
+def make_repository(folder: Path, parameters: dict | None = None) -> Repository:
+    """Everything rendered and committed; nothing has run yet. Small unless told otherwise."""
     repo = Repository(folder)
     repo.folder.mkdir(parents=True)
     for name in SHIPPED:
@@ -110,7 +110,8 @@ def make_repository(folder: Path) -> Repository:
     # The checkout's own: bytecode must not count as uncommitted code. mlruns/ has its own there.
     ignored = (ROOT / ".gitignore").read_text() + "/mlruns/\n"
     (repo.folder / ".gitignore").write_text(ignored)
-    (repo.folder / "params.yaml").write_text(yaml.safe_dump(small_parameters(), sort_keys=False))
+    text = yaml.safe_dump(parameters or small_parameters(), sort_keys=False)
+    (repo.folder / "params.yaml").write_text(text)
     repo.run("git", "init", "--quiet")
     repo.run("dvc", "init", "--quiet")
     repo.run("dvc", "config", "core.analytics", "false")

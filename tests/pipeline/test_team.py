@@ -5,6 +5,11 @@ Skipped where these are not installed, with what is lacking. To run it on Debian
     apt-get install postgresql openssh-server
     make install-team
     .venv/bin/python -m pytest -rs tests/pipeline/test_team.py
+
+It runs the tests' small pipeline. With a profile, that one at its own size; what `make repro` has
+trained here comes from DVC's cache, and is measured, registered and judged anew:
+
+    TEAM_PROFILE=embedded .venv/bin/python -m pytest -n0 -s tests/pipeline/test_team.py
 """
 
 from __future__ import annotations
@@ -12,9 +17,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +32,7 @@ from urllib.parse import quote, quote_plus
 import psutil
 import pytest
 import yaml
-from small_pipeline import ROOT, Repository, make_repository
+from small_pipeline import ROOT, Repository, make_repository, small_parameters
 from team_servers import (
     BUCKET,
     Team,
@@ -38,12 +45,14 @@ from team_servers import (
 )
 
 from lookalike.config import load_config
+from lookalike.profiles import compose
 from lookalike.registry.decisions import UNCHANGED
 from lookalike.registry.ledger import Ledger
 
+PROFILE = os.environ.get("TEAM_PROFILE")
 pytestmark = [
     pytest.mark.pipeline,
-    pytest.mark.timeout(3600),
+    pytest.mark.timeout(3 * 3600 if PROFILE else 3600),
     pytest.mark.skipif(bool(lacking()), reason=f"not installed: {lacking()}"),
 ]
 
@@ -54,11 +63,14 @@ class Clone(Repository):
     def __init__(self, folder: Path, team: Team, person: str, home: Path):
         super().__init__(folder)
         self.environment |= {**team.environment(person), "HOME": str(home)}
-        self.said: list[str] = []
+        self.person, self.said = person, list[str]()
 
     def run(self, *command: str, status: int = 0) -> str:
+        began = time.monotonic()
         output = super().run(*command, status=status)
         self.said.append(output)
+        told = (output.splitlines() or [""])[-1]
+        print(f"{self.person}, {time.monotonic() - began:.1f} s: {' '.join(command)}: {told}")
         return output
 
 
@@ -108,11 +120,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ann(team: Team, place: Path) -> Clone:
     """Trains, and pushes what came of it."""
     folder = place / "ann"
-    make_repository(folder)
+    if PROFILE:
+        parameters = compose(PROFILE, ROOT / "profiles").model_dump(mode="json")
+        parameters["evaluate"]["ranks"] = [1, 10]  # `make repro` has not measured these
+    else:
+        parameters = small_parameters()
+        parameters["arms"] = {"baseline": parameters["arms"]["baseline"]}
+    make_repository(folder, parameters)
+    if PROFILE and (made := ROOT / ".dvc" / "cache").is_dir():
+        shutil.copytree(made, folder / ".dvc" / "cache", dirs_exist_ok=True)
     ann = Clone(folder, team, "ann", place / "home")
-    parameters = yaml.safe_load((folder / "params.yaml").read_text())
-    parameters["arms"] = {"baseline": parameters["arms"]["baseline"]}
-    (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
     ann.run("dvc", "remote", "add", "--default", "team", f"s3://{BUCKET}/dvc")
     ann.run("dvc", "remote", "modify", "team", "endpointurl", team.s3)
     ann.run("dvc", "remote", "modify", "team", "verify", "true")
@@ -122,7 +139,7 @@ def ann(team: Team, place: Path) -> Clone:
     ann.run("git", "init", "--quiet", "--bare", str(place / "origin.git"))
     ann.run("git", "remote", "add", "origin", str(place / "origin.git"))
     ann.run("git", "push", "--quiet", "--set-upstream", "origin", "HEAD:main")
-    ann.run("dvc", "push", "--quiet")
+    ann.run("dvc", "push")
     return ann
 
 
@@ -131,7 +148,7 @@ def ben(team: Team, place: Path, ann: Clone) -> Clone:
     """Clones and pulls."""
     ann.run("git", "clone", "--quiet", "--branch", "main", f"{place}/origin.git", f"{place}/ben")
     ben = Clone(place / "ben", team, "ben", place / "home")
-    ben.run("dvc", "pull", "--quiet")
+    ben.run("dvc", "pull")
     return ben
 
 
