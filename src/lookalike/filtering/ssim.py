@@ -6,8 +6,7 @@ are scikit-image's to 1e-12.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -25,15 +24,16 @@ WINDOW = 7
 BORDER = WINDOW // 2  # where a window reaches beyond the image
 SAMPLE = WINDOW**2 / (WINDOW**2 - 1)  # from a variance to that of a sample
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-AT_ONCE = 64  # images of one thread's job
+LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
+AT_ONCE = 4  # images: all that is needed of them stays in the processor's cache
 
 
-def luma(images: Images) -> Floats:
+def luma(images: Images, out: Floats | None = None) -> Floats:
     """Rec. 601 luma in [0, 255]: uint8 [N, H, W, 3] to float64 [N, H, W].
 
     Takes 32 bytes a pixel meanwhile: for a person's images, not for a data set's.
     """
-    return np.asarray(images @ np.array([0.299, 0.587, 0.114]))
+    return np.matmul(images, LUMA, out=out)
 
 
 def ssim_to(
@@ -41,8 +41,9 @@ def ssim_to(
 ) -> Floats:
     """SSIM of each image i to the image at position `references[i]`: float64 [N].
 
-    A reference's own sums are taken once for many images. Each of these is compared by itself, so
-    that all that is needed stays in the processor's cache, and memory does not grow with N.
+    A reference's own sums are taken once for many images, and memory does not grow with N. One
+    thread does it: threads that call NumPy and OpenCV for some microseconds at a time wait for each
+    other longer than they work. Processes share it (`sharing.shared_by_person`).
 
     Args:
         images: uint8 [N, H, W, 3].
@@ -53,47 +54,65 @@ def ssim_to(
     compared: dict[int, list[int]] = {}
     for position, row in enumerate(rows):
         compared.setdefault(references[row], []).append(position)
-    jobs = [
-        (reference, positions[start : start + AT_ONCE])
-        for reference, positions in compared.items()
-        for start in range(0, len(positions), AT_ONCE)
-    ]
     scores = np.empty(len(rows), dtype=np.float64)
-
-    def score(job: tuple[int, list[int]]) -> int:
-        reference, positions = job
-        compare = _Comparison(luma(images[reference]))
-        for position in positions:
-            scores[position] = compare(luma(images[rows[position]]))
-        return len(positions)
-
-    with ThreadPoolExecutor() as pool, Progress("ssim", len(rows)) as progress:
-        for count in pool.map(score, jobs):
-            progress.advance(count)
+    memory = np.empty((5, AT_ONCE, *images.shape[1:3]))
+    with Progress("ssim", len(rows)) as progress:
+        for reference, positions in compared.items():
+            compare = _Comparison(luma(images[reference]), memory)
+            for start in range(0, len(positions), AT_ONCE):
+                some = positions[start : start + AT_ONCE]
+                scores[some] = compare(images[rows[some]])
+            progress.advance(len(positions))
     return scores
 
 
 class _Comparison:
-    """Mean SSIM over all whole windows of images [H, W] to one of them."""
+    """Mean SSIM over all whole windows of a few images to one of them.
 
-    def __init__(self, reference: Floats):
-        self._reference, self._mean = reference, _window_means(reference)
+    Args:
+        reference: its luma [H, W].
+        memory: [5, N, H, W] to compute in, for N images at most: fresh memory takes longer to get
+            than to fill.
+    """
+
+    def __init__(self, reference: Floats, memory: Floats):
+        self._reference, self._memory = reference, memory
+        self._mean, self._power = np.empty_like(reference), np.empty_like(reference)
+        _window_means([reference, reference * reference], [self._mean, self._power])
         self._square = self._mean * self._mean
-        self._power = _window_means(reference * reference)
 
-    def __call__(self, image: Floats) -> float:
-        mean = _window_means(image)
-        both, squares = mean * self._mean, mean * mean + self._square
-        variances = _window_means(image * image) + self._power - squares
-        covariance = _window_means(image * self._reference) - both
-        ssim = (2 * both + C1) * (2 * SAMPLE * covariance + C2)
-        ssim /= (squares + C1) * (SAMPLE * variances + C2)
-        return float(ssim[BORDER:-BORDER, BORDER:-BORDER].mean())
+    def __call__(self, images: Images) -> list[float]:
+        grey, mean, variances, covariance, both = self._memory[:, : len(images)]
+        luma(images, grey)
+        _window_means(grey, mean)
+        np.multiply(grey, self._reference, out=both)
+        _window_means(both, covariance)
+        np.multiply(grey, grey, out=grey)
+        _window_means(grey, variances)
+        np.multiply(mean, self._mean, out=both)
+        squares = np.multiply(mean, mean, out=mean)
+        squares += self._square
+        variances += self._power
+        variances -= squares
+        covariance -= both
+        # (2 ab + C1) (2 cov + C2) / ((a^2 + b^2 + C1) (var a + var b + C2))
+        both *= 2
+        both += C1
+        covariance *= 2 * SAMPLE
+        covariance += C2
+        both *= covariance
+        squares += C1
+        variances *= SAMPLE
+        variances += C2
+        squares *= variances
+        both /= squares
+        return [float(plane[BORDER:-BORDER, BORDER:-BORDER].mean()) for plane in both]
 
 
-def _window_means(plane: Floats) -> Floats:
-    """Mean of the window around every pixel of [H, W]; what lies outside is mirrored."""
-    return np.asarray(cv2.boxFilter(plane, cv2.CV_64F, (WINDOW, WINDOW)))
+def _window_means(planes: Iterable[Floats], means: Iterable[Floats]) -> None:
+    """Mean of the window around every pixel of each [H, W]; what lies outside is mirrored."""
+    for plane, mean in zip(planes, means, strict=True):
+        cv2.boxFilter(plane, cv2.CV_64F, (WINDOW, WINDOW), dst=mean)
 
 
 def pairwise_ssim(grey: Floats, stride: int = 4) -> Floats:
