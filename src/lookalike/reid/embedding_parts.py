@@ -80,7 +80,9 @@ def _join(
             if part is None:
                 raise UserError(f"part {n} of {folder} is gone from {resume.folder}; run it again")
             names, refused, embeddings = part
-            good, bad, dims = good + names, bad | refused, embeddings.shape[1]
+            good += names
+            bad |= refused
+            dims = embeddings.shape[1]
             stream.write(embeddings.data)
     if not good:
         raise none_readable(folder, bad)
