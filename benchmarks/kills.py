@@ -10,6 +10,7 @@ one champion and a log that verifies, and nothing half-written may lie about.
 
     OMP_NUM_THREADS=1 nice python benchmarks/kills.py            # 3 kills of each of 17 stages
     OMP_NUM_THREADS=1 nice python benchmarks/kills.py --kills 1 --seed 2
+    OMP_NUM_THREADS=1 nice python benchmarks/kills.py --kills 5 --stages evaluate register
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Repro:
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
     began: dict[str, float] = field(default_factory=dict)
+    orphans: list[psutil.Process] = field(default_factory=list)
 
     @classmethod
     def start(cls, repo: Repository) -> Repro:
@@ -83,11 +85,18 @@ class Repro:
                 process.kill()
         elif way == "DVC" and stages:
             dvc.kill()
+            self.orphans = stages
         else:
             way = "all"
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         return way
+
+
+def run_all_but(stages: list[str], repo: Repository) -> None:
+    """Every stage that is none of these; none of them may come before it."""
+    names = repo.run("dvc", "stage", "list", "--name-only").split()
+    repo.run("dvc", "repro", *(name for name in names if name.partition("@")[0] not in stages))
 
 
 def run_undisturbed(repo: Repository) -> dict[str, float]:
@@ -148,11 +157,20 @@ def half_written(repo: Repository) -> list[str]:
 
 
 def disturb(repo: Repository, seconds: dict[str, float], kills: int, chance: random.Random) -> None:
-    """Kill every stage some times, then let the pipeline end."""
+    """Kill every stage some times, then let the pipeline end.
+
+    If the last stage ends before its kill comes, it gets back what it had: nothing would run then.
+    """
     done: Counter[tuple[str, str]] = Counter()
     lost: list[str] = []
+    last, before = [*seconds][-1], repo.folder.with_name("before")
     for turn, (stage, lasts) in enumerate(seconds.items()):
-        for number in range(kills):
+        number = 0
+        while number < kills:
+            if stage == last:
+                shutil.rmtree(before, ignore_errors=True)
+                shutil.copytree(repo.folder, before, symlinks=True)
+            number += 1
             repro, way = Repro.start(repo), WAYS[(turn + number) % len(WAYS)]
             moment = chance.uniform(0, lasts)
             while stage not in repro.began and repro.process.poll() is None:
@@ -162,13 +180,19 @@ def disturb(repo: Repository, seconds: dict[str, float], kills: int, chance: ran
                     break
                 time.sleep(0.01)
             if repro.process.poll() is not None:
-                if repro.end() and stage not in repro.began:
+                if repro.end():
                     lost.append(f"{stage}: {''.join(repro.lines)}")
                     print(lost[-1], flush=True)
+                elif stage == last and stage in repro.began:
+                    shutil.rmtree(repo.folder)
+                    before.rename(repo.folder)
+                    number -= 1
                 continue  # it was through already
             way, hit = repro.kill(way), repro.at
             done[way, hit] += 1
-            print(f"{number + 1} of {stage}: {way}, {moment:.1f} s after its start", flush=True)
+            print(f"{number} of {stage}: {way}, {moment:.1f} s after its start", flush=True)
+            if stage == last:  # it is copied next
+                psutil.wait_procs(repro.orphans, timeout=60)
     repro = Repro.start(repo)
     if repro.end():
         lost.append("".join(repro.lines))
@@ -217,12 +241,17 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=3, help="of every stage")
+    parser.add_argument(
+        "--stages", nargs="+", default=[], help="only these, which end the pipeline"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where to work; kept")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = chosen.folder or Path(scratch)
         first = make_repository(folder / "first")
+        if chosen.stages:  # the others run once, before there are copies
+            run_all_but(chosen.stages, first)
         copies = [Repository(folder / name) for name in ("second", "killed")]
         for copy in copies:
             shutil.copytree(first.folder, copy.folder, symlinks=True)
