@@ -136,7 +136,7 @@ def crops(images: Images, split: str) -> Crops:
 
 def test_an_arm() -> None:
     arms = Config().model_dump()["arms"] | yaml_of("An arm")
-    arm = Config.model_validate({"arms": arms}).arms["both-softly"]
+    arm = Config.model_validate({"arms": arms}).arms["both-halved"]
     assert (arm.images, arm.policy.weight) == (("persons", "variations"), 0.5)
 
 
