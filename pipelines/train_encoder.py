@@ -75,14 +75,14 @@ def work(stage: Stage) -> None:
     )
     unseen = manifest[manifest["split"] == "val"].reset_index(drop=True)
     everybody, who = load_images(unseen, stage.root, *canvas), unseen["person_id"].tolist()
-    latents = {"unseen_": invert_all(encoder, everybody)}
+    of_unseen = {"unseen": invert_all(encoder, everybody)}
     fitted: dict[str, Tensor] = {}
     if steps := encoder_config.latent_steps:
         loss = InversionLoss(encoder_config, encoder.w_avg, perceptual, identity)
         fit = partial(fit_all, generator, loss, steps=steps, session=session)
-        ws = fit(images, invert_all(encoder, images))
-        fitted = dict(zip(rows["image_id"], ws, strict=True))
-        latents["unseen_fitted_"] = fit(everybody, latents["unseen_"]).to(session.device)
+        of_train = fit(images, invert_all(encoder, images))
+        fitted = dict(zip(rows["image_id"], of_train, strict=True))
+        of_unseen["unseen_fitted"] = fit(everybody, of_unseen["unseen"]).to(session.device)
     if not session.is_main:
         return
     made = ARTIFACTS.train_encoder
@@ -93,13 +93,13 @@ def work(stage: Stage) -> None:
     )
     save_latents(made.latents, generator, fitted)
     write_manifest(rows, made.trained_on)
-    for prefix, ws in latents.items():
+    for whose, ws in of_unseen.items():
         found = likeness(generator, ws, embedder.embed, everybody, who)
-        stage.tracker.metrics({f"{prefix}{name}": value for name, value in found.items()})
-        said = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-        say(prefix.replace("_", " ") + said)
+        stage.tracker.metrics({f"{whose}_{name}": value for name, value in found.items()})
+        say(f"{whose}: " + ", ".join(f"{name} {value:.3f}" for name, value in found.items()))
     shown = spread(len(unseen), SHOWN)
-    reals, drawn = everybody[shown], draw_all(generator, ws[shown])
+    best = of_unseen.get("unseen_fitted", of_unseen["unseen"])
+    reals, drawn = everybody[shown], draw_all(generator, best[shown])
     none = np.empty((len(reals), 0, *reals.shape[1:]), np.uint8)
     sources_and_variations(reals, none, made.reconstructions, reconstructions=drawn, scale=2)
     stage.tracker.artifact(made.reconstructions)

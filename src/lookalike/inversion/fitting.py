@@ -8,18 +8,16 @@ latents a few are enough (Zhu et al. 2020, "In-Domain GAN Inversion"), for a bat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 
 from lookalike.data.loading import Images, to_tensor
-from lookalike.device import one_thread_each
 from lookalike.errors import UserError
 from lookalike.inversion.losses import InversionLoss
 from lookalike.progress import Progress
@@ -32,6 +30,11 @@ from lookalike.training.model_file import (
     unreadable,
 )
 from lookalike.training.session import Session, state_digest
+from lookalike.training.sharing import shared
+from lookalike.training.threads import each_by_a_thread
+
+Rows = npt.NDArray[np.intp]  # positions
+Latents = npt.NDArray[np.float32]  # [N, num_ws, w_dim]
 
 KIND: Kind = "latents"
 RATE = 0.05  # Adam's at first; falls to 0 along half a cosine
@@ -91,35 +94,25 @@ def fit_all(
         generator, loss, steps: as of `fit`.
         session: the processes.
     """
-    starts = range(0, len(images), BATCH)[session.rank :: session.world]
-    total = sum(len(images[start : start + BATCH]) for start in starts)
+    batches = np.split(np.arange(len(images)), range(BATCH, len(images), BATCH))
 
-    def fitted(start: int) -> Tensor:
-        part = slice(start, start + BATCH)
-        batch = to_tensor(images[part], session.device)
-        return fit(generator, loss, batch, ws[part].to(session.device), steps).cpu()
+    def of_batch(rows: Rows) -> Latents:
+        batch = to_tensor(images[rows], session.device)
+        fitted = fit(generator, loss, batch, ws[rows].to(session.device), steps)
+        return fitted.cpu().numpy()
 
-    found: list[tuple[int, Tensor]] = []
-    with (
-        Progress("fit latents", total, visible=session.is_main) as progress,
-        _threads(session) as pool,
-    ):
-        for start, some in zip(starts, pool.map(fitted, starts), strict=True):
-            found.append((start, some))
-            progress.advance(len(some))
-    if session.world > 1:
-        found = sorted(gather_object(found), key=lambda pair: pair[0])
-    return torch.cat([some for _, some in found]) if found else ws.cpu()
+    def of_batches(mine: list[Rows]) -> Latents:
+        found = []
+        with (
+            Progress("fit latents", sum(map(len, mine)), visible=session.is_main) as progress,
+            each_by_a_thread(of_batch, mine, session.device) as fitted,
+        ):
+            for some in fitted:
+                found.append(some)
+                progress.advance(len(some))
+        return np.concatenate(found)
 
-
-@contextmanager
-def _threads(session: Session) -> Iterator[ThreadPoolExecutor]:
-    if session.device.type != "cpu":
-        with ThreadPoolExecutor(1) as pool:
-            yield pool
-        return
-    with one_thread_each() as threads, ThreadPoolExecutor(threads) as pool:
-        yield pool
+    return torch.from_numpy(shared(of_batches, batches, session, 1))
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ from lookalike.inversion.encoder import Encoder
 from lookalike.names import counted
 from lookalike.progress import Progress, say
 from lookalike.stylegan3.checkpoint import load_generator
-from lookalike.synthesis.kinds.persons import person_latents
-from lookalike.synthesis.kinds.variations import (
-    check_crosses,
+from lookalike.synthesis.from_images import (
+    Inverter,
+    latents_from_images,
     pixels_of,
-    plan_variations,
     sources_of,
-    variation_latents,
 )
+from lookalike.synthesis.kinds.persons import person_latents
+from lookalike.synthesis.kinds.variations import check_crosses, plan_variations
 from lookalike.synthesis.latents import labels_of
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import manifest_row, render
@@ -108,7 +108,7 @@ def generate_from_folder(
             batch = plans[start : start + config.batch_size]
             crops = render(
                 batch,
-                lambda some: variation_latents(encoder, some, pixels),
+                lambda some: latents_from_images(Inverter(encoder), some, pixels),
                 encoder.generator,
                 config,
                 reals,

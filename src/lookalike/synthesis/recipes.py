@@ -2,7 +2,7 @@
 
 With the generator (and, for variations, the encoder and the source image) a row is all that is
 needed to make its image again: `PlannedImage.from_row` and `persons.person_latents` or
-`variations.variation_latents`, then `rendering.render`.
+`from_images.latents_from_images`, then `rendering.render`.
 
 A recipe reads `base:psi=0.8`, `mix:medium:psi=0.8:with=17`, `interpolate:0.25:psi=0.8:with=17` or
 `cross:structure:detail:around:with=0002_c1s1_000451_03`. `with` is the other latent: a seed, or the

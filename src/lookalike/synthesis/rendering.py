@@ -6,8 +6,7 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Lazily
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,14 +21,13 @@ from torch import Tensor
 from lookalike.data.archives import write_archive
 from lookalike.data.loading import Images, encode_jpeg, resize_batch, to_uint8
 from lookalike.data.manifest import new_manifest
-from lookalike.device import one_thread_each
 from lookalike.progress import Progress
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis.latents import style_mix, ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage
 from lookalike.training.session import Session
+from lookalike.training.threads import each_by_a_thread
 
-AT_ONCE = 16  # batches, each by a thread of its own; they take memory
 APPEARANCES = 3  # in which a person is drawn to tell where they are
 PERSON = (0.25, 0.6)  # from surroundings to person, in shares of an image's strong spread
 
@@ -166,7 +164,7 @@ def write_images(
 
     Every process writes its batches into an archive of its own beside the final one; the main
     process merges them in the order of the plans, so the archive does not depend on their number.
-    On a CPU a batch is one thread's work: small kernels gain nothing from two.
+    On a CPU a batch is one thread's work.
 
     Args:
         plans: in the order of the archive and the manifest.
@@ -190,7 +188,7 @@ def write_images(
         drawn = partial(render, latents=latents, generator=generator, config=config, reals=reals)
         with (
             Progress(f"generate {origin}s", total, visible=session.is_main) as progress,
-            _each_by_a_thread(drawn, mine, session.device) as crops_of,
+            each_by_a_thread(drawn, mine, session.device) as crops_of,
         ):
             for batch, crops in zip(mine, crops_of, strict=True):
                 for plan, data in zip(batch, crops, strict=True):
@@ -220,23 +218,6 @@ def write_images(
             for plan in plans
         ]
     return new_manifest(rows)
-
-
-@contextmanager
-def _each_by_a_thread(
-    draw: Callable[[Sequence[PlannedImage]], list[bytes]],
-    batches: Sequence[Sequence[PlannedImage]],
-    device: torch.device,
-) -> Iterator[Iterator[list[bytes]]]:
-    """What is drawn of each batch, in order; on a CPU several at once, `AT_ONCE` at most."""
-    if device.type != "cpu":
-        yield map(draw, batches)
-        return
-    with (
-        one_thread_each() as threads,
-        ThreadPoolExecutor(min(threads, AT_ONCE, len(batches) or 1)) as pool,
-    ):
-        yield pool.map(draw, batches)
 
 
 def manifest_row(

@@ -134,7 +134,8 @@ def test_every_image_passes_the_filters_that_there_are() -> None:
 @pytest.mark.parametrize("profile", ["study", "embedded"])
 def test_variations_take_as_long_as_most_of_the_real_ones(profile: str) -> None:
     """Most real batches invert a second image for each; what keeps detail draws twice."""
-    from lookalike.synthesis.kinds.variations import WITH_IMAGE, plan_variations
+    from lookalike.synthesis.from_images import WITH_IMAGE
+    from lookalike.synthesis.kinds.variations import plan_variations
 
     config = compose(profile, ROOT / "profiles")
     short = shorten(config, torch.device("cpu"))

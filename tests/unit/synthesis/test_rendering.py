@@ -13,7 +13,7 @@ from lookalike.config import GenerateConfig, Group
 from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis import rendering
-from lookalike.synthesis.kinds.variations import pixels_of, sources_of, variation_latents
+from lookalike.synthesis.from_images import Inverter, latents_from_images, pixels_of, sources_of
 from lookalike.synthesis.latents import layer_group
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import render, surroundings
@@ -69,7 +69,7 @@ def test_the_place_changes_around_the_person(
     monkeypatch.setattr(rendering, "surroundings", half)
     drawn = render(
         plans,
-        lambda plans: variation_latents(two_codes, plans, canvas),
+        lambda plans: latents_from_images(Inverter(two_codes), plans, canvas),
         two_codes.generator,
         generate,
         sources_of(crops),

@@ -12,18 +12,20 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from lookalike.config import GenerateConfig, PersonsConfig
 from lookalike.errors import UserError
-from lookalike.inversion.checkpoint import load_encoder
-from lookalike.inversion.encoder import Encoder
-from lookalike.inversion.fitting import load_latents
 from lookalike.seeds import derive_seed
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
+from lookalike.synthesis.from_images import (
+    Inverter,
+    check_structure,
+    files_read,
+    train_rows,
+    write_from_images,
+)
 from lookalike.synthesis.kind import ImageKind, Order
-from lookalike.synthesis.kinds.variations import check_structure, train_rows, write_from_images
 from lookalike.synthesis.latents import ws_from_seeds
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import Destination, Styles, write_images
@@ -145,14 +147,13 @@ def generate_persons(
 
 
 def generate_dressed(
-    encoder: Encoder,
+    inverter: Inverter,
     sources: pd.DataFrame,
     config: PersonsConfig,
     generate: GenerateConfig,
     to: Destination,
-    fitted: Mapping[str, Tensor] | None = None,
 ) -> pd.DataFrame:
-    """Write all images of the dressed persons; see `variations.write_from_images`.
+    """Write all images of the dressed persons; see `from_images.write_from_images`.
 
     Returns:
         The manifest: person_id syn-000001 and on, source_image of the real image, split train,
@@ -161,15 +162,14 @@ def generate_dressed(
     Raises:
         UserError: the encoder reads no appearance, or in other styles than those that seeds give.
     """
-    check_structure(encoder, "generate.persons.dressed")
+    check_structure(inverter.encoder, "generate.persons.dressed")
     return write_from_images(
-        encoder,
+        inverter,
         sources,
-        lambda persons: plan_dressed(persons, config, encoder.generator.classes),
+        lambda persons: plan_dressed(persons, config, inverter.encoder.generator.classes),
         generate,
         origin="person",
         to=to,
-        fitted=fitted,
     )
 
 
@@ -177,19 +177,13 @@ def _as_ordered(order: Order) -> pd.DataFrame:
     config = order.config
     if not config.persons.dressed:
         return generate_persons(order.generator, config.persons, config, order.to)
-    made = order.artifacts.train_encoder
-    encoder = load_encoder(made.encoder, order.generator)
-    fitted = load_latents(made.latents, order.generator)
-    return generate_dressed(encoder, train_rows(order), config.persons, config, order.to, fitted)
+    inverter = Inverter.load(order)
+    return generate_dressed(inverter, train_rows(order), config.persons, config, order.to)
 
 
 KIND = ImageKind(
     generate=_as_ordered,
-    reads=lambda artifacts: [
-        artifacts.validate.manifest,
-        artifacts.train_encoder.encoder,
-        artifacts.train_encoder.latents,
-    ],
+    reads=files_read,
     card="new persons{taught}: train images of {data} dressed anew, or drawn from seeds alone",
     new_classes=True,
 )

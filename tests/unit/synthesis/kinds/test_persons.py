@@ -17,6 +17,7 @@ from lookalike.inversion.encoder import Encoder
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.generator import Generator
 from lookalike.synthesis import rendering
+from lookalike.synthesis.from_images import Inverter, latents_from_images, pixels_of, sources_of
 from lookalike.synthesis.kinds.persons import (
     generate_dressed,
     generate_persons,
@@ -24,7 +25,6 @@ from lookalike.synthesis.kinds.persons import (
     plan_dressed,
     plan_persons,
 )
-from lookalike.synthesis.kinds.variations import pixels_of, sources_of, variation_latents
 from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import Destination, Latents, Styles, _add, render
 
@@ -172,7 +172,7 @@ def test_a_dressed_person_has_one_class(generate: GenerateConfig) -> None:
 def dressed(
     two_codes: Encoder, sources: pd.DataFrame, generate: GenerateConfig, to: Destination
 ) -> pd.DataFrame:
-    return generate_dressed(two_codes, sources, generate.persons, generate, to)
+    return generate_dressed(Inverter(two_codes), sources, generate.persons, generate, to)
 
 
 def test_a_dressed_person_comes_back_from_its_rows(
@@ -188,7 +188,7 @@ def test_a_dressed_person_comes_back_from_its_rows(
     canvas, crops = (pixels_of(sources, to.root, *size) for size in ((32, 16), (48, 24)))
     come_back(
         dressed,
-        lambda plans: variation_latents(two_codes, plans, canvas),
+        lambda plans: latents_from_images(Inverter(two_codes), plans, canvas),
         two_codes.generator,
         sources_of(crops),
     )
@@ -202,7 +202,7 @@ def test_several_processes_dress_the_same(
     to: Destination,
 ) -> None:
     by_two(
-        lambda to: generate_dressed(two_codes, sources, generate.persons, generate, to),
+        lambda to: generate_dressed(Inverter(two_codes), sources, generate.persons, generate, to),
         dressed,
         to,
     )
@@ -212,7 +212,7 @@ def test_an_encoder_of_one_code_dresses_nobody(
     encoder: Encoder, sources: pd.DataFrame, generate: GenerateConfig, to: Destination
 ) -> None:
     with pytest.raises(UserError, match=r"persons\.dressed: .* set encoder\.structure_styles to"):
-        generate_dressed(encoder, sources, generate.persons, generate, to)
+        generate_dressed(Inverter(encoder), sources, generate.persons, generate, to)
 
 
 def test_where_nothing_changes_all_detail_is_kept(
@@ -223,7 +223,7 @@ def test_where_nothing_changes_all_detail_is_kept(
     plans = plan_dressed({"0002": list(sources["image_id"][:3])}, generate.persons)[:3]
 
     def unchanged(plans: Sequence[PlannedImage]) -> Styles:
-        inverted = variation_latents(two_codes, plans, canvas).inverted
+        inverted = latents_from_images(Inverter(two_codes), plans, canvas).inverted
         assert inverted is not None
         return Styles(inverted, inverted)
 
@@ -232,7 +232,7 @@ def test_where_nothing_changes_all_detail_is_kept(
 
     kept = draw(unchanged)
     assert kept == [encode_jpeg(crop) for crop in crops([plan.source_image for plan in plans])]
-    dressed = draw(lambda plans: variation_latents(two_codes, plans, canvas))
+    dressed = draw(lambda plans: latents_from_images(Inverter(two_codes), plans, canvas))
     assert all(one != other for one, other in zip(kept, dressed, strict=True))
 
 

@@ -1,26 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from lookalike.config import GenerateConfig, VariationsConfig
-from lookalike.data.loading import to_tensor
 from lookalike.errors import UserError
 from lookalike.inversion.encoder import Encoder
+from lookalike.synthesis.from_images import Inverter, latents_from_images, pixels_of, sources_of
 from lookalike.synthesis.kinds.variations import (
     check_crosses,
     generate_variations,
-    pixels_of,
     plan_variations,
-    sources_of,
-    variation_latents,
 )
 from lookalike.synthesis.latents import layer_group
-from lookalike.synthesis.recipes import PlannedImage, Recipe
 from lookalike.synthesis.rendering import Destination
 
 
@@ -60,52 +54,11 @@ def test_crosses_take_what_the_encoder_reads_as_structure(
             check_crosses(encoder, config.model_copy(update=detail))
 
 
-def test_latents_are_what_recipes_say(
-    encoder: Encoder, sources: pd.DataFrame, tmp_path: Path
-) -> None:
-    pixels = pixels_of(sources, tmp_path, 32, 16)
-    names = list(sources["image_id"][:2])
-    plans = [
-        PlannedImage("x", "p", Recipe("base"), source_image=names[0]),
-        PlannedImage("y", "p", Recipe("mix", "fine", psi=0.5, partner="4"), 4, names[0]),
-        PlannedImage("z", "p", Recipe("interpolate", amount=0.4, partner=names[1]), -1, names[0]),
-        PlannedImage("c", "p", Recipe("cross", "coarse", partner=names[1]), -1, names[0]),
-    ]
-    (base, mixed, between, crossed), inverted = variation_latents(encoder, plans, pixels)
-    assert inverted is not None and torch.equal(inverted[1], inverted[0])
-    first, second = encoder.invert(to_tensor(pixels(names)))
-    fine = layer_group("fine", len(base))
-    torch.testing.assert_close(base, first, rtol=0, atol=1e-4)
-    torch.testing.assert_close(mixed[: fine.start], base[: fine.start])
-    assert (mixed[fine.start :] - base[fine.start :]).abs().max() > 0.01
-    torch.testing.assert_close(between, torch.lerp(first, second, 0.4), rtol=0, atol=1e-4)
-    coarse = layer_group("coarse", len(base))
-    torch.testing.assert_close(crossed[coarse.stop :], first[coarse.stop :], rtol=0, atol=1e-4)
-    torch.testing.assert_close(crossed[: coarse.stop], second[: coarse.stop], rtol=0, atol=1e-4)
-
-
-def test_fitted_latents_take_the_encoder_s_place(
-    encoder: Encoder, sources: pd.DataFrame, tmp_path: Path
-) -> None:
-    names = list(sources["image_id"][:2])
-    shape = (encoder.generator.num_ws, encoder.generator.config.w_dim)
-    fitted = dict(zip(names, torch.rand(2, *shape), strict=True))
-    plans = [
-        PlannedImage("x", "p", Recipe("base"), source_image=names[0]),
-        PlannedImage("z", "p", Recipe("interpolate", amount=1.0, partner=names[1]), -1, names[0]),
-    ]
-    pixels = pixels_of(sources, tmp_path, 32, 16)
-    (base, between), inverted = variation_latents(encoder, plans, pixels, fitted)
-    assert torch.equal(base, fitted[names[0]])
-    torch.testing.assert_close(between, fitted[names[1]])
-    assert inverted is not None and torch.equal(inverted, fitted[names[0]].expand(2, *shape))
-
-
 @pytest.fixture
 def manifest(
     encoder: Encoder, sources: pd.DataFrame, generate: GenerateConfig, to: Destination
 ) -> pd.DataFrame:
-    return generate_variations(encoder, sources, generate.variations, generate, to)
+    return generate_variations(Inverter(encoder), sources, generate.variations, generate, to)
 
 
 def test_any_variation_comes_back_from_its_row(
@@ -122,7 +75,7 @@ def test_any_variation_comes_back_from_its_row(
     canvas, crops = (pixels_of(sources, to.root, *size) for size in ((32, 16), (48, 24)))
     come_back(
         manifest,
-        lambda plans: variation_latents(encoder, plans, canvas),
+        lambda plans: latents_from_images(Inverter(encoder), plans, canvas),
         encoder.generator,
         sources_of(crops),
     )
@@ -139,12 +92,12 @@ def test_a_variation_in_another_place_comes_back_from_its_row(
 ) -> None:
     """The defaults: the place of another image or of a seed."""
     config = VariationsConfig(crosses=crosses, images_per_person=2)
-    made = generate_variations(two_codes, sources, config, generate, to)
+    made = generate_variations(Inverter(two_codes), sources, config, generate, to)
     assert made["recipe"].str.contains(":structure:detail:around:").all()
     canvas, crops = (pixels_of(sources, to.root, *size) for size in ((32, 16), (48, 24)))
     come_back(
         made,
-        lambda plans: variation_latents(two_codes, plans, canvas),
+        lambda plans: latents_from_images(Inverter(two_codes), plans, canvas),
         two_codes.generator,
         sources_of(crops),
     )
@@ -159,7 +112,7 @@ def test_two_runs_write_the_same_bytes(
 ) -> None:
     data = (to.root / to.archive).read_bytes()
     shuffled = sources.iloc[::-1].reset_index(drop=True)
-    again = generate_variations(encoder, shuffled, generate.variations, generate, to)
+    again = generate_variations(Inverter(encoder), shuffled, generate.variations, generate, to)
     pd.testing.assert_frame_equal(manifest, again)
     assert (to.root / to.archive).read_bytes() == data
 
@@ -175,4 +128,4 @@ def test_only_real_training_images_are_sources(
 ) -> None:
     sources.loc[2, column] = value
     with pytest.raises(ValueError, match=f"first {sources['image_id'][2]}"):
-        generate_variations(encoder, sources, generate.variations, generate, to)
+        generate_variations(Inverter(encoder), sources, generate.variations, generate, to)
