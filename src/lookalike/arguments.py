@@ -16,6 +16,12 @@ from lookalike.formats import HEAD, format_of, format_of_file
 from lookalike.names import THE_CHAMPION
 
 MAX_SEEDS = 1000  # a sheet holds all of them
+NPZ = ("a zip archive", "an empty zip archive")
+FEATURES = "give an .npz file of features, as `lookalike evaluate --help` describes it"
+PICTURES_ARE_FOR = (
+    "pictures are for `lookalike embed` (their features), `lookalike train` (a model of them, "
+    "measured) and `lookalike distance` (between two folders)"
+)
 NO_PICKLE = {  # what to do about a file of another kind
     "a safetensors file": ": a checkpoint of lookalike needs no import, gan.start takes it",
     "a PyTorch file (.pt, .pth)": ": give NVIDIA's own .pkl",
@@ -64,6 +70,23 @@ def pictures_folder(folder: Path) -> Path:
     if not pictures_in(folder):
         raise UserError(f"{folder} holds no picture")
     return folder
+
+
+def features_file(path: Path) -> Path:
+    """An npz file of features, by its first bytes.
+
+    Raises:
+        UserError: it is missing, or something else; of pictures, says which commands take them.
+    """
+    if path.is_dir():
+        if pictures_in(path):
+            raise UserError(f"{path} is a folder of pictures; {FEATURES}; {PICTURES_ARE_FOR}")
+        raise UserError(f"{path} is a folder; {FEATURES}")
+    if not path.is_file():
+        raise UserError(f"no file at {path}; {FEATURES}")
+    if (kind := format_of_file(path)) not in NPZ:
+        raise UserError(f"{path} holds no features, it is {kind}; {FEATURES}")
+    return path
 
 
 def new_file(path: Path | None) -> Path | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.arguments import chosen_model, new_file, pictures_folder
+from lookalike.arguments import chosen_model, features_file, new_file, pictures_folder
 from lookalike.names import counted
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ def evaluate(
     features: Annotated[
         Path,
         typer.Argument(
+            callback=features_file,
             help="An npz file of any framework: query, gallery (a row of features per image), "
-            "query_persons, gallery_persons, query_cameras, gallery_cameras; person -1 is junk."
+            "query_persons, gallery_persons, query_cameras, gallery_cameras; person -1 is junk.",
         ),
     ],
     rerank: Annotated[

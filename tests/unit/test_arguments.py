@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lookalike.arguments import (
     any_folder,
     chosen_model,
+    features_file,
     new_file,
     new_folder,
     new_weights_file,
@@ -25,11 +26,12 @@ from lookalike.errors import UserError
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file, an empty folder, one with a picture, and the heads of weights and of a pickle."""
+    """A file, an empty folder, one with a picture, and the heads of weights, a pickle and a zip."""
     monkeypatch.chdir(tmp_path)
     Path("notes.txt").write_text("words")
     Path("weights").write_bytes((2).to_bytes(8, "little") + b"{}")
     Path("pickle").write_bytes(b"\x80\x03")
+    Path("zip").write_bytes(b"PK\x03\x04")
     Path("empty").mkdir()
     Path("people", "deep").mkdir(parents=True)
     Path("people", "deep", "a.JPG").touch()
@@ -45,6 +47,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (chosen_model, "weights"),
         (pickle_file, Path("pickle")),
         (pictures_folder, Path("people")),
+        (features_file, Path("zip")),
         (new_file, None),
         (new_file, Path("a/b/c")),
         (new_file, Path("notes.txt")),
@@ -75,6 +78,10 @@ def test_what_is_right_is_given_back(check, value: Path | str | None, place: Pat
         (pictures_folder, Path("gone"), "no folder at gone"),
         (pictures_folder, Path("notes.txt"), "notes.txt is a file, not a folder"),
         (pictures_folder, Path("empty"), "empty holds no picture"),
+        (features_file, Path("gone"), "no file at gone; give an .npz file of features"),
+        (features_file, Path("empty"), "empty is a folder; give an .npz file of features"),
+        (features_file, Path("people"), "folder of pictures; give an .npz .* `lookalike distance`"),
+        (features_file, Path("notes.txt"), "holds no features, it is a text file; give an .npz"),
         (new_file, Path("empty"), "cannot write empty: it is a folder"),
         (new_file, Path("notes.txt/a/b"), "notes.txt is a file; choose another place"),
         (new_weights_file, Path("a.pt"), "cannot write a.pt: the name must end in .safetensors"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lookalike.cli import app
+from lookalike.cli import app, main
 from lookalike.cli_measure import Space, _extractor
 from lookalike.config import ReidConfig
 from lookalike.data.loading import encode_jpeg
@@ -41,6 +42,22 @@ def test_evaluate_prints_a_table_and_writes_the_numbers(
     written = json.loads(Path("metrics.json").read_text())
     assert written["cosine"]["rank_1"] == written["reranked"]["rank_1"] == 1
     assert written["cosine"]["queries"] == 5
+
+
+def test_evaluate_says_what_it_takes_before_it_imports_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("people").mkdir()
+    Path("people", "a.jpg").touch()
+    monkeypatch.setattr(sys, "argv", ["lookalike", "evaluate", "people"])
+    monkeypatch.setitem(sys.modules, "lookalike.reid.foreign", None)
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "people is a folder of pictures; give an .npz file of features" in line
+    for command in ("embed", "train", "distance"):
+        assert f"`lookalike {command}`" in line
 
 
 def test_distance_names_the_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

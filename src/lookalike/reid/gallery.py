@@ -7,9 +7,8 @@ import json
 import math
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -21,8 +20,8 @@ from lookalike.data.decoding import decode
 from lookalike.disk import pictures_in
 from lookalike.errors import UserError
 from lookalike.files import replacing
-from lookalike.formats import format_of_file
 from lookalike.progress import Progress
+from lookalike.reid.npz_files import reading
 
 if TYPE_CHECKING:
     from lookalike.data.loading import Images
@@ -207,7 +206,7 @@ def read_parts(
     Nothing is compared with the digest, which takes a second for each gigabyte or two.
 
     Raises:
-        ValueError, KeyError, OSError, ...: it is no gallery; see `reading`.
+        ValueError, KeyError, OSError, ...: it is no gallery; see `npz_files.reading`.
     """
     with np.load(path, allow_pickle=False) as content:
         about = json.loads(str(content["about"]))
@@ -217,28 +216,6 @@ def read_parts(
     embeddings = _mapped(path, "embeddings.npy")
     _check(embeddings, files)
     return about, embeddings, files
-
-
-@contextmanager
-def reading(path: Path, what: str, command: str) -> Iterator[None]:
-    """Say in one line why a file is none of ours.
-
-    Args:
-        path: the file.
-        what: it should be, in a word.
-        command: that makes one.
-
-    Raises:
-        UserError: whatever goes wrong inside.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UserError(f"no {what} at {path}; make one with `{command}`") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        kind = format_of_file(path)
-        reason = " ".join(str(error).split())[:200] if "zip" in kind else f"it is {kind}"
-        raise UserError(f"{path} is no {what}: {reason}; make it anew") from error
 
 
 def _mapped(path: Path, name: str) -> npt.NDArray[np.float32]:

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from lookalike.errors import UserError
 from lookalike.files import replacing
 from lookalike.progress import Progress
-from lookalike.reid.gallery import FORMAT, Gallery, read_parts, reading
+from lookalike.reid.gallery import FORMAT, Gallery, read_parts
+from lookalike.reid.npz_files import reading
 from lookalike.spread import spread
 
 INDEX_FORMAT = "lookalike-index 1"
