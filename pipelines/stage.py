@@ -18,7 +18,7 @@ from lookalike.data.manifest import write_manifest
 from lookalike.device import peak_of_process
 from lookalike.failures import last_words
 from lookalike.files import md5_file
-from lookalike.names import PARAMS
+from lookalike.names import PARAMS, not_among
 from lookalike.processes import alone
 from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
@@ -88,10 +88,13 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
 
 def choice(options: list[str]) -> str:
     """The one positional argument, which must be among `options`."""
-    if len(sys.argv) != 2 or sys.argv[1] not in options:
-        say(f"usage: python -m pipelines.{Path(sys.argv[0]).stem} {{{','.join(options)}}}")
-        sys.exit(2)
-    return sys.argv[1]
+    stage, given = Path(sys.argv[0]).stem, sys.argv[1:]
+    if len(given) == 1 and given[0] in options:
+        return given[0]
+    say(f"usage: python -m pipelines.{stage} {{{','.join(options)}}}")
+    if len(given) == 1:
+        say(f"{stage}: {not_among(given[0], options)}")
+    sys.exit(2)
 
 
 def chosen_arm() -> tuple[str, ArmConfig]:

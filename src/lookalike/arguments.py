@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lookalike.disk import pictures_in
 from lookalike.errors import UserError
 from lookalike.formats import HEAD, format_of, format_of_file
-from lookalike.names import THE_CHAMPION
+from lookalike.names import THE_CHAMPION, not_among
 
 MAX_SEEDS = 1000  # a sheet holds all of them
 NPZ = ("a zip archive", "an empty zip archive")
@@ -27,6 +28,17 @@ NO_PICKLE = {  # what to do about a file of another kind
     "a PyTorch file (.pt, .pth)": ": give NVIDIA's own .pkl",
     "an HTML page": ": download the file itself",
 }
+
+
+def word_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
+    """The parser of an option that takes one of a few words."""
+
+    def parse(word: str) -> str:
+        if word not in known:
+            raise UserError(f"{option}: {not_among(word, known)}")
+        return word
+
+    return parse
 
 
 def weights_file(path: Path) -> Path:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lookalike.arguments import any_folder, parse_seeds, weights_file
+from lookalike.arguments import any_folder, parse_seeds, weights_file, word_of
 from lookalike.artifacts import ARTIFACTS
 from lookalike.errors import UserError
 
@@ -19,15 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Seeds, style mixing, interpolation and motion.")
 
 
-class GroupName(StrEnum):
-    """`config.Group` as choices of an option."""
-
-    coarse = "coarse"
-    medium = "medium"
-    fine = "fine"
-    structure = "structure"
-    camera = "camera"
-    appearance = "appearance"
+GROUPS = ("coarse", "medium", "fine", "structure", "camera", "appearance")  # config.Group's
 
 
 def finite(value: float | None) -> float | None:
@@ -77,7 +68,12 @@ def mix(
     columns: Annotated[str, typer.Option(help="Seeds of the columns.")],
     output: Output,
     group: Annotated[
-        list[GroupName] | None, typer.Option(help="Styles from the column; default: each group.")
+        list[str] | None,
+        typer.Option(
+            parser=word_of("--group", GROUPS),
+            metavar=f"[{'|'.join(GROUPS)}]",
+            help="Styles from the column; default: each group.",
+        ),
     ] = None,
     psi: Psi = PSI,
     name: ClassName = "",
@@ -89,7 +85,7 @@ def mix(
     from lookalike.synthesis.album import Album
     from lookalike.synthesis.explore import draw_mixes
 
-    groups: list[Group] = [choice.value for choice in dict.fromkeys(group or GroupName)]
+    groups = [cast("Group", name) for name in dict.fromkeys(group or GROUPS)]
     draw_mixes(Album(generator, output, "mix", name), row_seeds, column_seeds, groups, psi)
 
 

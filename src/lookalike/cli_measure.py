@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.arguments import chosen_model, features_file, new_file, pictures_folder
+from lookalike.arguments import chosen_model, features_file, new_file, pictures_folder, word_of
 from lookalike.names import counted
 
 if TYPE_CHECKING:
@@ -20,12 +19,8 @@ app = typer.Typer()
 CACHE = Path(".lookalike/cache")
 
 
-class Space(StrEnum):
-    """Feature spaces of `lookalike distance`."""
-
-    efficientnet = "efficientnet-lite2"
-    inception = "inception"
-    reid = "reid"
+# Feature spaces of `lookalike distance`.
+EFFICIENTNET, INCEPTION, REID = SPACES = ("efficientnet-lite2", "inception", "reid")
 
 
 @app.command()
@@ -84,8 +79,13 @@ def distance(
         ),
     ],
     features: Annotated[
-        Space, typer.Option(help="Feature space; the distances are called after it.")
-    ] = Space.efficientnet,
+        str,
+        typer.Option(
+            parser=word_of("--features", SPACES),
+            metavar=f"[{'|'.join(SPACES)}]",
+            help="Feature space; the distances are called after it.",
+        ),
+    ] = EFFICIENTNET,
     model: Annotated[
         str,
         typer.Option(
@@ -111,10 +111,10 @@ def distance(
     typer.echo(f"{pictures} in {other} against {counts['real']:,} in {real}")
 
 
-def _extractor(space: Space, model: str) -> FeatureExtractor:
-    if space is Space.reid:
+def _extractor(space: str, model: str) -> FeatureExtractor:
+    if space == REID:
         return _reid(model)
-    if space is Space.inception:
+    if space == INCEPTION:
         from lookalike.weights import find
 
         weights = find("inception-2015", Path.cwd())

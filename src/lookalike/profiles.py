@@ -22,7 +22,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from lookalike.config import ArmConfig, Config, Section, load_config, parse_config, read_yaml
 from lookalike.errors import UserError
 from lookalike.files import write_text
-from lookalike.names import PARAMS
+from lookalike.names import PARAMS, meant
 
 FOLDER = Path("profiles")
 HEADER = """\
@@ -47,8 +47,7 @@ def compose(name: str, folder: Path = FOLDER) -> Config:
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(names(folder)) or "none"
-        raise UserError(f"no profile {name} in {folder}/ (there is: {known})")
+        raise UserError(f"no profile {name} in {folder}/; {meant(name, names(folder))}")
     return parse_config({**_overlay(path), "profile": path.resolve().stem}, path)
 
 
@@ -88,7 +87,10 @@ def _overlay(path: Path) -> dict[str, Any]:
         return values
     below = path.with_name(f"{base}.yaml")
     if not below.is_file() or "base" in _mapping(below):
-        raise UserError(f"{path}: base must be a profile without a base, not {base}")
+        folder = path.parent
+        bases = [n for n in names(folder) if "base" not in _mapping(folder / f"{n}.yaml")]
+        hint = meant(base, bases)
+        raise UserError(f"{path}: base must be a profile without a base, not {base}; {hint}")
     return merged(_mapping(below), values)
 
 

@@ -16,6 +16,7 @@ from lookalike.config import PACKAGED, Config
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.formats import format_of_file
+from lookalike.names import meant
 from lookalike.workspace import workspace
 
 VARIABLE = "LOOKALIKE_WEIGHTS"
@@ -223,7 +224,7 @@ def status(names: Iterable[str], root: Path) -> list[WeightsStatus]:
     found = []
     for name in names:
         if name not in FILES and not name.endswith(".safetensors"):
-            raise UserError(f"no weights are called {name}; known: {', '.join(sorted(FILES))}")
+            raise UserError(f"no weights are called {name}; {meant(name, sorted(FILES))}")
         file = FILES.get(name, WeightsFile(name, name, "", None, ""))
         path = file.place(root)
         if not path.is_file():

@@ -20,6 +20,7 @@ from lookalike.arguments import (
     pickle_file,
     pictures_folder,
     weights_file,
+    word_of,
 )
 from lookalike.errors import UserError
 
@@ -127,3 +128,10 @@ def test_seeds_are_read_as_written(ranges: list[tuple[int, int]]) -> None:
 def test_no_seeds(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_seeds(text)
+
+
+def test_a_word_out_of_a_few() -> None:
+    parse = word_of("--features", ["inception", "reid"])
+    assert parse("reid") == "reid"
+    with pytest.raises(UserError, match=r"^--features: .* incepton; did you mean inception\?"):
+        parse("incepton")

@@ -63,7 +63,7 @@ def test_data_sets_are_imported_side_by_side_and_versioned(
     assert both["nfiles"] == 2 * first["nfiles"]
     assert len(list((repository / "data/others/street").rglob("*.jpg"))) == first["nfiles"]
     assert run(monkeypatch, "data", "import", "../laid", "--as", "duke") == 2
-    assert "no layout 'duke'" in capsys.readouterr().err
+    assert "no layout 'duke'; did you mean dukemtmc?" in capsys.readouterr().err
 
 
 def test_behind_a_link_nothing_is_versioned_and_it_is_said(

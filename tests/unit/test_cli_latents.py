@@ -110,6 +110,7 @@ def test_a_class_by_name(
         ),
         (["seeds", "1", "--generator", "notes.txt"], "notes.txt is not a weights file"),
         (["mix", "--rows", "1", "--columns", "x"], "seeds 'x'"),
+        (["mix", "--rows", "1", "--group", "structur"], "--group: no such value as structur; did "),
         (["interpolate", "3"], "seeds '3': give 2 or more, such as 3,17 or 0-4"),
         (["move", "1"], "nothing moves: give --x, --y or --angle"),
         (["interpolate", "1,2"], "no weights at artifacts/train_gan/generator.safetensors"),

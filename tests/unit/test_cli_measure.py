@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lookalike.cli import app, main
-from lookalike.cli_measure import Space, _extractor
+from lookalike.cli_measure import REID, _extractor
 from lookalike.config import ReidConfig
 from lookalike.data.loading import encode_jpeg
 from lookalike.reid.model import new_reid, save_reid
@@ -82,5 +82,5 @@ def test_flipped_embeddings_are_kept_apart(tmp_path: Path, monkeypatch: pytest.M
     digests = []
     for flip in ("false", "true"):
         Path("params.yaml").write_text(f"evaluate: {{flip: {flip}}}\n")
-        digests.append(_extractor(Space.reid, "mine.safetensors").digest)
+        digests.append(_extractor(REID, "mine.safetensors").digest)
     assert len(set(digests)) == 2

@@ -178,7 +178,7 @@ def test_a_detector(copy: Path) -> None:
     )
     assert said == [
         "True",
-        "params.yaml: filter.detector: must be one of edges, hog, yolov4-tiny",
+        "params.yaml: filter.detector: no such value as edgy; did you mean edges?",
     ]
     assert touched(copy) == {new} and counted("detector") == 1
     users = {stage for stage, files in code.files_by_stage(copy).items() if new in files}
@@ -245,7 +245,8 @@ def test_a_kind(copy: Path) -> None:
         "100 100 person",
         "True []",
         "persons variations strangers",
-        "params.yaml: generate.strangers.cuont: no such parameter; did you mean count?",
+        "params.yaml: generate.strangers.cuont: no such parameter; did you mean count? "
+        "(a new one needs a field in src/lookalike/config/synthesis.py)",
     ]
     assert touched(copy) == {new, sections, "dvc.yaml"} and counted("kind of generated images") == 3
     kinds = yaml.safe_load((copy / "dvc.yaml").read_text())["vars"][0]["kinds"]

@@ -26,6 +26,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "parameters", "said"),
     [
         (["nobody"], "seed: 1", "usage: python -m pipelines.evaluate {baseline,persons,variations"),
+        (["persns"], "seed: 1", "evaluate: no such value as persns; did you mean persons?"),
         ([], "seed: 1", "usage: python -m pipelines.evaluate {baseline,persons,variations}"),
         (["baseline"], "reid: {epochs: 0}", "evaluate: params.yaml: reid.epochs: Input"),
         (["baseline"], "", "evaluate: no parameter file at params.yaml"),

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from lookalike.names import not_among
+
 # Bounds are those of what works, not of what makes sense.
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -44,7 +46,7 @@ def one_of(names: Sequence[str]) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in names:
-            raise ValueError(f"must be one of {', '.join(names)}")
+            raise ValueError(not_among(name, names))
         return name
 
     return AfterValidator(check)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -15,8 +15,10 @@ from ruamel.yaml.error import YAMLError
 from lookalike.config.base import Section
 from lookalike.config.whole import Config
 from lookalike.errors import UserError
+from lookalike.names import meant, not_among
 
 S = TypeVar("S", bound=Section)
+Place = tuple[int | str, ...]  # keys, and numbers of items, from the outside
 
 
 def read_yaml(path: Path) -> Any:
@@ -63,36 +65,71 @@ def checked(kind: type[S], values: object, source: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(kind, found) for found in error.errors())
+        found: dict[Place, list[ErrorDetails]] = {}
+        for one in error.errors():
+            found.setdefault(_place(kind, one["loc"])[0], []).append(one)
+        # Of a list with a wrong item, that item is enough.
+        inner = [p for p in found if not any(p == q[: len(p)] and p != q for q in found)]
+        problems = "; ".join(_problem(kind, place, found[place]) for place in inner)
         raise UserError(f"{source}: {problems}") from error
 
 
-def _problem(kind: type[Section], found: ErrorDetails) -> str:
-    """What is wrong where: of a key, or of a whole file or set of options without one."""
-    place = ".".join(str(part) for part in found["loc"])
+def _problem(kind: type[Section], place: Place, found: Sequence[ErrorDetails]) -> str:
+    """What is wrong where: of a key, or of a whole file or set of options without one.
+
+    A value that may be of several types has an error for each.
+    """
+    key = ".".join(map(str, place))
+    words = [word for one in found for word in _words(one)]
+    reasons = list(dict.fromkeys(_reason(kind, one) for one in found if not _words(one)))
+    if words and (not reasons or meant(found[0]["input"], words).endswith("?")):
+        reasons = [not_among(found[0]["input"], words)]
+    elif words:
+        reasons.append(f"or {', '.join(words)}")
+    reason = ", ".join(reasons)
+    return f"{key}: {reason}" if key else reason
+
+
+def _words(found: ErrorDetails) -> list[str]:
+    """Those of which the value must be one."""
+    expected = found["ctx"]["expected"] if found["type"] == "literal_error" else ""
+    return re.findall(r"'([^']+)'", expected)
+
+
+def _reason(kind: type[Section], found: ErrorDetails) -> str:
+    name = found["loc"][-1] if found["loc"] else ""
     if found["type"] in ("model_type", "model_attributes_type"):
-        reason = "must be keys with their values"
-    elif found["type"] == "extra_forbidden":
-        names = _beside(kind, found["loc"])
-        near = get_close_matches(str(found["loc"][-1]), names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names)}"
-        reason = f"no such parameter; {hint}"
-    else:
-        reason = found["msg"].removeprefix("Value error, ")
-    return f"{place}: {reason}" if place else reason
+        return "must be keys with their values"
+    if found["type"] not in ("extra_forbidden", "missing"):
+        return found["msg"].removeprefix("Value error, ")
+    section = _place(kind, found["loc"])[1]
+    code = f"src/{section.__module__.replace('.', '/')}.py"
+    if found["type"] == "extra_forbidden":
+        hint = meant(name, section.model_fields)
+        return f"no such parameter; {hint} (a new one needs a field in {code})"
+    if isinstance(name, int):
+        return "a value is missing here"
+    return f"is missing, and has no default; add a line `{name}: ...` ({code} says what it may be)"
 
 
-def _beside(kind: Any, place: tuple[int | str, ...]) -> list[str]:
-    """Names of the parameters of the section that a place is in."""
-    *sections, _ = place
-    for name in sections:
-        fields = _fields(kind)
-        kind = fields[str(name)].annotation if fields else get_args(kind)[-1]
-    return list(_fields(kind))
+def _place(kind: type[Section], found: Place) -> tuple[Place, type[Section]]:
+    """Where a value stands, without pydantic's names of types, and the section that it is in."""
+    place: list[int | str] = []
+    section, here = kind, cast("Any", kind)
+    for part in found:
+        if sections := _sections(here):
+            section = sections[0]
+            field = section.model_fields.get(str(part))
+            here = field.annotation if field else None
+        elif get_origin(here) is dict:
+            here = get_args(here)[-1]
+        elif isinstance(part, str):
+            continue  # the name of a type
+        place.append(part)
+    return tuple(place), section
 
 
-def _fields(kind: Any) -> dict[str, FieldInfo]:
-    """Those of a section, or of one that may be left out; of a dictionary of sections none."""
+def _sections(kind: Any) -> list[type[Section]]:
+    """A section, or one that may be left out; of a dictionary of sections none."""
     kinds = [] if get_origin(kind) is dict else [kind, *get_args(kind)]
-    section = next((k for k in kinds if isinstance(k, type) and issubclass(k, Section)), None)
-    return section.model_fields if section else {}
+    return [k for k in kinds if isinstance(k, type) and issubclass(k, Section)]

@@ -17,6 +17,7 @@ from lookalike.config.base import (
     SideLength,
     Weight,
 )
+from lookalike.names import not_among
 
 
 class ReidLossConfig(Section):
@@ -101,8 +102,8 @@ class ReidConfig(Section):
             start.suffix != ".safetensors" or start.is_absolute() or ".." in start.parts
         ):
             raise ValueError(
-                f"weights must be none, {RESNET50_IMAGENET}, {', '.join(PACKAGED)} or a "
-                ".safetensors file in weights/, which DVC watches"
+                f"weights: {not_among(self.weights, ('none', RESNET50_IMAGENET, *PACKAGED))} "
+                "(or a .safetensors file in weights/, which DVC watches)"
             )
         if self.backbone != RESNET50:
             if self.weights == RESNET50_IMAGENET:

@@ -14,7 +14,7 @@ from lookalike.config.gan import GanConfig
 from lookalike.config.judging import EvaluateConfig, GatesConfig, RegistryConfig
 from lookalike.config.reid import ReidConfig
 from lookalike.config.synthesis import EncoderConfig, GenerateConfig
-from lookalike.names import BASELINE
+from lookalike.names import BASELINE, meant
 
 
 class Config(Section):
@@ -50,8 +50,8 @@ class Config(Section):
         for arm, settings in self.arms.items():
             unknown = sorted({*settings.real} - {"own", *self.data.others})
             if unknown:
-                known = ", ".join(["own", *self.data.others])
-                raise ValueError(f"arms.{arm}.real: no data set {unknown[0]}; there is {known}")
+                hint = meant(unknown[0], ["own", *self.data.others])
+                raise ValueError(f"arms.{arm}.real: no data set {unknown[0]}; {hint}")
             try:
                 settings.check(self.reid)
             except ValueError as error:

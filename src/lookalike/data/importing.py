@@ -16,7 +16,7 @@ from lookalike.data.layouts.sources import SOURCES
 from lookalike.disk import files_below, is_utf8, some
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
-from lookalike.names import counted
+from lookalike.names import counted, meant
 from lookalike.progress import say, track
 
 DEEPEST = 2  # folders above the layout: an archive's own, and one that somebody packed it in
@@ -30,7 +30,7 @@ def layout_named(name: str, **more: Layout) -> Layout:
     """
     known = more | {str(source): SOURCES[source] for source in SOURCES if source != "rendered"}
     if name not in known:
-        raise UserError(f"no layout {name!r}; give --as {', '.join(known)}")
+        raise UserError(f"no layout {name!r}; {meant(name, known)}")
     return known[name]
 
 

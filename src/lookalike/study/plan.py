@@ -25,7 +25,7 @@ from lookalike.config import (
 )
 from lookalike.config.base import Count, Positive
 from lookalike.errors import UserError
-from lookalike.names import BASELINE
+from lookalike.names import BASELINE, meant
 from lookalike.profiles import merged
 
 LIMITS = ("max_persons", "max_images_per_person")
@@ -156,7 +156,8 @@ def _check(setting: Setting, reid: ReidConfig, config: Config, where: str) -> No
         raise UserError(f"{where}: images: [none] is the baseline, which is always measured")
     unknown = sorted({*arm.real} - {"own", *config.data.others})
     if unknown:
-        raise UserError(f"{where}: real: no data set {unknown[0]} in data.others of the parameters")
+        hint = meant(unknown[0], ["own", *config.data.others])
+        raise UserError(f"{where}: real: no data set {unknown[0]} in data.others; {hint}")
     if setting.oracle and config.data.source != "rendered":
         raise UserError(
             f"{where}: oracle images are rendered, as only rendered persons can be; data.source is "

@@ -52,7 +52,7 @@ def test_a_list_of_limits_is_a_setting_each(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("arms: {}", "arms: Dictionary should have at least 1 item"),
-        ("arms: {a: {}}", "arms.a: images: Field required"),
+        ("arms: {a: {}}", "arms.a: images: is missing"),
         ("arms: {a: {images: [persons], labels: own}}", "labels: no such parameter; did you mean"),
         ("arms: {a: {images: [none]}}", "arms.a: images: .none. is the baseline"),
         ("arms: {baseline: {images: [persons]}}", "baseline is always measured; leave it out"),
