@@ -13,16 +13,17 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from lookalike.artifacts import ARTIFACTS, Made
-from lookalike.config import ArmConfig, Config, load_config
+from lookalike.config import ArmConfig, Config
 from lookalike.data.manifest import write_manifest
 from lookalike.device import peak_of_process
 from lookalike.failures import last_words
 from lookalike.files import md5_file
-from lookalike.names import PARAMS, not_among
+from lookalike.names import not_among
 from lookalike.processes import alone
 from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
+from pipelines.parameters import parameters
 
 LOCKS = Path(".lookalike/stages")  # a file per stage, which whoever works at it holds
 TRACES = Path(".lookalike/errors")  # what is known of a stage that ended over a file
@@ -70,7 +71,7 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
     are one line; the exit status is 2.
     """
     try:
-        config = load_config(PARAMS)
+        config = parameters(name)
         if int(os.environ.get("RANK", "0")) > 0:
             work(Stage(name, config, NullTracker()))
             return
@@ -99,9 +100,10 @@ def choice(options: list[str]) -> str:
 
 def chosen_arm() -> tuple[str, ArmConfig]:
     """The arm that the one positional argument names, and what it is."""
+    stage = "@".join([Path(sys.argv[0]).stem, *sys.argv[1:2]])
     try:
-        arms = load_config(PARAMS).arms
+        arms = parameters(stage).arms
     except Exception as error:
-        sys.exit(last_words(error, Path(sys.argv[0]).stem))
+        sys.exit(last_words(error, stage))
     name = choice(list(arms))
     return name, arms[name]

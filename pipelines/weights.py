@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 from lookalike.artifacts import ARTIFACTS
-from lookalike.config import load_config
 from lookalike.failures import last_words
-from lookalike.names import PARAMS
 from lookalike.weights import required_by_stage, status
+from pipelines.parameters import parameters
 
 
 def main() -> None:
     """Write `artifacts/weights/STAGE`: a digest, or what is the matter, and a name per line."""
+    config = parameters("weights")
     ARTIFACTS.weights.mkdir(parents=True, exist_ok=True)
-    for stage, names in required_by_stage(load_config(PARAMS)).items():
+    for stage, names in required_by_stage(config).items():
         found = status(names, Path())
         lines = [f"{entry.found or entry.state}  {entry.file.name}\n" for entry in found]
         (ARTIFACTS.weights / stage).write_text("".join(lines or ["none\n"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pipelines import stage, weights
 
 from lookalike.artifacts import ARTIFACTS
+from lookalike.errors import UserError
 from lookalike.failures import last_words
 from lookalike.weights import home
 
@@ -28,9 +30,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["nobody"], "seed: 1", "usage: python -m pipelines.evaluate {baseline,persons,variations"),
         (["persns"], "seed: 1", "evaluate: no such value as persns; did you mean persons?"),
         ([], "seed: 1", "usage: python -m pipelines.evaluate {baseline,persons,variations}"),
-        (["baseline"], "reid: {epochs: 0}", "evaluate: params.yaml: reid.epochs: Input"),
-        (["baseline"], "", "evaluate: no parameter file at params.yaml"),
-        (["baseline"], "a: [", "evaluate: params.yaml is not YAML"),
+        (["baseline"], "reid: {epochs: 0}", "evaluate@baseline: params.yaml: reid.epochs: Input"),
+        (["baseline"], "", "evaluate@baseline: no parameter file at params.yaml"),
+        (["baseline"], "a: [", "evaluate@baseline: params.yaml is not YAML"),
     ],
 )
 def test_a_wrong_arm_or_configuration_is_one_line(
@@ -51,8 +53,7 @@ def test_a_wrong_arm_or_configuration_is_one_line(
     # No other stage reads its parameters before `run` minds the errors; a rehearsal minds its own.
     for file in PIPELINES.glob("*.py"):
         assert (
-            file.name in ("stage.py", "weights.py", "rehearse.py")
-            or "load_config" not in file.read_text()
+            file.name in ("parameters.py", "rehearse.py") or "load_config" not in file.read_text()
         )
 
 
@@ -118,3 +119,21 @@ def test_a_replaced_file_of_weights_changes_what_its_stage_depends_on() -> None:
 def test_an_experiments_copy_reads_the_weights_of_its_repository(tmp_path: Path) -> None:
     copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
     assert home(copy) == tmp_path / "weights"
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_dvc_has_deleted_for_a_stage_that_refuses_comes_back(lost: bool) -> None:
+    Path("params.yaml").write_text("filter: {detector: hogg}")
+    made = ARTIFACTS.filter("persons")
+    outs = [{"path": path.as_posix(), "md5": "0"} for path in (made.manifest, made.scores)]
+    Path("dvc.lock").write_text(json.dumps({"stages": {"filter@persons": {"outs": outs}}}))
+    made.folder.mkdir(parents=True)
+    made.scores.touch()
+    if not lost:
+        made.manifest.touch()
+    with pytest.raises(UserError, match="did you mean hog") as refused:
+        stage.parameters("filter@persons")
+    assert ("`dvc checkout filter@persons` brings back" in str(refused.value)) is lost
+    with pytest.raises(UserError) as refused:
+        stage.parameters("filter@variations")
+    assert "checkout" not in str(refused.value)

@@ -1,0 +1,33 @@
+"""A misspelt parameter under DVC, which deletes a stage's outputs before the stage can refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_pipeline import make_repository
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
+
+
+def test_the_line_says_what_was_meant_and_how_to_get_the_outputs_back(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repository")
+    repo.run("dvc", "repro", "prepare", "weights")
+    parameters = repo.folder / "params.yaml"
+    right = parameters.read_text()
+    parameters.write_text(
+        right.replace("on_problem: fail", "on_problem: quarantin").replace("hog", "hogg")
+    )
+    for stage, hint in (("prepare", "did you mean quarantine?"), ("weights", "did you mean hog?")):
+        made = repo.files(f"artifacts/{stage}")
+        said = repo.run("dvc", "repro", stage, status=255)
+        (line,) = [one for one in said.splitlines() if one.startswith(f"{stage}: ")]
+        assert hint in line and line.endswith(
+            f" (`dvc checkout {stage}` brings back what DVC has deleted for this run)"
+        )
+        assert "Traceback" not in said
+        assert not list((repo.folder / "artifacts" / stage).glob("*"))
+        repo.run("dvc", "checkout", stage)
+        assert repo.files(f"artifacts/{stage}") == made
+    parameters.write_text(right)
+    assert "Running stage" not in repo.run("dvc", "repro", "prepare", "weights")
