@@ -14,9 +14,12 @@ from pathlib import Path
 from lookalike.disk import pictures_in
 from lookalike.errors import UserError
 from lookalike.formats import HEAD, format_of, format_of_file
-from lookalike.names import THE_CHAMPION, not_among
+from lookalike.names import THE_CHAMPION, counted, not_among
 
 MAX_SEEDS = 1000  # a sheet holds all of them
+MADE_BY = "lookalike"  # the key of the metadata that its model files have
+DECODED = ("a JPEG picture", "a PNG picture", "a BMP picture", "a WebP picture")
+FEWEST = 4  # pictures that a distance needs
 NPZ = ("a zip archive", "an empty zip archive")
 FEATURES = "give an .npz file of features, as `lookalike evaluate --help` describes it"
 PICTURES_ARE_FOR = (
@@ -42,15 +45,30 @@ def word_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
 
 
 def weights_file(path: Path) -> Path:
-    """A file of weights, by its first bytes.
+    """A file of weights, by its header.
 
     Raises:
-        UserError: it is missing, or no safetensors file.
+        UserError: it is missing, no safetensors file, cut short, or another program's.
     """
     if not path.is_file():
         raise UserError(f"no weights at {path}; run `dvc repro` or `dvc pull` to get them")
     if (kind := format_of_file(path)) != "a safetensors file":
         raise UserError(f"{path} is not a weights file of lookalike: it is {kind}")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} is damaged or cut short ({error}); make it again, or get it from where it "
+            "came from"
+        ) from error
+    if MADE_BY not in metadata:
+        raise UserError(
+            f"{path} is not a weights file of lookalike: it is a safetensors file of another "
+            "program"
+        )
     return path
 
 
@@ -81,6 +99,33 @@ def pictures_folder(folder: Path) -> Path:
     """
     if not pictures_in(folder):
         raise UserError(f"{folder} holds no picture")
+    return folder
+
+
+def picture_file(path: Path) -> Path:
+    """A picture, by its first bytes.
+
+    Raises:
+        UserError: it is missing, or something else.
+    """
+    if not path.is_file():
+        raise UserError(f"no picture at {path}")
+    if (kind := format_of_file(path)) not in DECODED:
+        raise UserError(f"{path} is not a readable image: it is {kind}")
+    return path
+
+
+def compared_folder(folder: Path) -> Path:
+    """A folder with as many pictures as a distance needs, folders in it included.
+
+    Raises:
+        UserError: no such folder, or fewer in it.
+    """
+    if (count := len(pictures_in(pictures_folder(folder)))) < FEWEST:
+        raise UserError(
+            f"{folder} holds {counted(count, 'picture')}; a distance needs {FEWEST}, and means "
+            "little below hundreds"
+        )
     return folder
 
 
@@ -126,13 +171,27 @@ def new_weights_file(path: Path | None) -> Path | None:
     return new_file(path)
 
 
+def not_read(output: Path, *given: Path) -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        output: the file to write.
+        given: files and folders to read, whether they are there or not.
+
+    Raises:
+        UserError: `output` is one of them.
+    """
+    if output.exists() and any(path.exists() and output.samefile(path) for path in given):
+        raise UserError(f"cannot write {output}: it is what is read; give --output another name")
+
+
 def new_folder(folder: Path) -> Path:
     """A folder to fill: one that is not there yet, or an empty one.
 
     Raises:
         UserError: it is a file, holds files (they would lie among the new ones), or cannot be made.
     """
-    if any(_folder(folder).iterdir() if folder.exists() else ()):
+    if _folder(folder).exists() and any(folder.iterdir()):
         raise UserError(f"{folder} holds files already; give --output an empty or a new folder")
     return folder
 

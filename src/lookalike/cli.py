@@ -158,6 +158,9 @@ def starting_generator(
     config = load_config(PARAMS)
     if start != "none":
         weights_file(Path(start))
+        from lookalike.stylegan3.checkpoint import load_generator
+
+        load_generator(Path(start))  # rather than after all are rendered
     from lookalike.data.population import plan_crops, render_crops
     from lookalike.stylegan3.starting_generator import POPULATION_SEED, train_starting_generator
 
@@ -188,9 +191,14 @@ def starting_pair(
     if encoder is not None:
         weights_file(encoder)
     from lookalike.data.population import plan_crops, render_crops
+    from lookalike.inversion.checkpoint import load_encoder
     from lookalike.inversion.starting_pair import SETTINGS, train_starting_pair
+    from lookalike.stylegan3.checkpoint import load_generator
     from lookalike.stylegan3.starting_generator import POPULATION_SEED
 
+    generator = load_generator(start)  # rather than after all are rendered
+    if encoder is not None:
+        load_encoder(encoder, generator)
     gan = config.gan.model_copy(update=SETTINGS | {"start": str(start)})
     crops = render_crops(POPULATION_SEED, persons, images_per_person, gan.height, gan.width)
     shots = plan_crops(POPULATION_SEED, persons, images_per_person)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.arguments import chosen_model, new_file, pictures_folder
+from lookalike.arguments import chosen_model, new_file, not_read, picture_file, pictures_folder
 from lookalike.errors import UserError
 from lookalike.names import PARAMS, THE_CHAMPION, counted
 
@@ -59,6 +59,7 @@ def index(
     ],
 ) -> None:
     """Index a gallery of millions for `lookalike search`, which then need not look at all of it."""
+    not_read(output, gallery)
     from lookalike.progress import say
     from lookalike.reid.gallery_index import index_gallery
 
@@ -76,6 +77,7 @@ def search(
     model: Model = THE_CHAMPION,
 ) -> None:
     """Find the most similar pictures of a gallery and show them on one HTML page."""
+    not_read(output, query, gallery)
     from lookalike.disk import pictures_in
     from lookalike.progress import say
     from lookalike.reid.gallery import embed_pictures
@@ -83,16 +85,16 @@ def search(
 
     if not query.exists():
         raise UserError(f"no picture or folder at {query}")
+    names = pictures_in(pictures_folder(query)) if query.is_dir() else [picture_file(query).name]
+    if gallery.is_dir():
+        pictures_folder(gallery)
     saved = None if gallery.is_dir() else load_gallery(gallery)
-    for folder in (query, gallery):
-        if folder.is_dir():
-            pictures_folder(folder)
     chosen = _choose(model, embedding=True)
     from lookalike.report.search import Match, write_search_page
 
     if saved:
         saved.check_model(chosen.description, gallery)
-    folder, names = (query, pictures_in(query)) if query.is_dir() else (query.parent, [query.name])
+    folder = query if query.is_dir() else query.parent
     shown = names[:QUERIES_SHOWN]
     asked, bad = embed_pictures(folder, shown, chosen.embedder, chosen.description)
     _name(bad)
@@ -127,6 +129,7 @@ def export(
     model: Model = THE_CHAMPION,
 ) -> None:
     """Write a model as ONNX, preprocessing inside, and compare it with PyTorch."""
+    not_read(output, Path(model))
     from lookalike.progress import say
 
     chosen = _choose(model)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.arguments import chosen_model, features_file, new_file, pictures_folder, word_of
+from lookalike.arguments import (
+    chosen_model,
+    compared_folder,
+    features_file,
+    new_file,
+    not_read,
+    word_of,
+)
 from lookalike.names import counted
 
 if TYPE_CHECKING:
@@ -42,10 +49,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """Rank-1, 5, 10, mAP and mINP of features that were computed elsewhere."""
+    if output is not None:
+        not_read(output, features)
     from rich.console import Console
     from rich.table import Table
 
-    from lookalike.files import replacing
+    from lookalike.files import write_text
     from lookalike.progress import say
     from lookalike.reid.foreign import FeatureFile
 
@@ -63,19 +72,18 @@ def evaluate(
     if ranking.problem:
         say(ranking.problem)
     if output is not None:
-        with replacing(output) as partial:
-            partial.write_text(json.dumps(results, indent=1) + "\n")
+        write_text(output, json.dumps(results, indent=1) + "\n")
 
 
 @app.command()
 def distance(
     real: Annotated[
-        Path, typer.Argument(callback=pictures_folder, help="The folder to compare with.")
+        Path, typer.Argument(callback=compared_folder, help="The folder to compare with.")
     ],
     other: Annotated[
         Path,
         typer.Argument(
-            callback=pictures_folder, help="The folder to measure, say generated pictures."
+            callback=compared_folder, help="The folder to measure, say generated pictures."
         ),
     ],
     features: Annotated[

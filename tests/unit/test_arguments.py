@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from lookalike.arguments import (
     any_folder,
     chosen_model,
+    compared_folder,
     features_file,
     new_file,
     new_folder,
     new_weights_file,
+    not_read,
     parse_seeds,
     pickle_file,
+    picture_file,
     pictures_folder,
     weights_file,
     word_of,
@@ -30,12 +34,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file, an empty folder, one with a picture, and the heads of weights, a pickle and a zip."""
     monkeypatch.chdir(tmp_path)
     Path("notes.txt").write_text("words")
-    Path("weights").write_bytes((2).to_bytes(8, "little") + b"{}")
+    save_file({}, "weights", {"lookalike": "{}"})
+    save_file({}, "others", {"format": "pt"})
+    Path("short").write_bytes(Path("weights").read_bytes()[:-1])
     Path("pickle").write_bytes(b"\x80\x03")
     Path("zip").write_bytes(b"PK\x03\x04")
     Path("empty").mkdir()
     Path("people", "deep").mkdir(parents=True)
-    Path("people", "deep", "a.JPG").touch()
+    for name in ("a.JPG", "b.png", "c.webp", "d.jpeg"):
+        Path("people", "deep", name).write_bytes(b"\xff\xd8\xff")
+    Path("few").mkdir()
+    Path("few", "a.jpg").touch()
     return tmp_path
 
 
@@ -48,6 +57,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (chosen_model, "weights"),
         (pickle_file, Path("pickle")),
         (pictures_folder, Path("people")),
+        (picture_file, Path("people/deep/a.JPG")),
+        (compared_folder, Path("people")),
         (features_file, Path("zip")),
         (new_file, None),
         (new_file, Path("a/b/c")),
@@ -71,6 +82,8 @@ def test_what_is_right_is_given_back(check, value: Path | str | None, place: Pat
         (weights_file, Path("gone"), "no weights at gone; run `dvc repro` or `dvc pull`"),
         (weights_file, Path("notes.txt"), "notes.txt is not a weights file .*: it is a text file"),
         (weights_file, Path("empty"), "no weights at empty"),
+        (weights_file, Path("others"), "it is a safetensors file of another program"),
+        (weights_file, Path("short"), "short is damaged or cut short .*; make it again, or get"),
         (chosen_model, "gone", "no model gone: give @champion, a version or a file of weights"),
         (chosen_model, "-1", "no model -1"),
         (chosen_model, "notes.txt", "it is a text file"),
@@ -79,6 +92,10 @@ def test_what_is_right_is_given_back(check, value: Path | str | None, place: Pat
         (pictures_folder, Path("gone"), "no folder at gone"),
         (pictures_folder, Path("notes.txt"), "notes.txt is a file, not a folder"),
         (pictures_folder, Path("empty"), "empty holds no picture"),
+        (picture_file, Path("gone.jpg"), "no picture at gone.jpg"),
+        (picture_file, Path("few/a.jpg"), "few/a.jpg is not a readable image: it is an empty file"),
+        (compared_folder, Path("few"), "few holds 1 picture; a distance needs 4"),
+        (compared_folder, Path("empty"), "empty holds no picture"),
         (features_file, Path("gone"), "no file at gone; give an .npz file of features"),
         (features_file, Path("empty"), "empty is a folder; give an .npz file of features"),
         (features_file, Path("people"), "folder of pictures; give an .npz .* `lookalike distance`"),
@@ -87,6 +104,7 @@ def test_what_is_right_is_given_back(check, value: Path | str | None, place: Pat
         (new_file, Path("notes.txt/a/b"), "notes.txt is a file; choose another place"),
         (new_weights_file, Path("a.pt"), "cannot write a.pt: the name must end in .safetensors"),
         (new_folder, Path("people"), "people holds files already; give --output an empty or a new"),
+        (new_folder, Path("notes.txt/a"), "notes.txt is a file; choose another place"),
         (new_folder, Path("notes.txt"), "cannot write to notes.txt: it is a file"),
         (any_folder, Path("notes.txt/a"), "notes.txt is a file; choose another place"),
     ],
@@ -94,6 +112,17 @@ def test_what_is_right_is_given_back(check, value: Path | str | None, place: Pat
 def test_what_is_wrong_is_named(check, value: Path | str, message: str, place: Path) -> None:
     with pytest.raises(UserError, match=message):
         check(value)
+
+
+def test_what_is_read_is_not_written_over(place: Path) -> None:
+    Path("again").symlink_to("notes.txt")
+    for output in (Path("notes.txt"), Path("again"), place / "notes.txt"):
+        with pytest.raises(
+            UserError, match=r"cannot write .*: it is what is read; give --output an"
+        ):
+            not_read(output, Path("gone"), Path("notes.txt"))
+    not_read(Path("gone"), Path("gone"))
+    not_read(Path("weights"), Path("notes.txt"), Path("people"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

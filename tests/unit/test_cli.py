@@ -92,7 +92,10 @@ def test_a_mistake_is_told_before_anything_slow_is_imported(tmp_path: Path) -> N
     (tmp_path / "text").write_text("words")
     (tmp_path / "empty").mkdir()
     (tmp_path / "people").mkdir()
-    (tmp_path / "people" / "a.jpg").write_text("a picture by its name")
+    for name in "abcd":
+        (tmp_path / "people" / f"{name}.jpg").write_text("a picture by its name")
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "a.jpg").touch()
     generate, output = ["generate", "--output", "b"], ["--output", "b"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = ["--port", str(server.getsockname()[1])]
@@ -104,7 +107,10 @@ def test_a_mistake_is_told_before_anything_slow_is_imported(tmp_path: Path) -> N
                 ["serve", "--host", "192.0.2.1"],
                 ["evaluate", "text"],
                 ["evaluate", "text", "--output", "empty"],
+                ["evaluate", "people"],
+                ["evaluate", "text", "--output", "text"],
                 ["distance", "empty", "people"],
+                ["distance", "people", "few"],
                 ["distance", "people", "gone"],
                 ["distance", "people", "people", "--features", "inception"],
                 ["distance", "people", "people", "--features", "reid", "--model", "gone"],
@@ -112,6 +118,11 @@ def test_a_mistake_is_told_before_anything_slow_is_imported(tmp_path: Path) -> N
                 ["embed", "people", "--output", "text/b"],
                 ["embed", "people", *output, "--model", "text"],
                 ["search", "gone", "people"],
+                ["search", "text", "people"],
+                ["search", "people", "people", "--output", "people/a.jpg/b"],
+                ["search", "people/a.jpg", "people", "--output", "people/a.jpg"],
+                ["index", "text", "--output", "text"],
+                ["export", "--output", "text", "--model", "text"],
                 ["search", "people", "gone"],
                 ["search", "people", "text"],
                 ["search", "people", "empty"],
@@ -126,6 +137,7 @@ def test_a_mistake_is_told_before_anything_slow_is_imported(tmp_path: Path) -> N
                 [*generate, "--input", "gone"],
                 [*generate, "--input", "people"],
                 ["generate", "--output", "people", "--seeds", "1"],
+                ["generate", "--output", "text/b", "--seeds", "1"],
                 ["starting-generator", "--start", "gone"],
                 ["starting-generator", "--output", "empty"],
                 ["starting-generator", "--images", "none"],

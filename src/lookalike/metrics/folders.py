@@ -8,17 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from lookalike.arguments import compared_folder, picture_file
 from lookalike.data.decoding import decode
 from lookalike.data.loading import Images, resize
 from lookalike.disk import pictures_in
-from lookalike.errors import UserError
 from lookalike.metrics.comparison import Comparison
 from lookalike.metrics.features import FeatureExtractor
-from lookalike.names import counted
 from lookalike.progress import Progress
 from lookalike.training.session import Session
 
-FEWEST = 4  # pictures that a distance needs
 AT_ONCE = 128  # pictures decoded at once
 
 
@@ -43,13 +41,10 @@ def compare_folders(
     Raises:
         UserError: no such folder, fewer than four pictures, or one that cannot be read.
     """
-    sides = [(folder, pictures_in(folder)) for folder in (real, other)]
-    for folder, found in sides:
-        if len(found) < FEWEST:
-            raise UserError(
-                f"{folder} holds {counted(len(found), 'picture')}; a distance needs {FEWEST}, and "
-                "means little below hundreds"
-            )
+    sides = [(folder, pictures_in(compared_folder(folder))) for folder in (real, other)]
+    for folder, found in sides:  # rather than after minutes
+        for name in found:
+            picture_file(folder / name)
     first = sides[0][1][0]
     width, height = decode((real / first).read_bytes(), str(real / first)).size
     reals, others = (_read(folder, found, height, width) for folder, found in sides)

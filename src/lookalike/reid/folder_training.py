@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lookalike.arguments import new_weights_file
 from lookalike.config import Config
 from lookalike.data.layouts.layout import Layout
 from lookalike.data.loading import load_images
@@ -46,9 +47,9 @@ def train_on_folder(folder: Path, output: Path, layout: Layout, config: Config) 
             missing, or an output that cannot be written.
     """
     reid = config.reid
-    if output.suffix != ".safetensors":
-        raise UserError(f"cannot write {output}: the name must end in .safetensors")
+    new_weights_file(output)  # rather than after hours
     session = Session(config.seed, reid.precision)
+    initial, start = starting_weights(reid, Path.cwd())
     manifest, problems = read_sound(folder, layout)
     if session.is_main:
         for problem in problems[:NAMED]:
@@ -60,11 +61,13 @@ def train_on_folder(folder: Path, output: Path, layout: Layout, config: Config) 
     tested = not any(side.empty for side in sides)
     if tested and not matches(*sides).any():
         raise UserError(f"{folder}: no query has its person in the gallery from another camera")
-    output.parent.mkdir(parents=True, exist_ok=True)  # rather than after hours
 
-    initial, start = starting_weights(reid, Path.cwd())
     persons = rows["person_id"].tolist()
     classes = sorted(set(persons))
+    if len(classes) < 2:
+        raise UserError(
+            f"{folder} shows {counted(len(classes), 'person')} to train on; training needs two"
+        )
     key = fingerprint(reid, config.seed, start, *zip(persons, rows["sha256"], strict=True))
     resume = ResumeState(RESUME, f"train-{output.stem}", key)
     images = load_images(rows, Path(), reid.height, reid.width, description="decode train")

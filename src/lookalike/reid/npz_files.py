@@ -33,10 +33,10 @@ def reading(path: Path, what: str, command: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(f"no {what} at {path}; make one with `{command}`") from error
+        raise UserError(f"no {what} at {path}; `{command}` makes one") from error
     except (*DAMAGED, *OTHERWISE) as error:
         kind = format_of_file(path)
         reason = " ".join(str(error).split())[:200] if "zip" in kind else f"it is {kind}"
         if "zip" in kind and isinstance(error, DAMAGED):
             reason = f"it is damaged or cut short ({reason})"
-        raise UserError(f"{path} is no {what}: {reason}; make it anew with `{command}`") from error
+        raise UserError(f"{path} is no {what}: {reason}; `{command}` makes one") from error

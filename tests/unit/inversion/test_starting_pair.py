@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from lookalike.cli import app
 from lookalike.config import Config, GanConfig
+from lookalike.data import population
 from lookalike.data.loading import to_tensor
 from lookalike.data.population import render_crops
 from lookalike.errors import UserError
@@ -19,6 +22,7 @@ from lookalike.inversion.codes import CodeNetwork
 from lookalike.inversion.joint import Joint, JointTraining, central_colours
 from lookalike.inversion.pairs import Pairs
 from lookalike.inversion.starting_pair import PATH, train_starting_pair
+from lookalike.profiles import render
 from lookalike.stylegan3.checkpoint import load_generator
 from lookalike.stylegan3.classes import Classes
 from lookalike.stylegan3.gan import build_gan
@@ -163,6 +167,28 @@ def test_a_start_that_is_not_there_is_named(small: GanConfig, tmp_path: Path) ->
     images = np.zeros((8, 64, 32, 3), np.uint8)
     with pytest.raises(UserError, match="no checkpoint at nowhere"):
         train_starting_pair(config, images, PERSONS, CAMERAS, tmp_path, total_images=8, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["starting-pair", "--start", str(PATH)], "holds an encoder, not a StyleGAN3"),
+        (
+            ["starting-pair", "--start", str(GENERATOR), "--encoder", str(GENERATOR)],
+            "holds a StyleGAN3, not an encoder",
+        ),
+        (["starting-generator", "--start", str(PATH)], "holds an encoder, not a StyleGAN3"),
+    ],
+)
+def test_a_start_of_another_kind_is_named_before_anything_is_rendered(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(render(Config()))
+    monkeypatch.setattr(population, "render_crops", lambda *_: pytest.fail("rendered"))
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UserError)
+    assert message in str(done.exception)
 
 
 def test_colours_are_compared_where_the_person_is() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lookalike.data.loading import Images, encode_jpeg, resize_batch
 from lookalike.errors import UserError
+from lookalike.metrics import folders
 from lookalike.metrics.features import FloatMatrix
 from lookalike.metrics.folders import compare_folders
 
@@ -61,3 +62,23 @@ def test_too_few_none_and_broken_pictures_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken" / "a" / "1.jpg").write_text("no picture")
     with pytest.raises(UserError, match=r"broken.a.1\.jpg"):
         compare_folders(tmp_path / "real", tmp_path / "broken", Pixels(), tmp_path / "c")
+
+
+def test_what_is_wrong_with_the_second_folder_is_found_before_the_first_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "decode", lambda data, name: pytest.fail(f"decoded {name}"))
+    fill(tmp_path / "real", 5, (32, 16))
+    fill(tmp_path / "few", 3, (32, 16))
+    fill(tmp_path / "page", 5, (32, 16))
+    (tmp_path / "page" / "a" / "1.jpg").write_text("<html>")
+    fill(tmp_path / "linked", 5, (32, 16))
+    (tmp_path / "linked" / "z.jpg").symlink_to("nothing")
+    for name, message in {
+        "gone": "no folder at .*gone",
+        "few": "few holds 3 pictures",
+        "page": r"1\.jpg is not a readable image: it is an HTML page",
+        "linked": r"no picture at .*z\.jpg",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            compare_folders(tmp_path / "real", tmp_path / name, Pixels(), tmp_path / "c")

@@ -96,7 +96,10 @@ def test_a_data_set_is_measured(
         train_on_folder(Path("set"), Path("m.safetensors"), MARKET1501, whole)
 
 
-def test_what_cannot_be_trained_on_is_said_at_once(people: Path, whole: Config) -> None:
+def test_what_cannot_be_trained_on_is_said_at_once(
+    people: Path, whole: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_training, "load_images", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(UserError, match=r"must end in \.safetensors"):
         train_on_folder(people, Path("model.pt"), PERSONS, whole)
     with pytest.raises(UserError, match="no images at PERSON/IMAGE: it holds people/"):
@@ -105,5 +108,11 @@ def test_what_cannot_be_trained_on_is_said_at_once(people: Path, whole: Config) 
         train_on_folder(Path("nowhere"), Path("m.safetensors"), PERSONS, whole)
     for name in ("p0002", "psyn-000001"):
         shutil.rmtree(people / name)
-    with pytest.raises(UserError, match="person"):
+    with pytest.raises(UserError, match="people shows 1 person to train on; training needs two"):
         train_on_folder(people, Path("m.safetensors"), PERSONS, whole)
+    monkeypatch.setattr(folder_training, "read_sound", lambda *_: pytest.fail("read"))
+    reid = whole.reid.model_copy(update={"weights": "gone.safetensors"})
+    with pytest.raises(UserError, match=r"gone\.safetensors"):
+        train_on_folder(
+            people, Path("m.safetensors"), PERSONS, whole.model_copy(update={"reid": reid})
+        )

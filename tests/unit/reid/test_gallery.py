@@ -143,7 +143,9 @@ def test_what_is_damaged_or_changed_is_refused(
         (b"x", "a text file"),
     ):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=f"is no gallery: it is {kind}; make it anew"):
+        with pytest.raises(
+            UserError, match=f"is no gallery: it is {kind}; `lookalike embed` makes"
+        ):
             Gallery.load(path)
     path.write_bytes(whole)
     assert Gallery.load(path).files == gallery.files
