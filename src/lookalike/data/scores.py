@@ -17,11 +17,23 @@ from lookalike.data.manifest import write_table
 from lookalike.errors import UserError
 
 KEYS = ("image_id", "reason")
+# The search for near-copies, which comes last: by their pixels, then by what a re-ID model sees.
+DUPLICATE, DIVERSITY = "duplicate", "diversity"
 
 
 def score_names(scores: pd.DataFrame) -> list[str]:
     """The filters, in their order."""
     return [str(name) for name in scores.columns if name not in KEYS]
+
+
+def reasons(scores: pd.DataFrame) -> list[str]:
+    """Why images were left out, in the order in which they met the filters."""
+    steps = score_names(scores)
+    if DIVERSITY in steps:
+        steps.remove(DIVERSITY)
+    met = set(scores["reason"]) - {""}
+    order = dict.fromkeys([*steps, DUPLICATE, DIVERSITY, *sorted(met)])
+    return [step for step in order if step in met]
 
 
 def write_scores(scores: pd.DataFrame, path: Path) -> None:

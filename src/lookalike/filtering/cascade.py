@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lookalike.config import FilterConfig, Threshold
+from lookalike.data.scores import DIVERSITY, DUPLICATE
 from lookalike.errors import UserError
 from lookalike.filtering.calibration import Bound, Scores, calibrate, rejection_curve
 from lookalike.filtering.copies import diversity_of_real, near_copies
@@ -31,9 +32,7 @@ from lookalike.filtering.ssim import SSIM
 from lookalike.training.session import Session
 
 FILTERS: tuple[Filter, ...] = (DETECTOR, REALISM, NOVELTY, IDENTITY, SSIM)
-DIVERSITY = "diversity"
 NO_CURVE = pd.DataFrame({"step": [""], "threshold": [0.0], "rejected": [0.0]}).iloc[:0]
-DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True)

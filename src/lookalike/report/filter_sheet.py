@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lookalike.data.loading import Images
-from lookalike.data.scores import score_names
+from lookalike.data.scores import reasons, score_names
 from lookalike.report.figures import GREEN, RED, Band, Cell, draw_sheet, wrap
 from lookalike.spread import spread
 
@@ -26,10 +26,9 @@ def kept_and_rejected(
     """
     if len(images) != len(scores):
         raise ValueError(f"{path.name}: {len(images)} images and {len(scores)} rows of scores")
-    reasons = scores["reason"].to_numpy()
-    groups = [("kept", reasons == "", GREEN)]
-    for reason in sorted(set(reasons) - {""}):
-        groups.append((f"rejected by {reason}", reasons == reason, RED))
+    reason = scores["reason"].to_numpy()
+    groups = [("kept", reason == "", GREEN)]
+    groups += [(f"rejected by {step}", reason == step, RED) for step in reasons(scores)]
     names, bands = score_names(scores), []
     for title, mask, colour in groups:
         members = np.flatnonzero(mask)

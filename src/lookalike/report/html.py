@@ -57,7 +57,7 @@ pre { background: #f6f6f6; padding: 1em; overflow-x: auto; }
 <body>
 <h1>$title</h1>
 <p>$outcome</p>
-$missing
+$incomplete
 <h2>Arms</h2>
 <p>Rates in percent. The validation columns choose the winner (*): the baseline, unless another arm
 is shown to be better there. The others are measured on the test queries.</p>
@@ -101,11 +101,10 @@ def write_report(
     """
     results = read_results(artifacts, arms)
     verdict = results.verdict or {}
-    missing = "".join(f"<li>{escape(line)}</li>\n" for line in results.missing)
     page = PAGE.substitute(
         title=escape(title),
         outcome=escape(outcome(results, champion)),
-        missing=f"<p>Missing:</p>\n<ul>{missing}</ul>" if missing else "",
+        incomplete=_listed("Missing", results.missing) + _listed("Older", results.older),
         problems="".join(f"<p>Test set: {escape(line)}.</p>\n" for line in results.problems),
         arms=arms_table(results.metrics, verdict.get("winner")).html(),
         cameras=cameras_table(results.metrics).html(),
@@ -115,6 +114,11 @@ def write_report(
         parameters=escape(parameters),
     )
     write_text(path, page)
+
+
+def _listed(heading: str, lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>\n" for line in lines)
+    return f"<p>{heading}:</p>\n<ul>{items}</ul>\n" if items else ""
 
 
 def _sections(artifacts: Artifacts, arms: Sequence[str]) -> str:

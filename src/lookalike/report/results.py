@@ -10,8 +10,9 @@ from typing import Any
 
 from lookalike.artifacts import Artifacts
 from lookalike.config import KINDS
-from lookalike.data.scores import read_scores
+from lookalike.data.scores import read_scores, reasons
 from lookalike.errors import UserError
+from lookalike.report.older import older_results, older_verdict
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,12 @@ class Results:
 
     Attributes:
         metrics: arm -> its `metrics.json`; fractions of 1.
-        filters: kind of generated image -> verdict or reason -> number of images.
+        filters: kind of generated image -> "kept" or reason -> number of images; reasons in the
+            order in which images met them.
         verdict: `register/verdict.json`, or None.
         missing: one line per result that is not there, and why.
         problems: what is wrong with the test set, in words; mostly empty.
+        older: a line for results that do not belong to the others, since not every stage has run.
     """
 
     metrics: dict[str, dict[str, Any]]
@@ -31,6 +34,7 @@ class Results:
     verdict: dict[str, Any] | None
     missing: list[str]
     problems: list[str]
+    older: list[str]
 
 
 def read_results(artifacts: Artifacts, arms: Sequence[str]) -> Results:
@@ -53,12 +57,14 @@ def read_results(artifacts: Artifacts, arms: Sequence[str]) -> Results:
         except UserError as error:
             missing.append(str(error))
             continue
-        outcome = scores["reason"].replace("", "kept")
-        filters[kind] = {str(name): int(n) for name, n in outcome.value_counts().items()}
+        counts = scores["reason"].value_counts()
+        filters[kind] = {"kept": int(counts.get("", 0))}
+        filters[kind] |= {reason: int(counts[reason]) for reason in reasons(scores)}
     verdict = _read_json(artifacts.register.verdict, missing)
     # The arms share the test set, and so what is wrong with it.
     problems = sorted({str(one["problem"]) for one in metrics.values() if one.get("problem")})
-    return Results(metrics, filters, verdict, missing, problems)
+    older = older_results(artifacts, metrics, filters) + older_verdict(verdict or {}, metrics)
+    return Results(metrics, filters, verdict, missing, problems, older)
 
 
 def _read_json(path: Path, missing: list[str]) -> dict[str, Any] | None:

@@ -24,7 +24,8 @@ def print_summary(
 ) -> Results:
     """Print arms x metrics, the filters' counts, the gates, the champion, and what to do next.
 
-    Results that are missing are named at the end, with the command that makes them.
+    Results that are missing, or older than others, are named at the end, with the command that
+    makes them.
 
     Args:
         artifacts: what the stages have made.
@@ -45,6 +46,8 @@ def print_summary(
     if results.verdict is not None:
         console.print(gates_table(verdict["gates"]).select(*GATE_COLUMNS).rich("Gates"))
         console.print(f"{escape(outcome(results, champion))}\n")
+    for line in results.older:
+        console.print(f"[yellow]older:[/] {escape(line)}", soft_wrap=True)
     for line in results.missing:
         console.print(f"[yellow]missing:[/] {escape(line)}", soft_wrap=True)
     console.print("Compare the runs in MLflow's UI:  [bold]make ui[/]")

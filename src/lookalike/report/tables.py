@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -119,15 +119,28 @@ def filters_table(filters: Mapping[str, Mapping[str, int]]) -> Table:
     """How many generated images of each kind were kept, and why the others were not.
 
     Args:
-        filters: kind -> "kept" or the reason of rejection -> number of images.
+        filters: kind -> "kept" or the reason of rejection -> number of images; reasons in the
+            order of the filters, of which a kind may meet others than the next.
     """
-    reasons = sorted({reason for counts in filters.values() for reason in counts} - {"kept"})
+    reasons = _one_order([name for name in counts if name != "kept"] for counts in filters.values())
     rows = []
     for kind, counts in filters.items():
         total, kept = sum(counts.values()), counts.get("kept", 0)
         row = [kind, _count(total), _count(kept), _percent(kept / total if total else None)]
         rows.append(row + [_count(counts.get(reason, 0)) for reason in reasons])
     return Table(["kind", "generated", "kept", "kept %", *reasons], rows)
+
+
+def _one_order(lists: Iterable[Sequence[str]]) -> list[str]:
+    """The names of all lists, those that only one has behind what comes before them there."""
+    merged: list[str] = []
+    for names in lists:
+        place = 0
+        for name in names:
+            if name not in merged:
+                merged.insert(place, name)
+            place = merged.index(name) + 1
+    return merged
 
 
 def gates_table(gates: Sequence[Mapping[str, Any]]) -> Table:

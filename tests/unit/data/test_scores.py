@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lookalike.data.manifest import new_manifest, write_manifest
-from lookalike.data.scores import read_scores, score_names, write_scores
+from lookalike.data.scores import read_scores, reasons, score_names, write_scores
 from lookalike.errors import UserError
 
 
@@ -28,6 +28,14 @@ def test_round_trip_with_columns_that_nobody_named_here(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read, scores[["image_id", "reason", "ssim", "redness"]])
     write_scores(read.set_index(pd.Index([5, 6])), second)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_reasons_stand_in_the_order_of_the_filters() -> None:
+    steps = ("realism", "identity", "ssim", "diversity")
+    met = ["diversity", "duplicate", "", "ssim", "realism", "diversity", "blur"]
+    scores = pd.DataFrame({"image_id": list("abcdefg"), "reason": met, **dict.fromkeys(steps, 0.5)})
+    assert reasons(scores) == ["realism", "ssim", "duplicate", "diversity", "blur"]
+    assert reasons(scores[scores["reason"] == ""]) == []
 
 
 def test_other_tables_are_refused(tmp_path: Path) -> None:

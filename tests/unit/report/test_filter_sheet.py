@@ -3,10 +3,25 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lookalike.report.figures import GREEN, RED
+from lookalike.report.figures import GREEN, RED, Band
 from lookalike.report.filter_sheet import kept_and_rejected
 
 from .sheets import contains, count, crops, frame_area, pixels
+
+
+def test_reasons_stand_in_the_order_of_the_filters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = ["ssim", "duplicate", "", "detector"]
+    scores = {"image_id": list("abcd"), "reason": met, "detector": 0.5, "ssim": 0.5}
+    drawn: list[Band] = []
+    monkeypatch.setattr(
+        "lookalike.report.filter_sheet.draw_sheet", lambda bands, path, scale: drawn.extend(bands)
+    )
+    kept_and_rejected(crops(4), pd.DataFrame(scores), tmp_path / "k.png")
+    assert [band.heading.split(":")[0] for band in drawn] == [
+        *("kept", "rejected by detector", "rejected by ssim", "rejected by duplicate")
+    ]
 
 
 def test_kept_and_rejected_groups_by_reason(tmp_path: Path) -> None:

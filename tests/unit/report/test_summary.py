@@ -62,3 +62,18 @@ def test_summary_says_what_is_wrong_with_the_test_set(artifacts: Path) -> None:
 
 def test_summary_of_nothing_does_not_fail(tmp_path: Path) -> None:
     assert "make ui" in summarise(tmp_path, ["baseline"])
+
+
+def test_summary_says_which_arms_are_older_than_the_filters_beside_them(artifacts: Path) -> None:
+    def older() -> list[str]:
+        text = summarise(artifacts, ["baseline", "persons"])
+        return [line for line in text.splitlines() if line.startswith("older:")]
+
+    assert older() == []
+    manifest = artifacts / "filter" / "persons" / "manifest.parquet"
+    manifest.write_text("what is kept now")
+    inputs = {"artifacts/filter/persons/manifest.parquet": "the digest of what was kept then"}
+    run = artifacts / "evaluate" / "persons" / "run.json"
+    run.write_text(json.dumps({"inputs": inputs}))
+    (line,) = older()
+    assert line.startswith("older: arm persons: made before filter@persons ran last")

@@ -33,10 +33,18 @@ def test_cameras_stand_in_their_natural_order(metrics: dict[str, Any]) -> None:
 
 
 def test_filters_table_counts_reasons() -> None:
-    table = filters_table({"persons": {"kept": 2, "ssim": 1, "detector": 1}, "variations": {}})
-    assert table.header == ["kind", "generated", "kept", "kept %", "detector", "ssim"]
+    table = filters_table({"persons": {"kept": 2, "ssim": 1, "duplicate": 1}, "variations": {}})
+    assert table.header == ["kind", "generated", "kept", "kept %", "ssim", "duplicate"]
     assert table.rows[0] == ["persons", "4", "2", "50.00", "1", "1"]
     assert table.rows[1] == ["variations", "0", "0", "-", "0", "0"]
+
+
+def test_filters_stand_in_the_order_in_which_images_meet_them() -> None:
+    persons = dict.fromkeys(["kept", "detector", "novelty", "ssim"], 1)
+    variations = dict.fromkeys(["kept", "realism", "identity", "ssim", "duplicate"], 1)
+    header = filters_table({"persons": persons, "variations": variations}).header[4:]
+    for met in (persons, variations):
+        assert [name for name in header if name in met] == [name for name in met if name != "kept"]
 
 
 def test_gates_table_shows_values_bounds_and_verdicts(verdict: dict[str, Any]) -> None:
