@@ -263,7 +263,7 @@ def promote(
     )
     if decision.gates:
         gates = gates_table([gate.as_dict() for gate in decision.gates])
-        Console().print(gates.select(*GATE_COLUMNS).rich("Gates"))
+        gates.select(*GATE_COLUMNS).print(Console(), "Gates")
     note = " (dry run: nothing was written)" if dry_run else ""
     say(f"version {version}: {decision.action}; champion: {decision.champion_after}{note}")
     if reason.strip() not in ("", decision.reason):
@@ -290,23 +290,23 @@ def rollback(
 def registry_show() -> None:
     """Every version with its arm, its metrics and the last decision about it."""
     from rich.console import Console
-    from rich.table import Table
 
     from lookalike.config import load_config
     from lookalike.progress import say
     from lookalike.registry.ledger import Ledger
+    from lookalike.report.tables import Table
 
     ledger = Ledger(load_config(PARAMS), Path.cwd())
-    versions = ledger.show()
     columns = ("version", "arm", "rank-1", "mAP", "registered", "decision", "replaced")
-    table = Table(*columns, title=ledger.name)
-    for info in versions:
+    rows = []
+    for info in ledger.show():
         rates = [f"{float(info.tags.get(f'lookalike.{m}', 'nan')):.1%}" for m in ("rank_1", "mAP")]
-        name = " ".join([str(info.version), *(f"[green]{alias}[/]" for alias in info.aliases)])
+        name = " ".join([str(info.version), *info.aliases])
         created = info.created[:16].replace("T", " ")
-        table.add_row(name, info.arm, *rates, created, info.decision, str(info.replaced or ""))
-    if versions:
-        Console().print(table)
+        rows.append([name, info.arm, *rates, created, info.decision, str(info.replaced or "")])
+    if rows:
+        filled = [name for k, name in enumerate(columns) if any(row[k] for row in rows)]
+        Table(columns, rows).select(*filled).print(Console(), ledger.name)
     if ledger.champion() is None:
         say(ledger.without_champion())
 
@@ -342,22 +342,22 @@ def registry_restore() -> None:
 def registry_verify() -> None:
     """Print the decision log and whether it is whole and unchanged; exits with 1 if not."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     from lookalike.config import load_config
     from lookalike.progress import say
     from lookalike.registry.ledger import Ledger
+    from lookalike.report.tables import Table
 
     ledger = Ledger(load_config(PARAMS), Path.cwd())
     history, problems = ledger.verify()
-    table = Table("", "time", "version", "decision", "champion", "by", "reason", title=ledger.log)
+    columns = ("", "time", "version", "decision", "champion", "by", "reason")
+    rows = []
     for entry in history.entries:
         made = entry.decision
         time = made.time[:16].replace("T", " ")
         cells = (str(made.version), made.action, str(made.champion_after or "none"), made.by)
-        table.add_row(str(entry.number), time, *cells, escape(made.reason))
-    Console().print(table)
+        rows.append([str(entry.number), time, *cells, made.reason])
+    Table(columns, rows).print(Console(), str(ledger.log))
     for problem in problems:
         say(f"{ledger.log}: {problem}")
     if not problems:

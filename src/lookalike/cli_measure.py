@@ -52,21 +52,24 @@ def evaluate(
     if output is not None:
         not_read(output, features)
     from rich.console import Console
-    from rich.table import Table
 
     from lookalike.files import write_text
     from lookalike.progress import say
     from lookalike.reid.foreign import FeatureFile
+    from lookalike.report.tables import Table
 
     ranking, again = FeatureFile.load(features).rank(rerank_too=rerank)
     results = {"cosine": ranking.summary()}
     if again is not None:
         results["reranked"] = again.summary()
-    table = Table("ranked by", "rank-1", "rank-5", "rank-10", "mAP", "mAP trapezoidal", "mINP")
+    columns = ("ranked by", "rank-1", "rank-5", "rank-10", "mAP", "mAP trapezoidal", "mINP")
     shown = ("rank_1", "rank_5", "rank_10", "mAP", "mAP_trapezoidal", "mINP")
-    for name, found in results.items():
-        table.add_row(name, *(f"{100 * found[metric]:.2f}" for metric in shown))
-    Console().print(table)
+    rows = [
+        [name, *(f"{100 * found[metric]:.2f}" for metric in shown)]
+        for name, found in results.items()
+    ]
+    Table(columns, rows).print(Console())
+    found = results["cosine"]
     queries = counted(round(found["queries"]), "query")
     say(f"{queries}, {found['invalid_queries']:.0f} without a match")
     if ranking.problem:
@@ -105,16 +108,15 @@ def distance(
 ) -> None:
     """Fréchet and kernel distance, precision and recall between the pictures of two folders."""
     from rich.console import Console
-    from rich.table import Table
+
+    from lookalike.report.tables import Table
 
     extractor = _extractor(features, model)
     from lookalike.metrics.folders import compare_folders
 
     distances, counts = compare_folders(real, other, extractor, CACHE)
-    table = Table("measure", "value")
-    for name, value in distances.items():
-        table.add_row(name, f"{value:.4f}")
-    Console().print(table)
+    rows = [[name, f"{value:.4f}"] for name, value in distances.items()]
+    Table(("measure", "value"), rows).print(Console())
     pictures = counted(counts["other"], "picture")
     typer.echo(f"{pictures} in {other} against {counts['real']:,} in {real}")
 

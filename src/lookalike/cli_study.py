@@ -60,11 +60,11 @@ def study(
     trainings = plan_trainings(plan, config, root)
     if dry_run:
         table, total = estimate_table(trainings, finished(trainings, output), processes)
-        Console().print(table.rich())
+        table.print(Console())
         say(total)
         return
     run_study(trainings, output, root, processes)
     findings = find(plan.settings, finished(trainings, output))
     write_page(page, plan, trainings, findings, f"lookalike study {file} --output {output}")
-    Console().print(findings_table(findings, findings).rich())
+    findings_table(findings, findings).print(Console())
     say(f"with intervals and figures: {page}")

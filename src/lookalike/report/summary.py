@@ -38,13 +38,13 @@ def print_summary(
     verdict = results.verdict or {}
     if results.metrics:
         table = arms_table(results.metrics, verdict.get("winner")).select(*ARM_COLUMNS)
-        console.print(table.rich("Arms (rates in %; * chosen on validation persons)"))
+        table.print(console, "Arms (rates in %; * chosen on validation persons)")
     for line in results.problems:
         console.print(f"[yellow]test set:[/] {escape(line)}", soft_wrap=True)
     if results.filters:
-        console.print(filters_table(results.filters).rich("Generated images"))
+        filters_table(results.filters).print(console, "Generated images")
     if results.verdict is not None:
-        console.print(gates_table(verdict["gates"]).select(*GATE_COLUMNS).rich("Gates"))
+        gates_table(verdict["gates"]).select(*GATE_COLUMNS).print(console, "Gates")
         console.print(f"{escape(outcome(results, champion))}\n")
     for line in results.older:
         console.print(f"[yellow]older:[/] {escape(line)}", soft_wrap=True)

@@ -9,6 +9,8 @@ from html import escape
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -27,14 +29,45 @@ class Table:
         kept = [self.header.index(column) for column in columns if column in self.header]
         return Table([self.header[k] for k in kept], [[row[k] for k in kept] for row in self.rows])
 
-    def rich(self, title: str = "") -> RichTable:
-        """For the terminal."""
-        table = RichTable(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
-        for column, name in enumerate(self.header):
-            table.add_column(Text(name), justify="right" if self._numeric(column) else "left")
-        for row in self.rows:
-            table.add_row(*(Text(value, style=_STYLES.get(value, "")) for value in row))
-        return table
+    def print(self, console: Console, title: str = "") -> None:
+        """Show it on a terminal, however narrow, with every heading and every number whole.
+
+        Texts are wrapped. Columns for which there is no room follow in a table below, behind the
+        first column again.
+        """
+        for widths in self._parts(console.width):
+            if title:
+                console.print(Text(title, "italic"))
+                title = f"{title.removesuffix(CONTINUED)}{CONTINUED}"
+            table = RichTable(box=box.SIMPLE_HEAD)
+            for k, width in widths.items():
+                justify: JustifyMethod = "right" if self._numeric(k) else "left"
+                table.add_column(
+                    Text(self.header[k]), width=width, overflow="fold", justify=justify
+                )
+            for row in self.rows:
+                table.add_row(*(Text(row[k], style=_STYLES.get(row[k], "")) for k in widths))
+            console.print(table)
+
+    def _parts(self, width: int) -> list[dict[int, int]]:
+        """Columns that fit beside each other with their widths, the first column in each part."""
+        cells = [[name, *(row[k] for row in self.rows)] for k, name in enumerate(self.header)]
+        longest = [max(map(cell_len, column)) for column in cells]
+        first = {0: max(1, min(longest[0], width // 2))}
+        parts, room = [dict(first)], width - 1 - SPACE - first[0]
+        left = [room]
+        for k in range(1, len(self.header)):
+            wanted = min(longest[k], NARROW) if self._is_text(k) else longest[k]
+            if SPACE + wanted > left[-1] and len(parts[-1]) > 1:
+                parts.append(dict(first))
+                left.append(room)
+            parts[-1][k] = max(1, min(wanted, room - SPACE))
+            left[-1] -= SPACE + parts[-1][k]
+        for part, spare in zip(parts, left, strict=True):
+            texts = [k for k in part if k and self._is_text(k)]
+            for k in texts:
+                part[k] = min(longest[k], part[k] + spare // len(texts))
+        return parts
 
     def markdown(self) -> str:
         """As a Markdown table, with a line break at the end."""
@@ -54,13 +87,14 @@ class Table:
             return f"<tr>{''.join(cell(tag, c, value) for c, value in enumerate(values))}</tr>\n"
 
         body = "".join(line("td", row) for row in self.rows)
-        texts = (
-            ' class="texts"' if any(len(value) > LONG for row in self.rows for value in row) else ""
-        )
+        texts = ' class="texts"' if any(map(self._is_text, range(len(self.header)))) else ""
         return (
             f'<div class="table">\n<table{texts}>\n<thead>{line("th", self.header)}</thead>\n'
             f"<tbody>{body}</tbody>\n</table>\n</div>\n"
         )
+
+    def _is_text(self, column: int) -> bool:
+        return any(len(row[column]) > LONG for row in self.rows)
 
     def _numeric(self, column: int) -> bool:
         values = [row[column] for row in self.rows if row[column] != NONE]
@@ -68,6 +102,9 @@ class Table:
 
 
 LONG = 32  # characters of a cell that is a text to read, not a number or a name
+NARROW = 24  # to which such a text is wrapped, if need be
+SPACE = 3  # columns of a terminal between two columns of a table
+CONTINUED = " (continued)"
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?( %)?|nan|-?inf")
 _STYLES = {"passed": "green", "failed": "bold red"}
 

@@ -1,8 +1,11 @@
 import io
+import re
 from typing import Any
 
+import pytest
 from rich.console import Console
 
+from lookalike.report.summary import GATE_COLUMNS
 from lookalike.report.tables import Table, arms_table, cameras_table, filters_table, gates_table
 
 
@@ -60,9 +63,45 @@ def test_markdown_aligns_numbers_right_and_escapes_bars() -> None:
 
 def test_terminal_table_shows_text_as_it_is() -> None:
     stream = io.StringIO()
-    Console(file=stream, width=80).print(Table(["[bold]"], [["[red]x"]]).rich("title"))
+    Table(["[bold]"], [["[red]x"]]).print(Console(file=stream, width=80), "title")
     assert "[bold]" in stream.getvalue()
     assert "[red]x" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_nothing_is_cut_on_a_narrow_terminal(width: int) -> None:
+    columns = [f"{name} (all)" for name in ("images", "rank-1", "mAP", "mINP", "rank-5")]
+    long = "persons-from-all-cameras-at-half-weight"
+    reason = "is 059f5da3d67ec72c344ae646e304daae, and the weights are others"
+    rows = [[name, *(f"{k}{n},345.67" for k in range(5)), reason] for n, name in enumerate("ab")]
+    rows.append([long, *(f"9{k},345.67" for k in range(5)), "as it should be"])
+    stream = io.StringIO()
+    Table(["arm", *columns, "reason"], rows).print(Console(file=stream, width=width), "Arms")
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    shown = [re.split(r"\s{2,}", line.strip()) for line in lines]
+    cells = [cell for line in shown for cell in line]
+    for row in rows:  # each number once, in a line that begins with its row's name
+        for number in row[1:6]:
+            (line,) = (line for line in shown if number in line)
+            assert row[0].startswith(line[0]) and line[0]
+    assert all(cells.count(column) == 1 for column in columns)
+    assert "…" not in stream.getvalue()
+    together = "".join(stream.getvalue().split())
+    assert "theweightsareothers" in together or width < 200
+    assert cells.count("arm") == cells.count("Arms") + cells.count("Arms (continued)")
+    assert (cells.count("arm") == 1) == (width == 200)
+
+
+def test_the_gates_stay_one_table_at_80_columns() -> None:
+    gates = [
+        {"name": "operational.unit_length_deviation", "passed": True, "reason": "6e-08 is <= 1"}
+    ]
+    gates += [{"name": "integrity.weights", "passed": False, "reason": f"is {'0123456789' * 4}"}]
+    stream = io.StringIO()
+    gates_table(gates).select(*GATE_COLUMNS).print(Console(file=stream, width=80), "Gates")
+    assert "operational.unit_length_deviation   passed" in stream.getvalue()
+    assert "continued" not in stream.getvalue() and "…" not in stream.getvalue()
 
 
 def test_html_is_escaped(verdict: dict[str, Any]) -> None:
