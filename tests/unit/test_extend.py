@@ -281,8 +281,18 @@ def test_a_stage(tmp_path: Path) -> None:
     assert "artifacts/count/counts.json" in spec["outs"]
 
 
+def test_each_example_names_its_docs_and_tests() -> None:
+    for title in re.findall(r"^## (.*)$", PAGE, re.MULTILINE):
+        last = section(title).strip().split("\n\n")[-1]
+        assert last.startswith("Docs and tests: "), title
+
+
 def test_every_file_that_is_to_be_changed_is_there() -> None:
     made = {
+        "tests/unit/filtering/test_brightness.py",
+        "tests/unit/filtering/detectors/test_edges.py",
+        "tests/unit/data/layouts/test_underscored.py",
+        "tests/unit/synthesis/kinds/test_strangers.py",
         "filtering/brightness.py",
         "data/layouts/underscored.py",
         "pipelines/count.py",
@@ -290,7 +300,10 @@ def test_every_file_that_is_to_be_changed_is_there() -> None:
         "synthesis/kinds/strangers.py",
         "pipelines/NAME.py",
     }
-    for name in set(re.findall(r"`((?:[\w/]+/)?\w+\.(?:py|yaml))`", PAGE)):
-        if not any(name.endswith(new) for new in made):
+    for name in set(re.findall(r"`((?:[\w/]+/)?\w+\.(?:py|yaml|md))`", PAGE)):
+        if any(name.endswith(new) for new in made):
+            # What is new is tested beside the tests of its like.
+            assert not name.startswith("tests/") or (ROOT / name).parent.is_dir(), name
+        else:
             places = (ROOT / name, ROOT / "src/lookalike" / name)
             assert any(place.is_file() for place in places), name
