@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from lookalike.artifacts import ARTIFACTS, Made
-from lookalike.config import ArmConfig, Config
+from lookalike.config import ArmConfig, Config, left_out
 from lookalike.data.manifest import write_manifest
 from lookalike.device import peak_of_process
 from lookalike.failures import last_words
 from lookalike.files import md5_file
-from lookalike.names import not_among
+from lookalike.names import PARAMS, not_among
 from lookalike.processes import alone
 from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
@@ -75,6 +75,8 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
         if int(os.environ.get("RANK", "0")) > 0:
             work(Stage(name, config, NullTracker()))
             return
+        if lacks := left_out(PARAMS):
+            say(f"{name}: {lacks}")
         with alone(LOCKS / f"{name}.lock"), open_run(name, config, Path.cwd()) as tracker:
             stage = Stage(name, config, tracker)
             stage.folder.mkdir(parents=True, exist_ok=True)

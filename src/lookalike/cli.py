@@ -387,7 +387,7 @@ def method(
 @app.command()
 def summary() -> None:
     """Arms and metrics, gates, the champion, and where to look next."""
-    from lookalike.config import load_config
+    from lookalike.config import left_out, load_config
     from lookalike.progress import say
     from lookalike.registry.ledger import Ledger
 
@@ -400,3 +400,5 @@ def summary() -> None:
     print_summary(ARTIFACTS, arms, champion)
     write_report(ARTIFACTS, page, arms=arms, champion=champion, parameters=PARAMS.read_text())
     say(f"With all pictures: {page}")
+    if lacks := left_out(PARAMS):
+        say(lacks)

@@ -15,10 +15,11 @@ from typing import Literal
 import cv2
 import torch
 
-from lookalike.config import Config, Source
+from lookalike.config import Config, Source, left_out
 from lookalike.data.layouts.layout import OTHERS, check_counts, count
 from lookalike.data.layouts.sources import SOURCES
 from lookalike.errors import UserError
+from lookalike.names import PARAMS
 from lookalike.profiles import read
 from lookalike.programs import braces
 from lookalike.report.checks import Check
@@ -47,7 +48,9 @@ def examine(root: Path, files: Sequence[Path]) -> list[Check]:
         except UserError as error:
             rows.append(Check(section, "parameters", "missing", str(error)))
             continue
-        rows.append(Check(config.profile, "parameters", "ok", str(path)))
+        lacks = left_out(path) if path.name == PARAMS.name else ""
+        state: State = "note" if lacks else "ok"
+        rows.append(Check(config.profile, "parameters", state, lacks or str(path)))
         rows += _data(config, root) + _weights(config, root)
     return rows
 

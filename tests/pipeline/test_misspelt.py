@@ -1,4 +1,4 @@
-"""A misspelt parameter under DVC, which deletes a stage's outputs before the stage can refuse."""
+"""Misspelt and missing parameters under DVC, which deletes outputs before it runs their stage."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ def test_the_line_says_what_was_meant_and_how_to_get_the_outputs_back(tmp_path: 
         assert repo.files(f"artifacts/{stage}") == made
     parameters.write_text(right)
     assert "Running stage" not in repo.run("dvc", "repro", "prepare", "weights")
+
+    # One that is not there at all: DVC misses it, and we say where the line comes from.
+    assert "seed: 1\ndata:" in right
+    parameters.write_text(right.replace("seed: 1\ndata:", "data:"))
+    assert "Parameters 'seed' are missing" in repo.run("dvc", "repro", "prepare", status=255)
+    for command in (("lookalike", "summary"), ("python", "-m", "pipelines.prepare")):
+        said = repo.run(*command)
+        assert "params.yaml has no seed: defaults are taken, and `dvc repro` may stop; " in said
+        assert "copy the lines from `lookalike profile show embedded`" in said

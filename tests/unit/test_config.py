@@ -14,7 +14,9 @@ from lookalike.config import (
     Config,
     GanConfig,
     ReidConfig,
+    RenderedConfig,
     Source,
+    left_out,
     load_config,
     parse_config,
 )
@@ -334,3 +336,22 @@ def test_the_smallest_networks_that_are_accepted_can_be_built() -> None:
     sizes = {"height": 8, "width": 8, "embedding_dim": 1, "batch_size": 2, "micro_batch": 2}
     net = new_reid(ReidConfig(**sizes), 2)
     assert net(torch.zeros(2, 3, 8, 8))[0].isfinite().all()
+
+
+def test_what_a_whole_file_leaves_out_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    whole = Config(profile="mine").model_dump(mode="json")
+    whole["filter"]["ssim_threshold"] = {"value": 0.5}  # one of two
+    whole["arms"]["far"] = {"images": ["persons"]}
+    whole["data"]["rendered"] = {"seed": 1}
+    path.write_text(yaml.safe_dump(whole))
+    rest = [name for name in RenderedConfig.model_fields if name != "seed"]
+    assert f"has no {', '.join(f'data.rendered.{name}' for name in rest)}: def" in left_out(path)
+    whole["data"]["rendered"] = Config().data.model_dump()["rendered"]
+    path.write_text(yaml.safe_dump(whole))
+    assert left_out(path) == ""
+    del whole["seed"], whole["generate"]["height"], whole["gates"]
+    path.write_text(yaml.safe_dump(whole))
+    line = left_out(path)
+    assert line.startswith(f"{path} has no seed, generate.height, gates: defaults are taken, and")
+    assert line.endswith("copy the lines from `lookalike profile show mine`")

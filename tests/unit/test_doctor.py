@@ -118,6 +118,14 @@ def test_every_layout_and_the_other_data_sets_are_looked_for(tmp_path):
     assert rows_of(tmp_path, [path])["mine", "data"].state == "ok"
 
 
+def test_what_params_yaml_leaves_out_is_a_note(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("profile: mine\n")
+    row = rows_of(tmp_path, [path])["mine", "parameters"]
+    assert row.state == "note"
+    assert f"{path} has no seed, data, reid," in row.detail
+
+
 def test_a_broken_profile_is_a_row_and_no_crash(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("reid: {heigth: 3}\n")

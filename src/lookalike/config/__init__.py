@@ -12,7 +12,7 @@ from lookalike.config.data import DATA_SET_NAME, DataConfig, RenderedConfig, Sou
 from lookalike.config.filtering import FilterConfig, Threshold
 from lookalike.config.gan import AdaConfig, GanConfig, Transform
 from lookalike.config.judging import EvaluateConfig, GatesConfig, RegistryConfig
-from lookalike.config.reading import checked, load_config, parse_config, read_yaml
+from lookalike.config.reading import checked, left_out, load_config, parse_config, read_yaml
 from lookalike.config.reid import PACKAGED, RESNET50, ReidConfig, ReidLossConfig, ReidScheduleConfig
 from lookalike.config.synthesis import (
     KINDS,
@@ -54,6 +54,7 @@ __all__ = [
     "Transform",
     "VariationsConfig",
     "checked",
+    "left_out",
     "load_config",
     "parse_config",
     "read_yaml",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin
 
@@ -13,9 +13,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lookalike.config.base import Section
+from lookalike.config.filtering import Threshold
 from lookalike.config.whole import Config
 from lookalike.errors import UserError
-from lookalike.names import meant, not_among
+from lookalike.names import SHOWN, meant, not_among
 
 S = TypeVar("S", bound=Section)
 Place = tuple[int | str, ...]  # keys, and numbers of items, from the outside
@@ -54,6 +55,37 @@ def parse_config(values: object, path: Path) -> Config:
         UserError: names every wrong key in one line.
     """
     return checked(Config, values, str(path))
+
+
+def left_out(path: Path) -> str:
+    """What a whole parameter file should hold and does not, and what to do, in a line; mostly "".
+
+    Commands take defaults, which may be another profile's. DVC stops where a stage asks for one.
+
+    Raises:
+        UserError: the file is wrong.
+    """
+    config, absent = load_config(path), _absent(Config, read_yaml(path) or {})
+    if not absent:
+        return ""
+    more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+    return (
+        f"{path} has no {', '.join(absent[:SHOWN])}{more}: defaults are taken, and `dvc repro` may "
+        f"stop; copy the lines from `lookalike profile show {config.profile}`"
+    )
+
+
+def _absent(kind: type[Section], values: Mapping[str, Any], before: str = "") -> list[str]:
+    """Parameters and sections that are not there, of arms and thresholds none: they are choices."""
+    names: list[str] = []
+    for name, field in kind.model_fields.items():
+        if name not in values:
+            names.append(before + name)
+            continue
+        for section in _sections(field.annotation):
+            if section is not Threshold and values[name] is not None:
+                names += _absent(section, values[name], f"{before}{name}.")
+    return names
 
 
 def checked(kind: type[S], values: object, source: str) -> S:
