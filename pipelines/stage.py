@@ -13,17 +13,16 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from lookalike.artifacts import ARTIFACTS, Made
-from lookalike.config import ArmConfig, Config, left_out
+from lookalike.config import ArmConfig, Config, left_out, load_config
 from lookalike.data.manifest import write_manifest
 from lookalike.device import peak_of_process
-from lookalike.failures import last_words
 from lookalike.files import md5_file
 from lookalike.names import PARAMS, not_among
 from lookalike.processes import alone
 from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
-from pipelines.parameters import parameters
+from pipelines.stopped import stopped
 
 LOCKS = Path(".lookalike/stages")  # a file per stage, which whoever works at it holds
 TRACES = Path(".lookalike/errors")  # what is known of a stage that ended over a file
@@ -71,7 +70,7 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
     are one line; the exit status is 2.
     """
     try:
-        config = parameters(name)
+        config = load_config(PARAMS)
         if int(os.environ.get("RANK", "0")) > 0:
             work(Stage(name, config, NullTracker()))
             return
@@ -86,7 +85,7 @@ def run(name: str, work: Callable[[Stage], None], inputs: list[Path]) -> None:
             tracker.metrics({"seconds": seconds, "peak_memory_mb": peak})
             write_run_json(Made(stage.folder).run, tracker, inputs)
     except Exception as error:
-        sys.exit(last_words(error, name, TRACES))
+        sys.exit(stopped(error, name, TRACES))
 
 
 def choice(options: list[str]) -> str:
@@ -104,8 +103,8 @@ def chosen_arm() -> tuple[str, ArmConfig]:
     """The arm that the one positional argument names, and what it is."""
     stage = "@".join([Path(sys.argv[0]).stem, *sys.argv[1:2]])
     try:
-        arms = parameters(stage).arms
+        arms = load_config(PARAMS).arms
     except Exception as error:
-        sys.exit(last_words(error, stage))
+        sys.exit(stopped(error, stage))
     name = choice(list(arms))
     return name, arms[name]

@@ -10,18 +10,19 @@ import sys
 from pathlib import Path
 
 from lookalike.artifacts import ARTIFACTS
-from lookalike.failures import last_words
+from lookalike.config import load_config
+from lookalike.names import PARAMS
 from lookalike.weights import required_by_stage, status
-from pipelines.parameters import parameters
+from pipelines.stopped import stopped
 
 
 def main() -> None:
     """Write `artifacts/weights/STAGE`: a digest, or what is the matter, and a name per line."""
-    config = parameters("weights")
+    required = required_by_stage(load_config(PARAMS))
+    found = {stage: status(names, Path()) for stage, names in required.items()}
     ARTIFACTS.weights.mkdir(parents=True, exist_ok=True)
-    for stage, names in required_by_stage(config).items():
-        found = status(names, Path())
-        lines = [f"{entry.found or entry.state}  {entry.file.name}\n" for entry in found]
+    for stage, entries in found.items():
+        lines = [f"{entry.found or entry.state}  {entry.file.name}\n" for entry in entries]
         (ARTIFACTS.weights / stage).write_text("".join(lines or ["none\n"]))
 
 
@@ -29,4 +30,4 @@ if __name__ == "__main__":
     try:
         main()
     except Exception as error:
-        sys.exit(last_words(error, "weights"))
+        sys.exit(stopped(error, "weights"))

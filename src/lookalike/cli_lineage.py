@@ -9,7 +9,7 @@ import typer
 
 from lookalike.artifacts import ARTIFACTS
 from lookalike.errors import UserError
-from lookalike.names import PARAMS, counted
+from lookalike.names import PARAMS, counted, meant
 
 if TYPE_CHECKING:
     from lookalike.registry.promotion import Registry
@@ -84,8 +84,8 @@ def _registry() -> Registry:
 def _version(registry: Registry, what: str) -> int | None:
     """The version that @ALIAS or vNUMBER means; None for what is neither."""
     if what.startswith("@"):
-        found = [info.version for info in registry.show() if what[1:] in info.aliases]
-        if not found:
-            raise UserError(f"no version of {registry.name} is {what}")
-        return found[0]
+        found = {f"@{alias}": info.version for info in registry.show() for alias in info.aliases}
+        if what not in found:
+            raise UserError(f"no version of {registry.name} is {what}; {meant(what, found)}")
+        return found[what]
     return int(what[1:]) if what.startswith("v") and what[1:].isdecimal() else None

@@ -18,7 +18,13 @@ def test_the_line_says_what_was_meant_and_how_to_get_the_outputs_back(tmp_path: 
     parameters.write_text(
         right.replace("on_problem: fail", "on_problem: quarantin").replace("hog", "hogg")
     )
-    for stage, hint in (("prepare", "did you mean quarantine?"), ("weights", "did you mean hog?")):
+    for stage, hint in (
+        ("prepare", "data.on_problem: no such value as quarantin; did you mean quarantine?"),
+        ("weights", "filter.detector: no such value as hogg; did you mean hog?"),
+        ("weights", "no weights are called starting-encodr; did you mean starting-encoder?"),
+    ):
+        if "encodr" in hint:
+            parameters.write_text(right.replace("starting-encoder", "starting-encodr"))
         made = repo.files(f"artifacts/{stage}")
         said = repo.run("dvc", "repro", stage, status=255)
         (line,) = [one for one in said.splitlines() if one.startswith(f"{stage}: ")]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pipelines import stage, weights
+from pipelines.stopped import stopped
 
 from lookalike.artifacts import ARTIFACTS
 from lookalike.errors import UserError
@@ -53,7 +54,8 @@ def test_a_wrong_arm_or_configuration_is_one_line(
     # No other stage reads its parameters before `run` minds the errors; a rehearsal minds its own.
     for file in PIPELINES.glob("*.py"):
         assert (
-            file.name in ("parameters.py", "rehearse.py") or "load_config" not in file.read_text()
+            file.name in ("stage.py", "weights.py", "rehearse.py")
+            or "load_config" not in file.read_text()
         )
 
 
@@ -122,18 +124,20 @@ def test_an_experiments_copy_reads_the_weights_of_its_repository(tmp_path: Path)
 
 
 @pytest.mark.parametrize("lost", [True, False])
-def test_what_dvc_has_deleted_for_a_stage_that_refuses_comes_back(lost: bool) -> None:
-    Path("params.yaml").write_text("filter: {detector: hogg}")
+def test_what_dvc_has_deleted_for_a_stage_that_refuses_comes_back(
+    lost: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = ARTIFACTS.filter("persons")
     outs = [{"path": path.as_posix(), "md5": "0"} for path in (made.manifest, made.scores)]
     Path("dvc.lock").write_text(json.dumps({"stages": {"filter@persons": {"outs": outs}}}))
     made.folder.mkdir(parents=True)
-    made.scores.touch()
     if not lost:
-        made.manifest.touch()
-    with pytest.raises(UserError, match="did you mean hog") as refused:
-        stage.parameters("filter@persons")
-    assert ("`dvc checkout filter@persons` brings back" in str(refused.value)) is lost
-    with pytest.raises(UserError) as refused:
-        stage.parameters("filter@variations")
-    assert "checkout" not in str(refused.value)
+        made.scores.touch()
+    refused = UserError("no such value as hogg")
+    for name, told in (("filter@persons", lost), ("filter@variations", False)):
+        assert stopped(refused, name) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.startswith(f"{name}: no such value as hogg")
+        assert ("(`dvc checkout filter@persons` brings back what DVC has" in said) is told
+    assert stopped(KeyError("ours"), "filter@persons") == 1
+    assert "checkout" not in capsys.readouterr().err
