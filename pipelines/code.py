@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from lookalike.artifacts import ARTIFACTS
+from lookalike.files import write_text
 
 # Not followed, nor what they alone import: an edit of these must not train anything again.
 SHAPE_NO_OUTPUT = {
@@ -110,10 +111,9 @@ def _imported(node: ast.AST, file: Path, root: Path) -> Iterator[Path]:
 def main(root: Path = Path()) -> None:
     """Write `artifacts/code/STAGE`: a digest and a name per line."""
     folder = root / ARTIFACTS.code
-    folder.mkdir(parents=True, exist_ok=True)
     for stage, files in files_by_stage(root).items():
         lines = (f"{sha256((root / file).read_bytes()).hexdigest()}  {file}\n" for file in files)
-        (folder / stage).write_text("".join(lines))
+        write_text(folder / stage, "".join(lines))
 
 
 if __name__ == "__main__":

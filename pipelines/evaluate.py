@@ -11,6 +11,7 @@ import pandas as pd
 from lookalike.artifacts import ARTIFACTS
 from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, test_protocol, validation_protocol
+from lookalike.files import replacing, write_text
 from lookalike.progress import say
 from lookalike.reid.embedder import Embedder
 from lookalike.reid.evaluation import measure, measured_ranks
@@ -54,15 +55,18 @@ def work(stage: Stage, arm: str) -> None:
         # Gates compare two models only where these are equal.
         "fingerprint": evaluation_fingerprint(manifest, config),
     }
-    made.metrics.write_text(json.dumps(metrics, indent=2) + "\n")
+    write_text(made.metrics, json.dumps(metrics, indent=2) + "\n")
     for measured, path in ((chosen_by, made.validation), (test, made.per_query)):
         ranking = measured.ranking
         per_query = per_query_frame(measured.query.rows, ranking.ap, ranking.first_match_rank)
-        per_query.to_parquet(path, index=False)
+        with replacing(path) as partial_file:
+            per_query.to_parquet(partial_file, index=False)
     cmc = test.ranking.cmc
-    pd.DataFrame({"rank": np.arange(1, len(cmc) + 1), "cmc": cmc}).to_csv(made.cmc, index=False)
+    curve = pd.DataFrame({"rank": np.arange(1, len(cmc) + 1), "cmc": cmc})
+    write_text(made.cmc, curve.to_csv(index=False))
 
-    top_matches_frame(test).to_parquet(made.top_matches, index=False)
+    with replacing(made.top_matches) as partial_file:
+        top_matches_frame(test).to_parquet(partial_file, index=False)
     stored = config.generate.height, config.generate.width
     pictures = draw_evaluation(
         test, embedder, made, lambda rows: load_images(rows, stage.root, *stored)

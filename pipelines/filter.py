@@ -13,6 +13,7 @@ from lookalike.data.loading import load_images
 from lookalike.data.manifest import read_manifest, write_manifest
 from lookalike.data.scores import write_scores
 from lookalike.errors import UserError
+from lookalike.files import write_text
 from lookalike.filtering.cascade import FILTERS, filter_manifest
 from lookalike.filtering.detector import load_detector
 from lookalike.filtering.filter import Crops
@@ -55,9 +56,9 @@ def work(stage: Stage, kind: str) -> None:
     write_manifest(result.kept, made.manifest)
     note_baseline(made, BASELINE_MODEL)
     write_scores(result.scores, made.scores)
-    made.summary.write_text(json.dumps(result.summary, indent=2) + "\n")
+    write_text(made.summary, json.dumps(result.summary, indent=2) + "\n")
     # Nine digits: OpenCV's first sums in a process differ now and then in the sixteenth.
-    result.curves.to_csv(made.rejection, index=False, float_format="%.9g")
+    write_text(made.rejection, result.curves.to_csv(index=False, float_format="%.9g"))
     kept_and_rejected(generated.images, result.scores, made.sheet)
     for path in (made.sheet, made.summary, made.rejection):
         stage.tracker.artifact(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from lookalike.artifacts import ARTIFACTS
 from lookalike.data.manifest import write_manifest
 from lookalike.data.prepare import prepare_manifest
+from lookalike.files import replacing
 from lookalike.names import counted
 from lookalike.progress import say
 from pipelines.stage import Stage, run
@@ -17,7 +18,8 @@ def work(stage: Stage) -> None:
     config, made = stage.config, ARTIFACTS.prepare
     manifest, problems = prepare_manifest(stage.root / "data", stage.root, config.data, config.seed)
     write_manifest(manifest, made.manifest)
-    problems.to_parquet(made.problems, index=False)
+    with replacing(made.problems) as partial:
+        problems.to_parquet(partial, index=False)
     counts = manifest["split"].value_counts().to_dict()
     persons = manifest.groupby("split")["person_id"].nunique().to_dict()
     stage.tracker.params({"data": config.data.model_dump(), "seed": config.seed})

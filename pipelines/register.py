@@ -11,6 +11,7 @@ import pandas as pd
 from lookalike.artifacts import ARTIFACTS
 from lookalike.config import Config
 from lookalike.data.manifest import read_manifest, test_protocol
+from lookalike.files import write_text
 from lookalike.progress import say
 from lookalike.registry.decisions import PROMOTED, UNCHANGED, Decision
 from lookalike.registry.gates import REGISTER_AGAIN
@@ -45,7 +46,7 @@ def work(stage: Stage) -> None:
         **done,
         "gates": [gate.as_dict() for gate in decision.gates],
     }
-    made.verdict.write_text(json.dumps(record, indent=2) + "\n")
+    write_text(made.verdict, json.dumps(record, indent=2) + "\n")
     curves = {name: pd.read_csv(ARTIFACTS.evaluate(name).cmc)["cmc"].to_numpy() for name in arms}
     cmc_curves(curves, made.cmc)
     size = config.generate.height, config.generate.width

@@ -12,8 +12,9 @@ from functools import partial
 from lookalike.config import load_config
 from lookalike.device import default_device, peak_memory, peak_of_process
 from lookalike.failures import last_words
+from lookalike.files import write_text
 from lookalike.names import PARAMS
-from lookalike.rehearsal.stages import RESULTS, STAND_INS, result_file
+from lookalike.rehearsal.stages import STAND_INS, result_file
 from lookalike.rehearsal.watch import Stopwatch
 from lookalike.tracking import NullTracker
 from lookalike.training.checkpoint import ResumeState
@@ -74,8 +75,7 @@ def main() -> None:
         "other_bytes": sum(path.stat().st_size for path in files if path.suffix != ".zip"),
         "resume_bytes": sum(state.bytes for state in stage.states),
     }
-    RESULTS.mkdir(exist_ok=True)
-    result_file(name).write_text(json.dumps(result, indent=1) + "\n")
+    write_text(result_file(name), json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

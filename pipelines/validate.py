@@ -9,6 +9,7 @@ import pandas as pd
 from lookalike.artifacts import ARTIFACTS
 from lookalike.data.expectations import validate_manifest
 from lookalike.data.manifest import read_manifest, write_manifest
+from lookalike.files import write_text
 from lookalike.progress import say
 from pipelines.added import note_baseline
 from pipelines.stage import Stage, run
@@ -20,7 +21,7 @@ def work(stage: Stage) -> None:
     manifest = read_manifest(prepared.manifest)
     problems = pd.read_parquet(prepared.problems)
     verdict = validate_manifest(manifest, problems, stage.config.data, made.docs)
-    made.verdict.write_text(json.dumps(verdict.to_json(), indent=2) + "\n")
+    write_text(made.verdict, json.dumps(verdict.to_json(), indent=2) + "\n")
     stage.tracker.params({"data": stage.config.data.model_dump()})
     stage.tracker.artifact(made.verdict)
     stage.tracker.artifact(made.docs, "data_docs")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lookalike.artifacts import ARTIFACTS
 from lookalike.config import load_config
+from lookalike.files import write_text
 from lookalike.names import PARAMS
 from lookalike.weights import required_by_stage, status
 from pipelines.stopped import stopped
@@ -20,10 +21,9 @@ def main() -> None:
     """Write `artifacts/weights/STAGE`: a digest, or what is the matter, and a name per line."""
     required = required_by_stage(load_config(PARAMS))
     found = {stage: status(names, Path()) for stage, names in required.items()}
-    ARTIFACTS.weights.mkdir(parents=True, exist_ok=True)
     for stage, entries in found.items():
         lines = [f"{entry.found or entry.state}  {entry.file.name}\n" for entry in entries]
-        (ARTIFACTS.weights / stage).write_text("".join(lines or ["none\n"]))
+        write_text(ARTIFACTS.weights / stage, "".join(lines or ["none\n"]))
 
 
 if __name__ == "__main__":

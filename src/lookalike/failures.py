@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lookalike.addresses import hidden
 from lookalike.errors import UserError
+from lookalike.files import write_text
 from lookalike.progress import say
 from lookalike.reachable import explained
 
@@ -61,8 +62,7 @@ def _trace(error: Exception) -> str:
 def _kept(error: Exception, path: Path) -> str:
     """Write the trace to a file, and say where; "" where that fails, say on a full disk."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(hidden(_trace(error)) + "\n", encoding="utf-8")
+        write_text(path, hidden(_trace(error)) + "\n")
     except OSError:
         return ""
     return f" (where it happened: {path})"

@@ -21,7 +21,7 @@ import pandas as pd
 from lookalike.addresses import hidden
 from lookalike.config import Config
 from lookalike.errors import UserError
-from lookalike.files import sha256_path
+from lookalike.files import sha256_path, write_text
 from lookalike.names import counted
 from lookalike.processes import Terminated, alive, process_tags, terminable
 from lookalike.progress import say
@@ -353,8 +353,7 @@ def write_run_json(path: Path, tracker: MlflowTracker, inputs: Sequence[Path]) -
         "dirty": bool(dirty),
         "inputs": {relative_name(p, root): sha256_path(root / p) for p in inputs},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(hidden(json.dumps(record, indent=2)) + "\n")
+    write_text(path, hidden(json.dumps(record, indent=2)) + "\n")
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lookalike.config import Group
+from lookalike.files import replacing
 from lookalike.progress import Progress
 from lookalike.report.figures import BLUE, Band, Cell, contact_sheet
 from lookalike.synthesis.album import SHEET_SIDE, Album, Motion, Picture, Pixels
@@ -31,7 +32,8 @@ def draw_seeds(album: Album, seeds: Sequence[int], psi: float) -> None:
             images.append(
                 album.draw(Picture(seed, Recipe("base", psi=psi, label=album.label)), file)
             )
-            Image.fromarray(images[-1]).save(album.folder / file, optimize=True)
+            with replacing(album.folder / file) as partial:
+                Image.fromarray(images[-1]).save(partial, optimize=True)
             progress.advance()
     sheet = f"{album.name}.png"
     contact_sheet(

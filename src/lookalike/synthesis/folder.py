@@ -18,7 +18,7 @@ from lookalike.data.manifest import new_manifest, write_manifest
 from lookalike.device import default_device
 from lookalike.disk import is_utf8, printable
 from lookalike.errors import UserError
-from lookalike.files import sha256_file
+from lookalike.files import replacing, sha256_file
 from lookalike.inversion.encoder import Encoder
 from lookalike.names import counted
 from lookalike.progress import Progress, say
@@ -114,7 +114,8 @@ def generate_from_folder(
                 reals,
             )
             for plan, data in zip(batch, crops, strict=True):
-                (output / plan.member).write_bytes(data)
+                with replacing(output / plan.member) as partial:
+                    partial.write_bytes(data)
                 rows.append(manifest_row(plan, data, "variation", generator_digest, config))
             progress.advance(len(batch))
     manifest = new_manifest(rows)
@@ -157,7 +158,8 @@ def generate_from_seeds(
             batch = plans[start : start + canvas.batch_size]
             crops = render(batch, lambda some: person_latents(generator, some), generator, canvas)
             for plan, data in zip(batch, crops, strict=True):
-                (output / plan.member).write_bytes(data)
+                with replacing(output / plan.member) as partial:
+                    partial.write_bytes(data)
                 rows.append(manifest_row(plan, data, "person", digest, canvas))
             progress.advance(len(batch))
     manifest = new_manifest(rows)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lookalike.config import Group
 from lookalike.data.loading import Images, to_uint8
+from lookalike.files import write_text
 from lookalike.metrics.features import Embeds
 from lookalike.progress import Progress, say
 from lookalike.report.layers import draw_layers
@@ -84,8 +85,7 @@ def measure_layers(
 
 def write_layers(effects: pd.DataFrame, folder: Path) -> None:
     """Write what was measured as `layers.csv`, and as a figure, `layers.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    effects.to_csv(folder / "layers.csv", index=False, float_format="%.4f")
+    write_text(folder / "layers.csv", effects.to_csv(index=False, float_format="%.4f"))
     draw_layers(effects, folder / "layers.png")
     say(f"{folder}: layers.csv and layers.png")
 
