@@ -68,6 +68,16 @@ def test_report_says_what_is_wrong_with_the_test_set(artifacts: Path) -> None:
     assert page.count("Test set: 3 of 9 queries have no match: &lt;why&gt;.") == 1
 
 
+def test_report_says_what_is_older(artifacts: Path) -> None:
+    assert "<p>Older:</p>" not in report(artifacts)
+    verdict = json.loads((artifacts / "register" / "verdict.json").read_text())
+    verdict["validation"] = {"baseline": {"mAP": 0.6}, "persons": {"mAP": 0.5}}
+    (artifacts / "register" / "verdict.json").write_text(json.dumps(verdict))
+    assert "<p>Older:</p>\n<ul><li>gates: they judged before the results of persons" in report(
+        artifacts
+    )
+
+
 def test_sections_have_headings_captions_and_an_order(artifacts: Path) -> None:
     for name in ("register/side_by_side.png", "evaluate/persons/similarities.png", "new/x.png"):
         (artifacts / name).parent.mkdir(exist_ok=True)
