@@ -28,7 +28,7 @@ SHAPE_NO_OUTPUT = {
     "src/lookalike/errors.py": "holds the exception that stops a stage",
     "src/lookalike/failures.py": "says why a stage ends",
     "src/lookalike/files.py": "writes what it is given, whole, and takes digests",
-    "src/lookalike/names.py": "says what params.yaml and the champion's alias are called",
+    "src/lookalike/names.py": "names params.yaml and the champion's alias, and counts",
     "src/lookalike/processes.py": "says which process writes, and which has died",
     "src/lookalike/progress.py": "writes to the terminal",
     "src/lookalike/provenance.py": "names commits and digests; of `register` dvc.yaml says so",
@@ -39,6 +39,7 @@ SHAPE_NO_OUTPUT = {
     "src/lookalike/waiting.py": "keeps records that MLflow cannot take yet",
     "src/lookalike/workspace.py": "finds the repository of an experiment's copy",
     "src/lookalike/weights.py": "finds files, whose digests are dependencies",
+    "src/lookalike/words.py": "says which word was meant",
 }
 PACKAGE = re.compile(r"lookalike(\.\w+)+")
 

@@ -17,11 +17,12 @@ from lookalike.config import ArmConfig, Config, left_out, load_config
 from lookalike.data.manifest import write_manifest
 from lookalike.device import peak_of_process
 from lookalike.files import md5_file
-from lookalike.names import PARAMS, not_among
+from lookalike.names import PARAMS
 from lookalike.processes import alone
 from lookalike.progress import say
 from lookalike.tracking import NullTracker, Tracker, open_run, write_run_json
 from lookalike.training.checkpoint import ResumeState, fingerprint
+from lookalike.words import not_among
 from pipelines.stopped import stopped
 
 LOCKS = Path(".lookalike/stages")  # a file per stage, which whoever works at it holds

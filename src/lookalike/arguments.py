@@ -14,7 +14,8 @@ from pathlib import Path
 from lookalike.disk import pictures_in
 from lookalike.errors import UserError
 from lookalike.formats import HEAD, format_of, format_of_file
-from lookalike.names import THE_CHAMPION, counted, not_among
+from lookalike.names import THE_CHAMPION, counted
+from lookalike.words import not_among
 
 MAX_SEEDS = 1000  # a sheet holds all of them
 MADE_BY = "lookalike"  # the key of the metadata that its model files have

@@ -9,7 +9,8 @@ import typer
 
 from lookalike.artifacts import ARTIFACTS
 from lookalike.errors import UserError
-from lookalike.names import PARAMS, counted, meant
+from lookalike.names import PARAMS, counted
+from lookalike.words import meant
 
 if TYPE_CHECKING:
     from lookalike.registry.promotion import Registry

@@ -22,7 +22,8 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from lookalike.config import ArmConfig, Config, Section, load_config, parse_config, read_yaml
 from lookalike.errors import UserError
 from lookalike.files import write_text
-from lookalike.names import PARAMS, meant
+from lookalike.names import PARAMS
+from lookalike.words import meant
 
 FOLDER = Path("profiles")
 HEADER = """\

@@ -16,7 +16,7 @@ from lookalike.config import PACKAGED, Config
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
 from lookalike.formats import format_of_file
-from lookalike.names import meant
+from lookalike.words import meant
 from lookalike.workspace import workspace
 
 VARIABLE = "LOOKALIKE_WEIGHTS"

@@ -73,7 +73,7 @@ def test_config_is_frozen() -> None:
         (
             {"filter__detector_threshold": {"least": 0.5}},
             [
-                "filter.detector_threshold.least: no such parameter; there is value, ",
+                "filter.detector_threshold.least: no such parameter; must be one of: value, ",
                 "(a new one needs a field in src/lookalike/config/filtering.py)",
             ],
         ),
@@ -91,12 +91,16 @@ def test_config_is_frozen() -> None:
         ({"reid__images_per_person": 5}, ["reid: ", "whole persons"]),
         ({"reid__schedule__warm_up": 10}, ["reid: ", "schedule.warm_up must be shorter"]),
         ({"reid__schedule__freeze": 1}, ["reid: ", "none to keep"]),
-        ({"reid__weights": "../mine.safetensors"}, ["reid: ", "file in weights/"]),
+        ({"reid__weights": "../mine.safetensors"}, ["reid.weights: ", "path within weights/"]),
+        (
+            {"reid__weights": "/data/efficientnet-lite0.safetensors"},
+            ["reid.weights: give the file's path within weights/"],
+        ),
         (
             {"reid__weights": "resnet"},
-            ["reid: ", "weights: no such value as resnet; there is none, "],
+            ["reid.weights: no such value as resnet; must be one of: none, "],
         ),
-        ({"reid__weights": "resnet50_imagenet"}, ["reid: ", "did you mean resnet50-imagenet? (or"]),
+        ({"reid__weights": "resnet50_imagenet"}, ["reid.weights: ", "resnet50-imagenet? (or"]),
         ({"reid__backbone": "hf-hub:a/b"}, ["reid.backbone", "pattern"]),
         ({"reid__backbone": "vit_b", "reid__ibn": True}, ["reid: ", "ibn is a change to resnet50"]),
         (
@@ -106,12 +110,13 @@ def test_config_is_frozen() -> None:
         ({"gan__micro_batch": 2}, ["gan: ", "micro_batch must be a multiple of 4"]),
         ({"gan__batch_size": 2, "gan__micro_batch": 1}, ["gan: ", "must be a multiple of 2"]),
         ({"gan__batch_size": 12, "gan__micro_batch": 6}, ["gan: ", "must be a multiple of 4"]),
-        ({"gan__config": "s"}, ["gan.config: no such value as s; there is t, r"]),
+        ({"gan__config": "s"}, ["gan.config: no such value as s; must be one of: t, r"]),
         ({"gan__config": "T"}, ["gan.config: no such value as T; did you mean t?"]),
         ({"gan__discriminator": "bth"}, ["gan.discriminator: ", "did you mean both?"]),
-        ({"gan__discriminator": None}, ["no such value as null; there is stylegan, projected, "]),
+        ({"gan__discriminator": None}, ["no such value as null; must be one of: stylegan, "]),
         ({"gan__distance_samples": "ful"}, ["gan.distance_samples: no such", "did you mean full?"]),
         ({"gan__distance_samples": "some"}, ["gan.distance_samples: ", "integer", ", or full"]),
+        ({"reid__schedule__decay": 3}, ["reid.schedule.decay: must be a list, or cosine"]),
         ({"reid__schedule__decay": "cosin"}, ["reid.schedule.decay: ", "did you mean cosine?"]),
         ({"reid__schedule__decay": [4, "a"]}, ["reid.schedule.decay.1: Input should be a valid"]),
         ({"gan__ada": {"transforms": ["hues"]}}, ["gan.ada.transforms.0: ", "did you mean hue?"]),
@@ -137,7 +142,7 @@ def test_config_is_frozen() -> None:
         ),
         (
             {"arms__far": {"images": ["none"], "real": ["own", "duke"]}},
-            ["arms.far.real: no data set duke; there is own"],
+            ["arms.far.real: no data set duke; must be one of: own"],
         ),
         (
             {"arms__far": {"images": ["none"], "real": ["Own"]}},
@@ -245,6 +250,14 @@ def test_no_file_no_yaml_no_mapping(tmp_path: Path) -> None:
     for empty in ("", "# nothing\n"):
         path.write_text(empty)
         assert load_config(path) == Config()
+
+
+@pytest.mark.parametrize("value", ["{2024-01-01: x}", "{? [a, b] : x}", "&a [*a]", "2024-01-01"])
+@pytest.mark.parametrize("key", ["gan: {config: %s}", "gan: %s", "gan: {%s: 1}", "arms: %s"])
+def test_whatever_yaml_can_hold_is_told_in_one_line(tmp_path: Path, key: str, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(key % value)
+    assert ": " in complaint(path)
 
 
 def test_reasons_are_ours_without_the_librarys_words(tmp_path: Path) -> None:

@@ -245,8 +245,7 @@ def test_a_kind(copy: Path) -> None:
         "100 100 person",
         "True []",
         "persons variations strangers",
-        "params.yaml: generate.strangers.cuont: no such parameter; did you mean count? "
-        "(a new one needs a field in src/lookalike/config/synthesis.py)",
+        "params.yaml: generate.strangers.cuont: no such parameter; did you mean count?",
     ]
     assert touched(copy) == {new, sections, "dvc.yaml"} and counted("kind of generated images") == 3
     kinds = yaml.safe_load((copy / "dvc.yaml").read_text())["vars"][0]["kinds"]

@@ -97,7 +97,7 @@ def test_a_wrong_profile_is_named_in_one_line(tmp_path: Path, content: str, mess
     with pytest.raises(UserError, match=message) as caught:
         compose("a", tmp_path)
     assert "\n" not in str(caught.value) and "a.yaml" in str(caught.value)
-    with pytest.raises(UserError, match=r"no profile c in .*; there is a, b$"):
+    with pytest.raises(UserError, match=r"no profile c in .*; must be one of: a, b$"):
         compose("c", tmp_path)
 
 

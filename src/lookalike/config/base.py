@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lookalike.names import not_among
+from lookalike.words import not_among
 
 # Bounds are those of what works, not of what makes sense.
 Positive = Annotated[int, Field(gt=0, lt=2**31)]

@@ -16,7 +16,7 @@ from lookalike.config.base import Section
 from lookalike.config.filtering import Threshold
 from lookalike.config.whole import Config
 from lookalike.errors import UserError
-from lookalike.names import SHOWN, meant, not_among
+from lookalike.words import SHOWN, meant, nearest, not_among
 
 S = TypeVar("S", bound=Section)
 Place = tuple[int | str, ...]  # keys, and numbers of items, from the outside
@@ -114,7 +114,7 @@ def _problem(kind: type[Section], place: Place, found: Sequence[ErrorDetails]) -
     key = ".".join(map(str, place))
     words = [word for one in found for word in _words(one)]
     reasons = list(dict.fromkeys(_reason(kind, one) for one in found if not _words(one)))
-    if words and (not reasons or meant(found[0]["input"], words).endswith("?")):
+    if words and (not reasons or nearest(found[0]["input"], words)):
         reasons = [not_among(found[0]["input"], words)]
     elif words:
         reasons.append(f"or {', '.join(words)}")
@@ -132,13 +132,15 @@ def _reason(kind: type[Section], found: ErrorDetails) -> str:
     name = found["loc"][-1] if found["loc"] else ""
     if found["type"] in ("model_type", "model_attributes_type"):
         return "must be keys with their values"
+    if found["type"] in ("tuple_type", "list_type"):
+        return "must be a list"
     if found["type"] not in ("extra_forbidden", "missing"):
         return found["msg"].removeprefix("Value error, ")
     section = _place(kind, found["loc"])[1]
     code = f"src/{section.__module__.replace('.', '/')}.py"
     if found["type"] == "extra_forbidden":
-        hint = meant(name, section.model_fields)
-        return f"no such parameter; {hint} (a new one needs a field in {code})"
+        new = "" if nearest(name, section.model_fields) else f" (a new one needs a field in {code})"
+        return f"no such parameter; {meant(name, section.model_fields)}{new}"
     if isinstance(name, int):
         return "a value is missing here"
     return f"is missing, and has no default; add a line `{name}: ...` ({code} says what it may be)"

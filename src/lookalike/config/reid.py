@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lookalike.config.base import (
     Channels,
@@ -17,7 +17,7 @@ from lookalike.config.base import (
     SideLength,
     Weight,
 )
-from lookalike.names import not_among
+from lookalike.words import not_among
 
 
 class ReidLossConfig(Section):
@@ -47,6 +47,16 @@ PACKAGED = {
 }
 
 
+def _watched(weights: str) -> str:
+    """A name, or the path of a file that `dvc.yaml` can see the change of."""
+    names, path = ("none", RESNET50_IMAGENET, *PACKAGED), PurePosixPath(weights)
+    if weights not in names and path.suffix != ".safetensors":
+        raise ValueError(f"{not_among(weights, names)} (or a .safetensors file in weights/)")
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("give the file's path within weights/, which DVC watches")
+    return weights
+
+
 class ReidConfig(Section):
     """A backbone with a batch-normalised embedding and one output per person; its training."""
 
@@ -57,7 +67,7 @@ class ReidConfig(Section):
     width: SideLength = 24
     # none, resnet50-imagenet, a .safetensors file in weights/ that timm publishes, or what comes as
     # a package: efficientnet-lite0 or -lite2.
-    weights: str = "none"
+    weights: Annotated[str, AfterValidator(_watched)] = "none"
     # Of the fc layer; null: no such layer, the backbone's own (2048 of ResNet50).
     embedding_dim: Channels | None = 256
     bnneck: bool = False  # batch norm without shift, classifier without bias (Luo et al. 2019)
@@ -95,16 +105,8 @@ class ReidConfig(Section):
             raise ValueError("batch_size must be a multiple of micro_batch")
         if self.schedule.warm_up >= self.epochs:
             raise ValueError("schedule.warm_up must be shorter than epochs")
-        start = PurePosixPath(self.weights)
         if self.weights in PACKAGED and self.backbone != PACKAGED[self.weights]:
             raise ValueError(f"weights {self.weights} are of backbone: {PACKAGED[self.weights]}")
-        if self.weights not in ("none", RESNET50_IMAGENET, *PACKAGED) and (
-            start.suffix != ".safetensors" or start.is_absolute() or ".." in start.parts
-        ):
-            raise ValueError(
-                f"weights: {not_among(self.weights, ('none', RESNET50_IMAGENET, *PACKAGED))} "
-                "(or a .safetensors file in weights/, which DVC watches)"
-            )
         if self.backbone != RESNET50:
             if self.weights == RESNET50_IMAGENET:
                 raise ValueError(f"weights {self.weights} are of backbone: {RESNET50}")

@@ -14,7 +14,8 @@ from lookalike.config.gan import GanConfig
 from lookalike.config.judging import EvaluateConfig, GatesConfig, RegistryConfig
 from lookalike.config.reid import ReidConfig
 from lookalike.config.synthesis import EncoderConfig, GenerateConfig
-from lookalike.names import BASELINE, meant
+from lookalike.names import BASELINE
+from lookalike.words import meant
 
 
 class Config(Section):

@@ -16,8 +16,9 @@ from lookalike.data.layouts.sources import SOURCES
 from lookalike.disk import files_below, is_utf8, some
 from lookalike.errors import UserError
 from lookalike.files import sha256_file
-from lookalike.names import counted, meant
+from lookalike.names import counted
 from lookalike.progress import say, track
+from lookalike.words import meant
 
 DEEPEST = 2  # folders above the layout: an archive's own, and one that somebody packed it in
 

@@ -25,8 +25,9 @@ from lookalike.config import (
 )
 from lookalike.config.base import Count, Positive
 from lookalike.errors import UserError
-from lookalike.names import BASELINE, meant
+from lookalike.names import BASELINE
 from lookalike.profiles import merged
+from lookalike.words import meant
 
 LIMITS = ("max_persons", "max_images_per_person")
 

@@ -73,7 +73,7 @@ def test_a_list_of_limits_is_a_setting_each(tmp_path: Path) -> None:
             "reid: {epochs: 2}\narms: {a: {images: [persons], batch_share: 0.5, epochs: [0, 3]}}",
             "arms.a: epochs ends at 3, and reid.epochs is 2",
         ),
-        ("colour: red", "colour: no such parameter; there is seeds, "),
+        ("colour: red", "colour: no such parameter; must be one of: seeds, "),
         ("- 1", "must be keys with their values"),
         ("a: [", "is not YAML"),
     ],
