@@ -22,11 +22,13 @@ def stopped(error: Exception, stage: str, traces: Path | None = None) -> int:
 def _way_back(stage: str) -> str:
     """What brings back the outputs of the run before, where this one has written nothing.
 
-    "" where nothing is gone, and in an experiment's temporary copy, which is of no more use.
+    "" where nothing is gone, and in an experiment's temporary copy, which is of no more use. In a
+    clone in which nothing has run nothing was deleted either: hence the "if".
     """
     folder, here = ARTIFACTS.of(stage), Path().resolve()
     with suppress(UserError):
         made = [Path(name) for name in locked_digests(here) if Path(name).is_relative_to(folder)]
         if workspace(here) == here and made and not any(path.exists() for path in made):
-            return f" (`dvc checkout {stage}` brings back what DVC has deleted for this run)"
+            back = f"`dvc checkout {stage}` brings them back"
+            return f" (if DVC has deleted outputs for this run, {back})"
     return ""

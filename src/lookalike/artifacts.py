@@ -188,7 +188,8 @@ class Artifacts:
 
     def stage_of(self, file: Path) -> str:
         """Which stage has made a file: `train_reid@persons`."""
-        return file.parent.relative_to(self.folder).as_posix().replace("/", "@")
+        stage = file.parent.relative_to(self.folder).as_posix().replace("/", "@")
+        return "validate" if stage == "filter@none" else stage  # which writes that nothing was kept
 
 
 ARTIFACTS = Artifacts()  # of the working directory, in which commands and stages run

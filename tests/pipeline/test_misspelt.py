@@ -29,7 +29,7 @@ def test_the_line_says_what_was_meant_and_how_to_get_the_outputs_back(tmp_path: 
         said = repo.run("dvc", "repro", stage, status=255)
         (line,) = [one for one in said.splitlines() if one.startswith(f"{stage}: ")]
         assert hint in line and line.endswith(
-            f" (`dvc checkout {stage}` brings back what DVC has deleted for this run)"
+            f" (if DVC has deleted outputs for this run, `dvc checkout {stage}` brings them back)"
         )
         assert "Traceback" not in said
         assert not list((repo.folder / "artifacts" / stage).glob("*"))

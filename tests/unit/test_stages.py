@@ -138,6 +138,8 @@ def test_what_dvc_has_deleted_for_a_stage_that_refuses_comes_back(
         assert stopped(refused, name) == 2
         said = " ".join(capsys.readouterr().err.split())
         assert said.startswith(f"{name}: no such value as hogg")
-        assert ("(`dvc checkout filter@persons` brings back what DVC has" in said) is told
+        assert (
+            "(if DVC has deleted outputs for this run, `dvc checkout filter@persons`" in said
+        ) is told
     assert stopped(KeyError("ours"), "filter@persons") == 1
     assert "checkout" not in capsys.readouterr().err

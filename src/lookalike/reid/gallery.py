@@ -73,7 +73,8 @@ class Gallery:
             about, embeddings, files = read_parts(path)
             if about.pop("sha256") != _digest(embeddings, files):
                 raise ValueError("its digest does not fit its content")
-            return cls(Path(about.pop("folder")), files, embeddings, about)
+            folder = Path(about.pop("folder"))
+        return cls(folder, files, embeddings, about)
 
     def check_model(self, model: Mapping[str, str], path: Path) -> None:
         """Refuse to compare embeddings of different models.

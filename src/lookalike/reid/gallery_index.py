@@ -21,7 +21,7 @@ import numpy.typing as npt
 from lookalike.errors import UserError
 from lookalike.files import replacing
 from lookalike.progress import Progress
-from lookalike.reid.gallery import FORMAT, Gallery, read_parts
+from lookalike.reid.gallery import Gallery, read_parts
 from lookalike.reid.npz_files import reading
 from lookalike.spread import spread
 
@@ -148,26 +148,30 @@ def load_gallery(path: Path) -> Gallery:
     Raises:
         UserError: missing, damaged, changed, something else, or faiss is not installed.
     """
-    with reading(path, "gallery", "lookalike embed"), np.load(path, allow_pickle=False) as content:
+    made_by = ("lookalike embed", "lookalike index")
+    with reading(path, "gallery or index", *made_by), np.load(path, allow_pickle=False) as content:
+        indexed = "index" in content.files
+    if not indexed:
+        return Gallery.load(path)
+    library = faiss_library()
+    with reading(path, "index", "lookalike index"), np.load(path, allow_pickle=False) as content:
         about = json.loads(str(content["about"]))
-        if about["format"] == FORMAT:
-            return Gallery.load(path)
         if about["format"] != INDEX_FORMAT:
             raise ValueError("another format")
         index = content["index"]
         if hashlib.sha256(index).hexdigest() != about["sha256"]:
             raise ValueError("its digest does not fit its content")
-    gallery = Path(about["gallery"])
+        gallery, sha256 = Path(about["gallery"]), about["gallery_sha256"]
+        loaded = library.deserialize_index(index)
     with reading(gallery, "gallery", "lookalike embed"):
         told, embeddings, files = read_parts(gallery)
-        if told.pop("sha256") != about["gallery_sha256"]:
-            raise UserError(
-                f"{path} is of another gallery than {gallery} is now; make it anew with "
-                "`lookalike index`"
-            )
-        folder = Path(told.pop("folder"))
-        loaded = faiss_library().deserialize_index(index)
-        return IndexedGallery(folder, files, embeddings, told, loaded)
+        now, folder = told.pop("sha256"), Path(told.pop("folder"))
+    if now != sha256:
+        raise UserError(
+            f"{path} is of another gallery than {gallery} is now; make it anew with "
+            "`lookalike index`"
+        )
+    return IndexedGallery(folder, files, embeddings, told, loaded)
 
 
 def _sha256_in(path: Path) -> str:

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from lookalike.report.order import natural
 from lookalike.report.style import COLOURS, finish, new_figure
-from lookalike.report.tables import natural
 
 Values = npt.NDArray[np.floating]
 Counts = npt.NDArray[np.int64]

@@ -54,6 +54,8 @@ def _read(artifacts: Artifacts, stage: str) -> dict[Path, str]:
         inputs = json.loads((artifacts.of(stage) / "run.json").read_text())["inputs"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # it did not run to its end
+    if not isinstance(inputs, dict):
+        return {}
     files = {artifacts.folder.parent / name: str(digest) for name, digest in inputs.items()}
     return {
         file: before
@@ -73,7 +75,12 @@ def older_verdict(
     """
     judged = {arm: found["mAP"] for arm, found in verdict.get("validation", {}).items()}
     now = {arm: found.get("validation", {}).get("mAP") for arm, found in metrics.items()}
-    others = [arm for arm in now if judged and judged.get(arm) != now[arm]]
+    others = [arm for arm in now if judged and not _same(judged.get(arm), now[arm])]
     if not others:
         return []
-    return [f"gates: they judged before the results of {', '.join(others)} were there; {REMEDY}"]
+    return [f"gates: they judged other results of {', '.join(others)} than those shown; {REMEDY}"]
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal, or both NaN."""
+    return one == other or (one != one and other != other)

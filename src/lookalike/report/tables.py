@@ -14,6 +14,8 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from lookalike.report.order import natural
+
 NONE = "-"  # what a cell says where nothing was measured
 
 
@@ -30,10 +32,10 @@ class Table:
         return Table([self.header[k] for k in kept], [[row[k] for k in kept] for row in self.rows])
 
     def print(self, console: Console, title: str = "") -> None:
-        """Show it on a terminal, however narrow, with every heading and every number whole.
+        """Show it on a terminal, with headings and numbers whole where it has room for them.
 
-        Texts are wrapped. Columns for which there is no room follow in a table below, behind the
-        first column again.
+        Texts are wrapped, and so are names of rows where numbers need the room. Columns for which
+        there is none follow in a table below, behind the first column again.
         """
         for widths in self._parts(console.width):
             if title:
@@ -51,9 +53,13 @@ class Table:
 
     def _parts(self, width: int) -> list[dict[int, int]]:
         """Columns that fit beside each other with their widths, the first column in each part."""
+        if not self.header:
+            return []
         cells = [[name, *(row[k] for row in self.rows)] for k, name in enumerate(self.header)]
         longest = [max(map(cell_len, column)) for column in cells]
-        first = {0: max(1, min(longest[0], width // 2))}
+        widest = max((longest[k] for k in range(1, len(cells)) if not self._is_text(k)), default=0)
+        least = min(longest[0], LEAST)
+        first = {0: max(least, 1, min(longest[0], width // 2, width - 1 - 2 * SPACE - widest))}
         parts, room = [dict(first)], width - 1 - SPACE - first[0]
         left = [room]
         for k in range(1, len(self.header)):
@@ -102,6 +108,7 @@ class Table:
 
 
 LONG = 32  # characters of a cell that is a text to read, not a number or a name
+LEAST = 6  # to which names of rows are wrapped, if numbers need the room
 NARROW = 24  # to which such a text is wrapped, if need be
 SPACE = 3  # columns of a terminal between two columns of a table
 CONTINUED = " (continued)"
@@ -209,8 +216,3 @@ def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         return " to ".join(_value(part) for part in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def natural(name: str) -> tuple[int, str]:
-    """Camera 10 after camera 9."""
-    return (int(name) if name.isdigit() else 0, name)

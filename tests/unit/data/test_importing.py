@@ -117,7 +117,9 @@ def test_a_dry_run_counts_and_writes_nothing(rendered: Path, tmp_path: Path) -> 
 
 
 def test_an_unknown_layout_is_one_line() -> None:
-    with pytest.raises(UserError, match="there is market1501, dukemtmc, msmt17, csv, folders"):
+    with pytest.raises(
+        UserError, match="must be one of: market1501, dukemtmc, msmt17, csv, folders"
+    ):
         layout_named("rendered")
 
 

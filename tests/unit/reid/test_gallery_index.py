@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -67,14 +69,37 @@ def test_what_does_not_fit_is_refused(place: Path, tmp_path: Path) -> None:
         people(4, 5).save(tmp_path / "few.npz")
         index_gallery(tmp_path / "few.npz", tmp_path / "few.index")
     assert not (tmp_path / "few.index").exists()
-    with pytest.raises(UserError, match=r"no gallery at .*nowhere"):
+    with pytest.raises(UserError, match=r"no gallery or index at .*nowhere"):
         load_gallery(tmp_path / "nowhere")
     with np.load(place / "people.index") as content:
         parts = dict(content)
     parts["index"][-1] ^= 1
     np.savez(tmp_path / "changed.npz", **parts)
-    with pytest.raises(UserError, match="digest does not fit"):
+    with pytest.raises(
+        UserError, match=r"changed.npz is no index: .*fit.*; `lookalike index` makes"
+    ):
         load_gallery(tmp_path / "changed.npz")
+    parts["index"] = np.frombuffer(b"nothing that faiss knows", np.uint8)
+    about = json.loads(str(parts["about"])) | {"sha256": sha256(parts["index"]).hexdigest()}
+    np.savez(tmp_path / "changed.npz", **{**parts, "about": json.dumps(about)})
+    with pytest.raises(
+        UserError, match=r"changed.npz is no index: .*; `lookalike index` makes one"
+    ):
+        load_gallery(tmp_path / "changed.npz")
+    (tmp_path / "short.npz").write_bytes((place / "people.index").read_bytes()[:-100])
+    with pytest.raises(
+        UserError, match=r"no gallery or index: it is damaged .*` or `lookalike index"
+    ):
+        load_gallery(tmp_path / "short.npz")
+
+
+def test_what_memory_does_not_hold_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", full)
+    with pytest.raises(UserError, match="does not fit into memory, or is damaged"):
+        load_gallery(place / "people.index")
 
 
 def test_another_gallery_than_it_was_made_of_is_refused(tmp_path: Path) -> None:

@@ -52,6 +52,17 @@ def test_nothing_is_older_after_a_whole_pipeline(artifacts: Artifacts) -> None:
     assert older_results(artifacts, ARMS, KINDS) == []
 
 
+@pytest.mark.parametrize("content", ["null", "[]", '{"inputs": null}', '{"inputs": ["data"]}'])
+def test_a_run_that_says_nothing_of_inputs(artifacts: Artifacts, content: str) -> None:
+    write(artifacts, "evaluate/persons/run.json", content)
+    assert older_results(artifacts, ARMS, KINDS) == []
+
+
+def test_that_nothing_was_kept_is_said_by_the_stage_that_there_is(artifacts: Artifacts) -> None:
+    assert artifacts.stage_of(artifacts.filter("none").manifest) == "validate"
+    assert artifacts.stage_of(artifacts.filter("persons").manifest) == "filter@persons"
+
+
 def test_an_arm_is_older_than_another_filtering_until_it_is_trained_anew(
     artifacts: Artifacts,
 ) -> None:
@@ -85,4 +96,6 @@ def test_gates_that_judged_other_results() -> None:
     assert older_verdict({}, metrics) == []
     new = metrics | {"b": {"validation": {"mAP": 0.3}}, "c": {"validation": {"mAP": 0.5}}}
     (line,) = older_verdict({"validation": judged}, new)
-    assert line.startswith("gates: they judged before the results of b, c were there; `dvc repro`")
+    assert line.startswith("gates: they judged other results of b, c than those shown; `dvc repro`")
+    nan = json.loads('{"a": {"validation": {"mAP": NaN}}}')
+    assert older_verdict(json.loads('{"validation": {"a": {"mAP": NaN}}}'), nan) == []

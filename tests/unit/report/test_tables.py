@@ -93,6 +93,15 @@ def test_nothing_is_cut_on_a_narrow_terminal(width: int) -> None:
     assert (cells.count("arm") == 1) == (width == 200)
 
 
+def test_names_of_rows_make_room_for_numbers() -> None:
+    stream = io.StringIO()
+    table = Table(["arm", "images"], [["persons-at-half", "1,234,567.89"]])
+    table.print(Console(file=stream, width=30))
+    assert "1,234,567.89" in stream.getvalue() and "…" not in stream.getvalue()
+    Table([], []).print(Console(file=stream, width=30), "nothing")
+    assert "nothing" not in stream.getvalue()
+
+
 def test_the_gates_stay_one_table_at_80_columns() -> None:
     gates = [
         {"name": "operational.unit_length_deviation", "passed": True, "reason": "6e-08 is <= 1"}
