@@ -20,6 +20,7 @@ from lookalike.words import not_among
 MAX_SEEDS = 1000  # a sheet holds all of them
 MADE_BY = "lookalike"  # the key of the metadata that its model files have
 DECODED = ("a JPEG picture", "a PNG picture", "a BMP picture", "a WebP picture")
+ANOTHER_NAME = "give --output another name"
 FEWEST = 4  # pictures that a distance needs
 NPZ = ("a zip archive", "an empty zip archive")
 FEATURES = "give an .npz file of features, as `lookalike evaluate --help` describes it"
@@ -43,6 +44,15 @@ def word_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
         return word
 
     return parse
+
+
+def completing(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell offers for an option that takes one of a few words."""
+
+    def complete(incomplete: str) -> list[str]:  # typer passes arguments by these names
+        return [word for word in known if word.startswith(incomplete)]
+
+    return complete
 
 
 def weights_file(path: Path) -> Path:
@@ -117,17 +127,26 @@ def picture_file(path: Path) -> Path:
 
 
 def compared_folder(folder: Path) -> Path:
-    """A folder with as many pictures as a distance needs, folders in it included.
+    """A folder with as many pictures as a distance needs; see `compared_pictures`."""
+    compared_pictures(folder)
+    return folder
+
+
+def compared_pictures(folder: Path) -> list[str]:
+    """The pictures of a folder and the folders in it, as many as a distance needs.
 
     Raises:
         UserError: no such folder, or fewer in it.
     """
-    if (count := len(pictures_in(pictures_folder(folder)))) < FEWEST:
+    names = pictures_in(folder)
+    if not names:
+        raise UserError(f"{folder} holds no picture")
+    if len(names) < FEWEST:
         raise UserError(
-            f"{folder} holds {counted(count, 'picture')}; a distance needs {FEWEST}, and means "
-            "little below hundreds"
+            f"{folder} holds {counted(len(names), 'picture')}; a distance needs {FEWEST}, and "
+            "means little below hundreds"
         )
-    return folder
+    return names
 
 
 def features_file(path: Path) -> Path:
@@ -172,7 +191,7 @@ def new_weights_file(path: Path | None) -> Path | None:
     return new_file(path)
 
 
-def not_read(output: Path, *given: Path) -> None:
+def refuse_overwriting(output: Path, *given: Path) -> None:
     """Refuse to write over what is read.
 
     Args:
@@ -180,10 +199,15 @@ def not_read(output: Path, *given: Path) -> None:
         given: files and folders to read, whether they are there or not.
 
     Raises:
-        UserError: `output` is one of them.
+        UserError: `output` is one of them, or a picture in one of these folders.
     """
-    if output.exists() and any(path.exists() and output.samefile(path) for path in given):
-        raise UserError(f"cannot write {output}: it is what is read; give --output another name")
+    if not output.exists():
+        return
+    if any(path.exists() and output.samefile(path) for path in given):
+        raise UserError(f"cannot write {output}: it is the file to be read; {ANOTHER_NAME}")
+    inside = any(output.absolute().is_relative_to(path.absolute()) for path in given)
+    if inside and format_of_file(output) in DECODED:
+        raise UserError(f"cannot write {output}: it is one of the pictures; {ANOTHER_NAME}")
 
 
 def new_folder(folder: Path) -> Path:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.arguments import chosen_model, new_file, not_read, picture_file, pictures_folder
+from lookalike.arguments import (
+    chosen_model,
+    new_file,
+    picture_file,
+    pictures_folder,
+    refuse_overwriting,
+)
 from lookalike.errors import UserError
 from lookalike.names import PARAMS, THE_CHAMPION, counted
 
@@ -40,6 +46,7 @@ def embed(
     model: Model = THE_CHAMPION,
 ) -> None:
     """Embed every picture of a folder and save a gallery for `lookalike search`."""
+    refuse_overwriting(output, folder, Path(model))
     from lookalike.progress import say
 
     chosen = _choose(model, embedding=True)
@@ -59,7 +66,7 @@ def index(
     ],
 ) -> None:
     """Index a gallery of millions for `lookalike search`, which then need not look at all of it."""
-    not_read(output, gallery)
+    refuse_overwriting(output, gallery)
     from lookalike.progress import say
     from lookalike.reid.gallery_index import index_gallery
 
@@ -77,7 +84,7 @@ def search(
     model: Model = THE_CHAMPION,
 ) -> None:
     """Find the most similar pictures of a gallery and show them on one HTML page."""
-    not_read(output, query, gallery)
+    refuse_overwriting(output, query, gallery, Path(model))
     from lookalike.disk import pictures_in
     from lookalike.progress import say
     from lookalike.reid.gallery import embed_pictures
@@ -129,7 +136,7 @@ def export(
     model: Model = THE_CHAMPION,
 ) -> None:
     """Write a model as ONNX, preprocessing inside, and compare it with PyTorch."""
-    not_read(output, Path(model))
+    refuse_overwriting(output, Path(model))
     from lookalike.progress import say
 
     chosen = _choose(model)

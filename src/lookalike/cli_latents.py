@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lookalike.arguments import any_folder, parse_seeds, weights_file, word_of
+from lookalike.arguments import any_folder, completing, parse_seeds, weights_file, word_of
 from lookalike.artifacts import ARTIFACTS
 from lookalike.errors import UserError
 
@@ -71,6 +71,7 @@ def mix(
         list[str] | None,
         typer.Option(
             parser=word_of("--group", GROUPS),
+            autocompletion=completing(GROUPS),
             metavar=f"[{'|'.join(GROUPS)}]",
             help="Styles from the column; default: each group.",
         ),

@@ -11,9 +11,10 @@ import typer
 from lookalike.arguments import (
     chosen_model,
     compared_folder,
+    completing,
     features_file,
     new_file,
-    not_read,
+    refuse_overwriting,
     word_of,
 )
 from lookalike.names import counted
@@ -50,7 +51,7 @@ def evaluate(
 ) -> None:
     """Rank-1, 5, 10, mAP and mINP of features that were computed elsewhere."""
     if output is not None:
-        not_read(output, features)
+        refuse_overwriting(output, features)
     from rich.console import Console
 
     from lookalike.files import write_text
@@ -93,6 +94,7 @@ def distance(
         str,
         typer.Option(
             parser=word_of("--features", SPACES),
+            autocompletion=completing(SPACES),
             metavar=f"[{'|'.join(SPACES)}]",
             help="Feature space; the distances are called after it.",
         ),

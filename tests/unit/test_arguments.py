@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from inspect import signature
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from typer import Context
+from typer.main import get_command
 
+from lookalike import cli_latents
 from lookalike.arguments import (
+    MADE_BY,
     any_folder,
     chosen_model,
     compared_folder,
@@ -18,15 +24,21 @@ from lookalike.arguments import (
     new_file,
     new_folder,
     new_weights_file,
-    not_read,
     parse_seeds,
     pickle_file,
     picture_file,
     pictures_folder,
+    refuse_overwriting,
     weights_file,
     word_of,
 )
+from lookalike.cli_latents import GROUPS
+from lookalike.cli_measure import EFFICIENTNET
+from lookalike.config import Group
+from lookalike.disk import pictures_in
 from lookalike.errors import UserError
+from lookalike.metrics.imagenet import ImagenetFeatures
+from lookalike.training.model_file import METADATA_KEY
 
 
 @pytest.fixture
@@ -118,11 +130,29 @@ def test_what_is_read_is_not_written_over(place: Path) -> None:
     Path("again").symlink_to("notes.txt")
     for output in (Path("notes.txt"), Path("again"), place / "notes.txt"):
         with pytest.raises(
-            UserError, match=r"cannot write .*: it is what is read; give --output an"
+            UserError, match=r"cannot write .*: it is the file to be read; give --ou"
         ):
-            not_read(output, Path("gone"), Path("notes.txt"))
-    not_read(Path("gone"), Path("gone"))
-    not_read(Path("weights"), Path("notes.txt"), Path("people"))
+            refuse_overwriting(output, Path("gone"), Path("notes.txt"))
+    refuse_overwriting(Path("gone"), Path("gone"))
+    refuse_overwriting(Path("weights"), Path("notes.txt"), Path("people"))
+    (picture, *_) = pictures_in(Path("people"))
+    with pytest.raises(UserError, match="it is one of the pictures; give --output another name"):
+        refuse_overwriting(Path("people") / picture, Path("people"))
+    Path("people/page.html").write_text("of the search before")
+    refuse_overwriting(Path("people/page.html"), Path("people"))
+
+
+def test_the_words_of_options_are_those_of_the_code() -> None:
+    assert get_args(Group) == GROUPS
+    assert signature(ImagenetFeatures).parameters["name"].default == EFFICIENTNET
+    mix = get_command(cli_latents.app).commands["mix"]
+    (group,) = (one for one in mix.params if one.name == "group")
+    offered = group.shell_complete(Context(mix), "c")
+    assert [one.value for one in offered] == ["coarse", "camera"]
+
+
+def test_model_files_are_known_by_the_key_that_they_have() -> None:
+    assert MADE_BY == METADATA_KEY
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.arguments import compared_folder, picture_file
+from lookalike.arguments import compared_pictures, picture_file
 from lookalike.data.decoding import decode
 from lookalike.data.loading import Images, resize
-from lookalike.disk import pictures_in
 from lookalike.metrics.comparison import Comparison
 from lookalike.metrics.features import FeatureExtractor
 from lookalike.progress import Progress
@@ -41,7 +40,7 @@ def compare_folders(
     Raises:
         UserError: no such folder, fewer than four pictures, or one that cannot be read.
     """
-    sides = [(folder, pictures_in(compared_folder(folder))) for folder in (real, other)]
+    sides = [(folder, compared_pictures(folder)) for folder in (real, other)]
     for folder, found in sides:  # rather than after minutes
         for name in found:
             picture_file(folder / name)

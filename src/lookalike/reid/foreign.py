@@ -127,7 +127,7 @@ def _features(given: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.float
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         raise UserError(
-            f"{name} holds NaN, infinity or what is too large for float32 in {len(bad)} of "
+            f"{name} holds NaN, infinity or values too large for float32 in {len(bad)} of "
             f"{len(features)} rows, first in row {bad[0]} (from 0); compute them again, or leave "
             "those images out"
         )
