@@ -77,7 +77,7 @@ class KindConfig(Section):
 class PersonsConfig(KindConfig):
     """New persons from seeds."""
 
-    count: Positive = 400
+    count: Positive = 1000
     images_per_person: Positive = 6
     first_seed: Count = 100000
     truncation_psi: Fraction = 1.0
