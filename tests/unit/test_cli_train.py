@@ -36,4 +36,4 @@ def test_the_parameters_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     done = RUN.invoke(app, [*command, "--params", "absent.yaml"])
     assert isinstance(done.exception, UserError)
     done = RUN.invoke(app, [*command, "--as", "elsewhere"])
-    assert "give --as persons, market1501" in str(done.exception)
+    assert "must be one of: persons, market1501" in str(done.exception)

@@ -37,9 +37,11 @@ def test_the_real_run_has_the_studys_amounts(config) -> None:
 def test_a_step_without_generated_images_is_shorter() -> None:
     """At a share of one half, half as long: in three quarters of the steps, 5/8 of the time."""
     config = compose("embedded", ROOT / "profiles")
+    early_arm = config.arms["persons"].model_copy(update={"epochs": (0, 10)})
+    config = config.model_copy(update={"arms": config.arms | {"early": early_arm}})
     of = amounts(config, data_counts(config, []))
-    always, early = (of[f"train_reid@{arm}"]["train re-ID"] for arm in ("persons", "variations"))
-    assert config.arms["variations"].epochs == (0, 10) and config.reid.epochs == 40
+    always, early = (of[f"train_reid@{arm}"]["train re-ID"] for arm in ("persons", "early"))
+    assert config.reid.epochs == 40
     assert always == of["train_reid@baseline"]["train re-ID"]
     assert early == pytest.approx(5 / 8 * always, abs=1)
 
